@@ -1,0 +1,104 @@
+/**
+ * Images: names bound to content.
+ *
+ * An image is stored whole before it has a record: blobs synced, layers unpacked and synced, then
+ * the record in one transaction. Its ID is the digest of its config.
+ */
+import type { Digest } from "../oci/digest.ts";
+import type { ImageConfig } from "../oci/image-config.ts";
+import type { Platform } from "../oci/platform.ts";
+import type { HistoryItem, ImageDeleteItem, ImageInspect, ImageSummary } from "../api/image.ts";
+
+/** An image as a container is made from it. */
+export interface ResolvedImage {
+  /** Digest of the config. */
+  readonly id: Digest;
+  readonly config: ImageConfig;
+  readonly platform: Platform;
+  /** Name of the committed snapshot that is the image's file system; absent for no layers. */
+  readonly chainId?: string;
+  /** Digest of the manifest, where the image has one. */
+  readonly manifestDigest?: Digest;
+  /** Familiar names (`busybox:latest`), sorted. */
+  readonly names: readonly string[];
+}
+
+/** Who uses an image; asked before one is removed, and for `Containers` in lists. */
+export interface ImageUsers {
+  /** Containers made from the image: their IDs and whether they run. */
+  containersOf(id: Digest): readonly { readonly id: string; readonly isRunning: boolean }[];
+}
+
+/** One message of a progress stream (load, import, later pull and push). */
+export interface ProgressMessage {
+  readonly status?: string;
+  readonly stream?: string;
+  readonly id?: string;
+  readonly progressDetail?: { readonly current?: number; readonly total?: number };
+  readonly progress?: string;
+}
+
+/** Told as a long operation goes on. */
+export type Progress = (message: ProgressMessage) => void;
+
+/** A filter value by name, as in the `filters` query: name → values. */
+export type FilterMap = ReadonlyMap<string, readonly string[]>;
+
+/** The images of one data root. */
+export interface ImageService {
+  /** By name, `name@digest`, full ID or unambiguous ID prefix.
+   * @throws not-found `No such image: x:latest`, conflict/invalid-argument when ambiguous */
+  resolve(
+    reference: string,
+    options?: { readonly platform?: Platform },
+  ): Promise<ResolvedImage>;
+  list(options: {
+    readonly all?: boolean;
+    readonly filters?: FilterMap;
+    readonly sharedSize?: boolean;
+    readonly digests?: boolean;
+    readonly manifests?: boolean;
+  }): Promise<readonly ImageSummary[]>;
+  inspect(reference: string): Promise<ImageInspect>;
+  history(reference: string): Promise<readonly HistoryItem[]>;
+  tag(reference: string, target: { readonly repo: string; readonly tag: string }): Promise<void>;
+  remove(
+    reference: string,
+    options: { readonly force?: boolean; readonly noPrune?: boolean },
+  ): Promise<readonly ImageDeleteItem[]>;
+  prune(filters: FilterMap): Promise<{
+    readonly deleted: readonly ImageDeleteItem[];
+    readonly spaceReclaimedBytes: number;
+  }>;
+  /** Reads docker-archive or OCI layout tar (gzip and zstd recognised). Acknowledged when durable. */
+  load(
+    archive: ReadableStream<Uint8Array>,
+    options: {
+      readonly progress: Progress;
+      readonly platform?: Platform;
+      readonly signal?: AbortSignal;
+    },
+  ): Promise<void>;
+  /** One tar that is docker-archive and OCI layout at once, as Docker 25+ writes it. */
+  save(
+    references: readonly string[],
+    options?: { readonly platform?: Platform; readonly signal?: AbortSignal },
+  ): Promise<ReadableStream<Uint8Array>>;
+  /** Makes an image of one layer from a tar. @returns its ID */
+  import(
+    layer: ReadableStream<Uint8Array>,
+    options: {
+      readonly repo?: string;
+      readonly tag?: string;
+      readonly message?: string;
+      readonly changes?: readonly string[];
+      readonly platform?: Platform;
+      readonly progress: Progress;
+      readonly signal?: AbortSignal;
+    },
+  ): Promise<Digest>;
+  /** Images there are; for `info`. */
+  readonly count: number;
+  /** Removes blobs and snapshots that no image, container or lease needs; finishes what a crash left. */
+  recover(): Promise<void>;
+}

@@ -1,0 +1,35 @@
+/**
+ * Transactional records: what the engine knows, and the only truth at start.
+ *
+ * A *table* holds records of one kind under a key. A record is a JSON document; its table's `decode`
+ * checks it when it is read. A write returns when it is durable (SQLite, WAL, synchronous=FULL), or,
+ * inside `transaction`, when the outermost transaction returns. A record that does not decode is
+ * quarantined: moved to the table's quarantine, told to the log, and never seen again by `list`.
+ */
+
+/** Says how records of one kind are stored. */
+export interface TableDefinition<T> {
+  /** Lower-case word; one per kind. */
+  readonly name: string;
+  /** Checks a stored document; throws when it is not a T. */
+  readonly decode: (document: unknown) => T;
+}
+
+/** Records of one kind. */
+export interface Table<T> {
+  find(key: string): T | undefined;
+  put(key: string, record: T): void;
+  /** Tells whether there was one. */
+  remove(key: string): boolean;
+  /** All records, in the order of their keys. */
+  list(): readonly (readonly [key: string, record: T])[];
+}
+
+/** The database of one data root. */
+export interface Metadata extends Disposable {
+  table<T>(definition: TableDefinition<T>): Table<T>;
+  /** Runs `work` so that all of its writes happen, or none. Synchronous; nests. */
+  transaction<T>(work: () => T): T;
+  /** What was quarantined since this database was opened, as sentences for the log and `info`. */
+  readonly damages: readonly string[];
+}

@@ -1,0 +1,67 @@
+/**
+ * File systems made of layers.
+ *
+ * Terms: a *committed* snapshot has a name (a layer stack's chain ID) and never changes; an *active*
+ * one has a key (a container's ID, or an unpack in progress) and is written to; a *view* has a key
+ * and is only read. Names and keys share one space.
+ *
+ * 1. `prepare(key, {parent})` makes an active snapshot over a committed one (or over nothing).
+ * 2. Somebody mounts `mounts(key)` and writes.
+ * 3. `commit(key, {name})` turns the active snapshot into a committed one, or `remove(key)` drops it.
+ *
+ * A snapshot that is the parent of another cannot be removed (`conflict`). What a crash leaves of a
+ * half-made one is garbage: the records in metadata say what exists, `sweep` removes the rest.
+ * Nothing is mounted here: the shim and the unpack helper mount what `mounts` returns.
+ */
+
+/** A file system to mount, or a directory to bind (type `bind`). */
+export interface SnapshotMount {
+  /** `overlay` or `bind`. */
+  readonly type: "overlay" | "bind";
+  /** `bind`: the directory. */
+  readonly source?: string;
+  /** `overlay`: the layers' directories, uppermost first, without `upperDir`. */
+  readonly lowerDirs?: readonly string[];
+  readonly upperDir?: string;
+  readonly workDir?: string;
+  readonly isReadOnly: boolean;
+}
+
+/** What is known of a snapshot. */
+export interface SnapshotInfo {
+  readonly key: string;
+  readonly kind: "active" | "committed" | "view";
+  /** Name of the committed snapshot below. */
+  readonly parent?: string;
+  /** Nanoseconds since 1970, as decimal digits. */
+  readonly createdNs: string;
+  /** Bytes of this layer alone; of committed snapshots only. */
+  readonly sizeBytes?: number;
+}
+
+/** One way of keeping layered file systems. */
+export interface Snapshotter {
+  /** As `docker info` prints it: `overlay2` or `vfs`. */
+  readonly driverName: string;
+  /** @throws already-exists, not-found (the parent) */
+  prepare(key: string, options?: { readonly parent?: string }): Promise<SnapshotMount>;
+  view(key: string, options?: { readonly parent?: string }): Promise<SnapshotMount>;
+  /** @throws not-found */
+  mounts(key: string): SnapshotMount;
+  /** Makes the active snapshot `key` the committed snapshot `name`; durable when it returns, unless
+   * `durable: false`: then the caller syncs before it acknowledges. @throws already-exists */
+  commit(
+    key: string,
+    options: { readonly name: string; readonly sizeBytes?: number; readonly durable?: boolean },
+  ): Promise<void>;
+  find(key: string): SnapshotInfo | undefined;
+  list(): readonly SnapshotInfo[];
+  /** Bytes and files that `key` itself holds (an active one is measured now). */
+  usage(key: string): Promise<{ readonly sizeBytes: number; readonly inodeCount: number }>;
+  /** Directories of the layer itself and of its parents, uppermost first: for `GraphDriver.Data`. */
+  describe(key: string): Readonly<Record<string, string>>;
+  /** Tells whether there was one. @throws conflict when others stand on it */
+  remove(key: string): Promise<boolean>;
+  /** Removes directories that no record knows. */
+  sweep(): Promise<number>;
+}
