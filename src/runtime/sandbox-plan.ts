@@ -1,0 +1,63 @@
+/**
+ * What a shim does to its own network sandbox and mounts before the container starts: plain data,
+ * made by the daemon.
+ */
+
+/** The root file system to mount at `target`. Same shape as a snapshot's mount, with its place. */
+export interface SnapshotMountPlan {
+  readonly type: "overlay" | "bind";
+  readonly source?: string;
+  readonly lowerDirs?: readonly string[];
+  readonly upperDir?: string;
+  readonly workDir?: string;
+  readonly isReadOnly: boolean;
+  /** Absolute path on the exec root. */
+  readonly target: string;
+}
+
+/** An interface that the daemon has put into the sandbox, to be configured there. */
+export interface InterfacePlan {
+  /** Name inside, as created by the daemon. */
+  readonly name: string;
+  /** CIDR, as `172.17.0.2/16`. */
+  readonly addresses: readonly string[];
+  readonly gateway?: string;
+  readonly gateway6?: string;
+}
+
+/** A host port to reserve, and to serve for clients of the host itself. */
+export interface PortPlan {
+  readonly protocol: "tcp" | "udp";
+  readonly hostIp: string;
+  /** First and last host port to try, in order; 0 and 0 let the kernel choose. */
+  readonly hostPortFirst: number;
+  readonly hostPortLast: number;
+  readonly containerPort: number;
+  /** Ports with the same group get the same number on each of their host addresses. */
+  readonly group: number;
+}
+
+/** A host port that is bound. */
+export interface BoundPort {
+  readonly protocol: "tcp" | "udp";
+  readonly hostIp: string;
+  readonly hostPort: number;
+  readonly containerPort: number;
+}
+
+/** The network sandbox of one container. */
+export interface SandboxPlan {
+  /** False: the container uses another's or the host's namespace (named in the spec's namespaces);
+   * the shim's own stays empty. */
+  readonly isOwn: boolean;
+  readonly interfaces: readonly InterfacePlan[];
+  /** Listen on 127.0.0.11:53 and forward. `upstreams` empty: the host's /etc/resolv.conf, read
+   * again whenever it changes. `names`: answered here. */
+  readonly dns?: {
+    readonly upstreams: readonly string[];
+    readonly names: Readonly<Record<string, readonly string[]>>;
+  };
+  readonly ports: readonly PortPlan[];
+  /** Sysctls of the namespace, `net.ipv4.ip_unprivileged_port_start` and the like. */
+  readonly sysctls: Readonly<Record<string, string>>;
+}

@@ -1,0 +1,159 @@
+/**
+ * What the daemon and a shim say to each other.
+ *
+ * A shim is one process per container: subreaper, network sandbox, owner of stdio, log file and exit
+ * status. It outlives the daemon.
+ *
+ * 1. The daemon starts `tug shim <directory>`. The shim opens its own network namespace, listens on
+ *    `<directory>/shim.sock` and waits: it is a *spare*. A spare ends when the connection that keeps
+ *    it ends.
+ * 2. `adopt` makes it the shim of one container. From now on it ends only when the container has
+ *    ended, whatever happens to the daemon.
+ * 3. Attach connections may come before `start`; they miss no byte.
+ * 4. `start` mounts the root file system, configures the sandbox, binds host ports, opens stdio and
+ *    log, runs the OCI runtime, and answers with the container's pid.
+ * 5. `exec`, `resize`, `closeStdin`, … as asked.
+ * 6. The container ends: the shim drains stdio into the log, unmounts, writes `<directory>/exit.json`
+ *    (synced, before anybody is told), says `exit`, serves attach readers to their end, and goes.
+ *
+ * Framing: every connection begins with one JSON line, a `ShimHello`. On a control connection each
+ * further line is a `ShimRequest` from the daemon, a `ShimReply` or a `ShimEvent` from the shim. On an
+ * attach connection all further bytes from the shim are output in Docker's stdcopy frames (raw when
+ * the process has a terminal), and all bytes to it are stdin; half-close ends stdin.
+ */
+import type { RuntimeSpec, ProcessSpec } from "../oci/runtime-spec.ts";
+import type { SnapshotMountPlan, SandboxPlan, BoundPort } from "./sandbox-plan.ts";
+
+/** Version of this protocol; a daemon does not adopt a spare of another version, but serves
+ * running shims of all versions it knows. */
+export const shimProtocolVersion = 1;
+
+/** First line of a connection. */
+export type ShimHello =
+  | { readonly kind: "control" }
+  | {
+      readonly kind: "attach";
+      /** The exec to attach to; the container's own process when absent. */
+      readonly execId?: string;
+      readonly stdin: boolean;
+      readonly stdout: boolean;
+      readonly stderr: boolean;
+      /** Bytes, as `parseDetachKeys` gives them; when they come in on stdin of a terminal the
+       * shim closes this connection and leaves the process alone. */
+      readonly detachKeys?: readonly number[];
+    };
+
+/** Where output is logged. */
+export interface LogPlan {
+  readonly driver: "json-file" | "none";
+  /** Absolute path of the current file. */
+  readonly path?: string;
+  /** 0: never rotated. */
+  readonly sizeMaxBytes: number;
+  /** Files kept, the current one included. */
+  readonly countMax: number;
+  readonly isCompressed: boolean;
+  /** Extra attributes for each line (labels, env), as Docker's `attrs`. */
+  readonly attributes?: Readonly<Record<string, string>>;
+}
+
+/** How a process talks. */
+export interface StdioPlan {
+  readonly hasTty: boolean;
+  /** Stdin stays open until somebody closes it; without it stdin is /dev/null. */
+  readonly openStdin: boolean;
+  /** Stdin ends when the first attached client's ends. */
+  readonly stdinOnce: boolean;
+  readonly rows?: number;
+  readonly columns?: number;
+}
+
+/** Everything that a start needs. */
+export interface StartRequest {
+  readonly op: "start";
+  readonly containerId: string;
+  /** Where the shim writes `config.json` and makes FIFOs; on the exec root. */
+  readonly bundle: string;
+  /** The OCI runtime spec; `root.path` is where the shim mounts `rootfs`. */
+  readonly spec: RuntimeSpec;
+  readonly rootfs: SnapshotMountPlan;
+  readonly stdio: StdioPlan;
+  readonly log: LogPlan;
+  readonly sandbox: SandboxPlan;
+  readonly runtime: { readonly path: string; readonly args: readonly string[]; readonly root: string };
+}
+
+/** An added process. */
+export interface ExecRequest {
+  readonly op: "exec";
+  readonly execId: string;
+  readonly process: ProcessSpec;
+  readonly stdio: StdioPlan;
+}
+
+/** What a daemon asks. */
+export type ShimRequest =
+  | { readonly op: "adopt"; readonly containerId: string; readonly logLevel: string }
+  | StartRequest
+  | ExecRequest
+  | { readonly op: "resize"; readonly execId?: string; readonly rows: number; readonly columns: number }
+  | { readonly op: "closeStdin"; readonly execId?: string }
+  | { readonly op: "state" }
+  /** Reopens or rotates nothing; asks for the counters of the log. */
+  | { readonly op: "logState" }
+  /** Ends a shim whose container never started, or a spare. */
+  | { readonly op: "abandon" };
+
+/** A request with its number; replies carry the same. */
+export type NumberedRequest = ShimRequest & { readonly seq: number };
+
+/** Answer to one request. */
+export type ShimReply =
+  | { readonly seq: number; readonly ok: true; readonly result: unknown }
+  | {
+      readonly seq: number;
+      readonly ok: false;
+      readonly error: { readonly kind: string; readonly message: string; readonly code?: string };
+    };
+
+/** Result of `start`. */
+export interface StartResult {
+  readonly pid: number;
+  /** Start time of `pid` in clock ticks (/proc/<pid>/stat), as decimal digits: tells reuse of a pid. */
+  readonly pidStartTime: string;
+  readonly ports: readonly BoundPort[];
+}
+
+/** How a container or exec ended; also the content of `exit.json`. */
+export interface ExitStatus {
+  /** 128 + signal when a signal ended it. */
+  readonly exitCode: number;
+  readonly exitedAtNs: string;
+  readonly isOomKilled: boolean;
+  /** Why, where the shim knows more than the code. */
+  readonly error?: string;
+}
+
+/** Result of `state`. */
+export interface ShimState {
+  readonly version: number;
+  readonly phase: "spare" | "adopted" | "starting" | "running" | "exited";
+  readonly containerId?: string;
+  readonly pid?: number;
+  readonly pidStartTime?: string;
+  readonly startedAtNs?: string;
+  readonly ports: readonly BoundPort[];
+  readonly exit?: ExitStatus;
+  readonly execs: readonly {
+    readonly execId: string;
+    readonly pid?: number;
+    readonly exit?: ExitStatus;
+  }[];
+}
+
+/** What a shim tells unasked. */
+export type ShimEvent =
+  | { readonly event: "exit"; readonly status: ExitStatus }
+  | { readonly event: "oom" }
+  | { readonly event: "execExit"; readonly execId: string; readonly status: ExitStatus }
+  | { readonly event: "warning"; readonly message: string };
