@@ -1,0 +1,53 @@
+import { quoted } from "./_node.ts";
+import { check, cstring, errno, errnoName, lazyLibc } from "./libc.ts";
+
+const libc = lazyLibc({
+  lgetxattr: { args: ["ptr", "ptr", "ptr", "u64"], returns: "i64" },
+  lsetxattr: { args: ["ptr", "ptr", "ptr", "u64", "i32"], returns: "i32" },
+  llistxattr: { args: ["ptr", "ptr", "u64"], returns: "i64" },
+  lremovexattr: { args: ["ptr", "ptr"], returns: "i32" },
+});
+
+/** Linux limits.h: XATTR_SIZE_MAX and XATTR_LIST_MAX. */
+const sizeMaxBytes = 65_536;
+let scratch: Uint8Array | undefined;
+
+/** The value of an extended attribute, never of a link's target; undefined when it is not set. */
+export function getXattr(path: string | Uint8Array, name: string): Uint8Array | undefined {
+  scratch ??= new Uint8Array(sizeMaxBytes);
+  const size = libc().lgetxattr(cstring(path), cstring(name), scratch, sizeMaxBytes);
+  if (size < 0n && isAbsence(errnoName(errno()))) return undefined;
+  return scratch.slice(0, check(size, `read attribute ${name} of ${quoted(path)}`));
+}
+
+/** Sets an extended attribute, of a link itself where the kernel lets. */
+export function setXattr(path: string | Uint8Array, name: string, value: Uint8Array): void {
+  // The kernel is given no null pointer for an empty value.
+  const bytes = value.length === 0 ? new Uint8Array(1) : value;
+  const result = libc().lsetxattr(cstring(path), cstring(name), bytes, value.length, 0);
+  check(result, `set attribute ${name} of ${quoted(path)}`);
+}
+
+/** The names of the extended attributes; none where the file system has no such thing. */
+export function listXattr(path: string | Uint8Array): string[] {
+  scratch ??= new Uint8Array(sizeMaxBytes);
+  const size = libc().llistxattr(cstring(path), scratch, sizeMaxBytes);
+  if (size === 0n) return [];
+  if (size < 0n && errnoName(errno()) === "EOPNOTSUPP") return [];
+  const length = check(size, `list attributes of ${quoted(path)}`);
+  return Buffer.from(scratch.buffer, 0, length - 1)
+    .toString()
+    .split("\0");
+}
+
+/** Removes an extended attribute; false when it was not set. */
+export function removeXattr(path: string | Uint8Array, name: string): boolean {
+  const result = libc().lremovexattr(cstring(path), cstring(name));
+  if (result < 0 && isAbsence(errnoName(errno()))) return false;
+  check(result, `remove attribute ${name} of ${quoted(path)}`);
+  return true;
+}
+
+function isAbsence(code: string): boolean {
+  return code === "ENODATA" || code === "EOPNOTSUPP";
+}
