@@ -1,0 +1,14 @@
+/** Compiles the one executable, dist/tug. */
+const result = await Bun.build({
+  entrypoints: ["src/main.ts"],
+  root: "src",
+  minify: true,
+  splitting: true,
+  bytecode: true,
+  format: "esm",
+  target: "bun",
+  compile: { outfile: "dist/tug", autoloadDotenv: false, autoloadBunfig: false },
+});
+for (const message of result.logs) console.error(message);
+if (!result.success) process.exit(1);
+console.log("built dist/tug");
