@@ -1,7 +1,17 @@
-/** One binary: picks what to be by the first word, and loads only that. */
-const [, , word = "", ...rest] = process.argv;
+/** One binary: picks what to be by its first word, and loads only that. */
+const [word = "", ...rest] = process.argv.slice(2);
 
-switch (word) {
-  default:
-    console.log(word, rest);
+async function main(): Promise<number> {
+  switch (word) {
+    case "daemon":
+      return (await import("./daemon/daemon-main.ts")).daemonMain(rest);
+    case "shim":
+      return (await import("./runtime/shim-main.ts")).shimMain(rest);
+    case "unpack":
+      return (await import("./snapshot/unpack-main.ts")).unpackMain(rest);
+    default:
+      return (await import("./cli/cli.ts")).cliMain(process.argv.slice(2));
+  }
 }
+
+process.exitCode = await main();

@@ -1,0 +1,26 @@
+/**
+ * What the HTTP adapter needs from the engine. The domain services satisfy it structurally, so that
+ * there is no adapter code and no cycle.
+ */
+import type { EventBus } from "../event/event-bus.ts";
+import type { ImageService } from "../image/image-service.ts";
+import type { ContainerService } from "../container/container-service.ts";
+import type { NetworkService } from "../network/network-service.ts";
+import type { VolumeService } from "../volume/volume-service.ts";
+import type { SystemInfo, SystemVersion } from "../api/system.ts";
+
+/** Facts about the engine and the machine. */
+export interface SystemBackend {
+  info(): Promise<SystemInfo>;
+  version(): SystemVersion;
+}
+
+/** Everything that routes are served from. */
+export interface Backend {
+  readonly containers: ContainerService;
+  readonly images: ImageService;
+  readonly volumes: VolumeService;
+  readonly networks: Pick<NetworkService, "list" | "inspect">;
+  readonly events: EventBus;
+  readonly system: SystemBackend;
+}
