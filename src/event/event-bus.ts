@@ -1,12 +1,12 @@
 /**
  * What happened, told to whoever listens, and kept for a while for who asks later.
  */
-import type { EventMessage } from "../api/system.ts";
+import type { EventMessage, EventType } from "../api/system.ts";
 
 /** One thing that happened, as its publisher says it. */
 export interface EventInput {
   /** `container`, `image`, `volume`, `network`, `daemon`, `plugin`, … */
-  readonly type: string;
+  readonly type: EventType;
   /** `create`, `start`, `die`, `exec_create: sh`, … */
   readonly action: string;
   /** The object's ID or name. */
