@@ -123,7 +123,7 @@ function hijackableEnd(chunk: Buffer): number | undefined {
   if (chunk[0] !== 0x50) return undefined;
   const headEnd = chunk.indexOf("\r\n\r\n");
   if (headEnd < 0) return undefined;
-  const head = chunk.latin1Slice(0, headEnd);
+  const head = chunk.toString("latin1", 0, headEnd);
   if (!hijackable.test(head)) return undefined;
   if (/\r\ntransfer-encoding:/i.test(head)) return undefined;
   const length = /\r\ncontent-length: *(\d{1,9})/i.exec(head)?.[1] ?? "0";

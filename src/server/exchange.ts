@@ -1,0 +1,153 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { EngineError } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import type { Backend } from "./backend.ts";
+import { hijack, isUpgrade } from "./http-front.ts";
+import { joinStreams } from "./_join.ts";
+import { acceptWebSocket, openWebSocket } from "./_websocket.ts";
+
+/** A JSON body larger than this is refused. */
+export const jsonBodyMaxBytes: number = 8 * 1024 * 1024;
+
+/** One request and its answer, as a handler sees them. */
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly backend: Backend;
+  readonly logger: Logger;
+  /** Of the path pattern, percent-decoded. */
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: URLSearchParams;
+  /** As `1.43`. */
+  readonly version: string;
+  /** Aborted when the client goes away before the answer has ended. */
+  readonly signal: AbortSignal;
+}
+
+/** Serves one operation. */
+export type Handler = (exchange: Exchange) => Promise<void>;
+
+/** A path parameter. */
+export function param(exchange: Exchange, name: string): string {
+  return exchange.params[name] ?? "";
+}
+
+/** Reads a JSON body whole. @throws invalid-argument when it is too large */
+export async function readBody(exchange: Exchange): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of exchange.request as AsyncIterable<Uint8Array>) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > jsonBodyMaxBytes) {
+      throw new EngineError(
+        "invalid-argument",
+        `the request body is larger than the ${jsonBodyMaxBytes} bytes that are read of it`,
+        { details: { httpStatus: 413 } },
+      );
+    }
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
+}
+
+/** Answers with one JSON value. */
+export function sendJson(exchange: Exchange, value: unknown, status = 200): void {
+  const { response } = exchange;
+  const body = `${JSON.stringify(value)}\n`;
+  response.statusCode = status;
+  response.setHeader("Content-Type", "application/json");
+  response.setHeader("Content-Length", Buffer.byteLength(body));
+  response.end(body);
+}
+
+/** Answers without a body. */
+export function sendEmpty(exchange: Exchange, status = 204): void {
+  exchange.response.statusCode = status;
+  exchange.response.end();
+}
+
+/** Answers with a stream; slow clients hold the source back, lost clients end it. */
+export async function sendStream(
+  exchange: Exchange,
+  options: { readonly body: ReadableStream<Uint8Array>; readonly contentType: string },
+): Promise<void> {
+  const { response } = exchange;
+  response.statusCode = 200;
+  response.setHeader("Content-Type", options.contentType);
+  response.flushHeaders();
+  const reader = options.body.getReader();
+  const stop = (): void => void reader.cancel().catch(() => undefined);
+  response.once("close", stop);
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      if (response.destroyed) return;
+      if (!response.write(value)) await drained(response);
+    }
+    response.end();
+  } finally {
+    response.off("close", stop);
+  }
+}
+
+/** Resolves when more can be written, or when nobody reads any more. */
+async function drained(response: ServerResponse): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      response.off("drain", done);
+      response.off("close", done);
+      resolve();
+    };
+    response.once("drain", done);
+    response.once("close", done);
+    if (response.destroyed) done();
+  });
+}
+
+/** Starts an answer of JSON lines. */
+export function beginJsonLines(exchange: Exchange): (value: unknown) => void {
+  const { response } = exchange;
+  response.statusCode = 200;
+  response.setHeader("Content-Type", "application/json");
+  response.flushHeaders();
+  return (value) => {
+    if (!response.destroyed) response.write(`${JSON.stringify(value)}\r\n`);
+  };
+}
+
+/** Content types of hijacked streams. @see Engine API v1.42, ContainerAttach */
+const rawStream = "application/vnd.docker.raw-stream";
+const multiplexedStream = "application/vnd.docker.multiplexed-stream";
+
+/** The content type of a stream: multiplexed since API 1.42, raw before and for terminals. */
+export function streamContentType(exchange: Exchange, hasTty: boolean): string {
+  const minor = Number(exchange.version.split(".")[1]);
+  return hasTty || minor < 42 ? rawStream : multiplexedStream;
+}
+
+/** Joins the client's connection to a process, with or without Upgrade, until both ends are done. */
+export async function joinHijacked(
+  exchange: Exchange,
+  options: { readonly stream: Duplex; readonly hasTty: boolean },
+): Promise<void> {
+  const contentType = streamContentType(exchange, options.hasTty);
+  const head = isUpgrade(exchange.request)
+    ? `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${contentType}\r\nConnection: Upgrade\r\nUpgrade: tcp`
+    : `HTTP/1.1 200 OK\r\nContent-Type: ${contentType}`;
+  const { socket, early } = hijack(exchange.request, { response: exchange.response, head });
+  await joinStreams({ client: socket, process: options.stream, early });
+}
+
+/** As `joinHijacked`, in WebSocket frames. */
+export async function joinWebSocket(
+  exchange: Exchange,
+  options: { readonly stream: Duplex },
+): Promise<void> {
+  const head = acceptWebSocket(exchange.request.headers);
+  const { socket, early } = hijack(exchange.request, { response: exchange.response, head });
+  const client = openWebSocket(socket);
+  if (early.length > 0) socket.unshift(early);
+  await joinStreams({ client, process: options.stream, early: Buffer.alloc(0) });
+}

@@ -1,0 +1,157 @@
+import { filtersOf, flag } from "../api/query.ts";
+import { EngineError, messageOf } from "../lib/errors.ts";
+import { type Platform, parsePlatform } from "../oci/platform.ts";
+import { Readable } from "node:stream";
+import {
+  beginJsonLines,
+  type Exchange,
+  type Handler,
+  param,
+  readBody,
+  sendEmpty,
+  sendJson,
+  sendStream,
+} from "./exchange.ts";
+
+/** Handlers of the image operations, by operation name. */
+export const imageRoutes: Readonly<Record<string, Handler>> = {
+  ImageList: async (exchange) => {
+    const { query } = exchange;
+    sendJson(
+      exchange,
+      await exchange.backend.images.list({
+        all: flag(query, "all"),
+        sharedSize: flag(query, "shared-size"),
+        digests: flag(query, "digests"),
+        manifests: flag(query, "manifests"),
+        filters: filtersOf(query),
+      }),
+    );
+  },
+
+  ImageInspect: async (exchange) => {
+    sendJson(exchange, await exchange.backend.images.inspect(param(exchange, "name")));
+  },
+
+  ImageHistory: async (exchange) => {
+    sendJson(exchange, await exchange.backend.images.history(param(exchange, "name")));
+  },
+
+  ImageTag: async (exchange) => {
+    await exchange.backend.images.tag(param(exchange, "name"), {
+      repo: exchange.query.get("repo") ?? "",
+      tag: exchange.query.get("tag") ?? "",
+    });
+    sendEmpty(exchange, 201);
+  },
+
+  ImageDelete: async (exchange) => {
+    const { query } = exchange;
+    const removed = await exchange.backend.images.remove(param(exchange, "name"), {
+      force: flag(query, "force"),
+      noPrune: flag(query, "noprune"),
+    });
+    sendJson(exchange, removed);
+  },
+
+  ImagePrune: async (exchange) => {
+    const { deleted, spaceReclaimedBytes } = await exchange.backend.images.prune(
+      filtersOf(exchange.query),
+    );
+    sendJson(exchange, {
+      ImagesDeleted: deleted.length === 0 ? null : deleted,
+      SpaceReclaimed: spaceReclaimedBytes,
+    });
+  },
+
+  ImageCreate: async (exchange) => {
+    const { query } = exchange;
+    const source = query.get("fromSrc") ?? "";
+    if ((query.get("fromImage") ?? "") !== "") {
+      await readBody(exchange);
+      throw new EngineError("not-implemented", "Tug does not pull images from registries yet");
+    }
+    if (source !== "-") {
+      throw new EngineError(
+        "not-implemented",
+        'Tug imports an image from the request body only (fromSrc="-"), not from a URL',
+      );
+    }
+    const platform = platformOf(exchange);
+    await streamProgress(exchange, async (progress) => {
+      const id = await exchange.backend.images.import(bodyStream(exchange), {
+        repo: query.get("repo") ?? "",
+        tag: query.get("tag") ?? "",
+        message: query.get("message") ?? "",
+        changes: query.getAll("changes"),
+        ...(platform === undefined ? {} : { platform }),
+        progress,
+        signal: exchange.signal,
+      });
+      progress({ status: id });
+    });
+  },
+
+  ImageLoad: async (exchange) => {
+    const isQuiet = flag(exchange.query, "quiet");
+    const platform = platformOf(exchange);
+    await streamProgress(exchange, async (progress) => {
+      await exchange.backend.images.load(bodyStream(exchange), {
+        progress: (message) => {
+          if (!isQuiet || message.stream !== undefined) progress(message);
+        },
+        ...(platform === undefined ? {} : { platform }),
+        signal: exchange.signal,
+      });
+    });
+  },
+
+  ImageGet: async (exchange) => sendArchive(exchange, [param(exchange, "name")]),
+
+  ImageGetAll: async (exchange) => sendArchive(exchange, exchange.query.getAll("names")),
+};
+
+async function sendArchive(exchange: Exchange, names: readonly string[]): Promise<void> {
+  const platform = platformOf(exchange);
+  const body = await exchange.backend.images.save(names, {
+    ...(platform === undefined ? {} : { platform }),
+    signal: exchange.signal,
+  });
+  await sendStream(exchange, { body, contentType: "application/x-tar" });
+}
+
+/** Runs work that tells its progress; a failure after the first message becomes the last message. */
+async function streamProgress(
+  exchange: Exchange,
+  work: (progress: (message: object) => void) => Promise<void>,
+): Promise<void> {
+  let send: ((value: unknown) => void) | undefined;
+  const progress = (message: object): void => {
+    send ??= beginJsonLines(exchange);
+    send(message);
+  };
+  try {
+    await work(progress);
+  } catch (error) {
+    if (send === undefined) throw error;
+    const message = messageOf(error);
+    send({ errorDetail: { message }, error: message });
+  }
+  if (send === undefined) sendEmpty(exchange, 200);
+  else exchange.response.end();
+}
+
+function bodyStream(exchange: Exchange): ReadableStream<Uint8Array> {
+  return Readable.toWeb(exchange.request) as unknown as ReadableStream<Uint8Array>;
+}
+
+function platformOf(exchange: Exchange): Platform | undefined {
+  const text = exchange.query.get("platform") ?? "";
+  if (text === "") return undefined;
+  if (!text.startsWith("{")) return parsePlatform(text);
+  const value: unknown = JSON.parse(text);
+  const { os, architecture, variant } = value as Record<string, unknown>;
+  return parsePlatform(
+    [os, architecture, variant].filter((part) => typeof part === "string").join("/"),
+  );
+}
