@@ -1,5 +1,12 @@
 import { decodeNumber, entryType, type Refuse, type TarBlock } from "./_tar-block.ts";
-import { isXattrKey, type PaxRecord, paxInteger, paxText, paxTimeNs, xattrsOf } from "./_tar-pax.ts";
+import {
+  isXattrKey,
+  type PaxRecord,
+  paxInteger,
+  paxText,
+  paxTimeNs,
+  xattrsOf,
+} from "./_tar-pax.ts";
 import { checkRuns, pairRuns, type SparseRun, sparseRunsMax } from "./_tar-sparse.ts";
 import type { TarHeader } from "./tar-header.ts";
 
@@ -113,7 +120,8 @@ export class TarExtensions {
   /** The size of what follows the header. */
   contentBytes(block: TarBlock): number {
     const record = this.#record("size");
-    const sizeBytes = record === undefined ? block.sizeBytes : paxInteger(record, "size", this.#refuse);
+    const sizeBytes =
+      record === undefined ? block.sizeBytes : paxInteger(record, "size", this.#refuse);
     return sizeBytes < 0 ? this.#refuse("the size is negative") : sizeBytes;
   }
 
@@ -165,7 +173,8 @@ export class TarExtensions {
     if (header.name.length > max) this.#refuse(`the name is longer than ${max} bytes`);
     if (header.linkName.length > max) this.#refuse(`the link target is longer than ${max} bytes`);
     if (header.uid < 0 || header.gid < 0) this.#refuse("the owner is negative");
-    if (header.uid > 0xfffffffe || header.gid > 0xfffffffe) this.#refuse("the owner is out of range");
+    if (header.uid > 0xfffffffe || header.gid > 0xfffffffe)
+      this.#refuse("the owner is out of range");
   }
 
   #sparse(size: ContentSize): Applied["sparse"] {

@@ -33,7 +33,8 @@ export function pairRuns(numbers: readonly string[], refuse: Refuse): SparseRun[
   if (numbers.length % 2 !== 0) refuse("the sparse map is malformed");
   for (let index = 0; index < numbers.length; index += 2) {
     const [offset = "", size = ""] = [numbers[index], numbers[index + 1]];
-    if (!/^\d{1,16}$/.test(offset) || !/^\d{1,16}$/.test(size)) refuse("the sparse map is malformed");
+    if (!/^\d{1,16}$/.test(offset) || !/^\d{1,16}$/.test(size))
+      refuse("the sparse map is malformed");
     runs.push({ offsetBytes: Number(offset), sizeBytes: Number(size) });
   }
   return runs;

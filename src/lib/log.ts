@@ -54,7 +54,9 @@ function printable(fields: LogFields): LogFields {
 
 function plain(value: unknown): unknown {
   if (!(value instanceof Error)) return value;
-  return value.cause === undefined ? value.message : `${value.message}: ${String(plain(value.cause))}`;
+  return value.cause === undefined
+    ? value.message
+    : `${value.message}: ${String(plain(value.cause))}`;
 }
 
 function logfmt(fields: LogFields): string {

@@ -246,6 +246,10 @@ export class TarReader {
   #open(block: TarBlock, storedBytes: number, gnuRealBytes?: number): void {
     this.#name = this.#extensions.nameOf(block);
     const { header, sparse } = this.#extensions.apply(block, { storedBytes, gnuRealBytes });
+    // The flag of a file with a name that ends in "/": a directory, by V7's rule.
+    if (header.type === "directory" && block.typeFlag !== "5" && storedBytes > 0) {
+      this.#refuse("a directory has content");
+    }
     this.#filesBytes += header.sizeBytes;
     if (this.#filesBytes > this.#limits.sizeMaxBytes) {
       this.#refuse(`the files have more than ${this.#limits.sizeMaxBytes} bytes together`);

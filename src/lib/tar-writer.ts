@@ -76,7 +76,8 @@ export function encodeTarEnd(): Uint8Array {
 export function encodeTar(entries: Iterable<SmallTarEntry>): Uint8Array {
   const parts: Uint8Array[] = [];
   for (const { header, content } of entries) {
-    const bytes = typeof content === "string" ? Buffer.from(content) : (content ?? new Uint8Array());
+    const bytes =
+      typeof content === "string" ? Buffer.from(content) : (content ?? new Uint8Array());
     parts.push(encodeTarHeader({ ...header, sizeBytes: bytes.length }));
     parts.push(bytes, encodeTarPadding(bytes.length));
   }

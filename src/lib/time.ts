@@ -115,7 +115,10 @@ function split(time: TimeNs | Date): [seconds: string, fraction: string] {
   const date = new Date(Number((ns - fraction) / milliNs));
   if (Number.isNaN(date.getTime())) return split(zeroTimeNs);
   // Years beyond 9999 are printed by Go without sign and padding.
-  const seconds = date.toISOString().replace(/\.\d+Z$/, "").replace(/^\+0*/, "");
+  const seconds = date
+    .toISOString()
+    .replace(/\.\d+Z$/, "")
+    .replace(/^\+0*/, "");
   return [seconds, fraction.toString().padStart(9, "0")];
 }
 
@@ -131,7 +134,14 @@ function parseDated(text: string): TimeNs | undefined {
   if (match === null) return undefined;
   const part = (index: number): number => Number(match[index] ?? "0");
   const [year, month, day, hour, minute, second] = [1, 2, 3, 4, 5, 6].map(part);
-  const fields = [year ?? 0, (month ?? 0) - 1, day ?? 0, hour ?? 0, minute ?? 0, second ?? 0] as const;
+  const fields = [
+    year ?? 0,
+    (month ?? 0) - 1,
+    day ?? 0,
+    hour ?? 0,
+    minute ?? 0,
+    second ?? 0,
+  ] as const;
   const utc = new Date(0);
   utc.setUTCFullYear(fields[0], fields[1], fields[2]);
   utc.setUTCHours(fields[3], fields[4], fields[5]);
