@@ -13,7 +13,7 @@
  *
  * Three networks exist always: `bridge`, `host`, `none`. Drivers live in `driver/`.
  */
-import type { NetworkSummary } from "../api/network.ts";
+import type { Network as NetworkSummary } from "../api/network.ts";
 
 /** A container's wish to be on a network. */
 export interface EndpointRequest {
