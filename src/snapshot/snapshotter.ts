@@ -39,8 +39,8 @@ export interface SnapshotInfo {
   readonly sizeBytes?: number;
 }
 
-/** One way of keeping layered file systems. */
-export interface Snapshotter {
+/** One way of keeping layered file systems. Closed before its metadata. */
+export interface Snapshotter extends AsyncDisposable {
   /** As `docker info` prints it: `overlay2` or `vfs`. */
   readonly driverName: string;
   /** @throws already-exists, not-found (the parent) */
@@ -60,8 +60,12 @@ export interface Snapshotter {
   usage(key: string): Promise<{ readonly sizeBytes: number; readonly inodeCount: number }>;
   /** Directories of the layer itself and of its parents, uppermost first: for `GraphDriver.Data`. */
   describe(key: string): Readonly<Record<string, string>>;
-  /** Tells whether there was one. @throws conflict when others stand on it */
+  /** Tells whether there was one. The directory goes in background. @throws conflict when others
+   * stand on it */
   remove(key: string): Promise<boolean>;
-  /** Removes directories that no record knows. */
+  /** Has directories that no record knows removed in background; tells how many there were. */
   sweep(): Promise<number>;
+  /** Resolves when nothing is left to remove in background. `await using` does not wait for it:
+   * what remains then is for the next sweep. */
+  idle(): Promise<void>;
 }

@@ -1,0 +1,313 @@
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { codeOf, EngineError } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import { TaskGroup } from "../lib/task-group.ts";
+import type { Metadata, Table } from "../metadata/metadata.ts";
+import { removeTree, syncFileSystemAsync } from "../sys/fs.ts";
+import { measureTree } from "./_tree-usage.ts";
+import type { SnapshotInfo, SnapshotMount, Snapshotter } from "./snapshotter.ts";
+
+/** What a snapshotter that keeps directories needs. */
+export interface DirectorySnapshotterOptions {
+  /** Holds one directory a snapshot, named by a small number. */
+  readonly root: string;
+  readonly metadata: Metadata;
+  readonly logger: Logger;
+}
+
+/** A snapshot and its parents, as directories. */
+export interface SnapshotDirectories {
+  /** Directory of the snapshot itself. */
+  readonly own: string;
+  /** Directories of its parents, nearest first. */
+  readonly parents: readonly string[];
+  readonly kind: SnapshotInfo["kind"];
+}
+
+/** How a driver lays snapshots out. */
+export interface SnapshotLayout {
+  readonly driverName: string;
+  /** Name of the table of records. */
+  readonly tableName: string;
+  /** Fills the new, empty directory `own`. */
+  make(directories: SnapshotDirectories): Promise<void>;
+  /** Drops from `own` what a committed snapshot does not need. */
+  settle(directories: SnapshotDirectories): void;
+  mount(directories: SnapshotDirectories): SnapshotMount;
+  describe(directories: SnapshotDirectories): Readonly<Record<string, string>>;
+}
+
+interface SnapshotRecord {
+  readonly kind: SnapshotInfo["kind"];
+  /** Name of its directory. */
+  readonly number: number;
+  readonly parent?: string;
+  readonly createdNs: string;
+  readonly sizeBytes?: number;
+}
+
+/** Records, numbers and removal: what every driver that keeps directories shares. */
+export class DirectorySnapshotter implements Snapshotter {
+  readonly #root: string;
+  readonly #layout: SnapshotLayout;
+  readonly #metadata: Metadata;
+  readonly #table: Table<SnapshotRecord>;
+  readonly #childCounts = new Map<string, number>();
+  /** Keys that are being made. */
+  readonly #making = new Map<string, number>();
+  /** Numbers whose directories are being removed. */
+  readonly #removing = new Set<number>();
+  readonly #removals: TaskGroup;
+  #lastRemoval: Promise<void> = Promise.resolve();
+  #lastNumber: number;
+
+  constructor(layout: SnapshotLayout, options: DirectorySnapshotterOptions) {
+    this.#layout = layout;
+    this.#root = options.root;
+    this.#metadata = options.metadata;
+    this.#table = options.metadata.table({ name: layout.tableName, decode: decodeRecord });
+    this.#removals = new TaskGroup({
+      onError: (error, name) => options.logger.warn(`${name}: left for the next sweep`, { error }),
+    });
+    mkdirSync(this.#root, { recursive: true, mode: 0o700 });
+    const numbers = this.#numbersOnDisk();
+    for (const [, record] of this.#table.list()) {
+      numbers.push(record.number);
+      this.#countChild(record.parent, 1);
+    }
+    this.#lastNumber = numbers.reduce((left, right) => Math.max(left, right), 0);
+  }
+
+  get driverName(): string {
+    return this.#layout.driverName;
+  }
+
+  async prepare(key: string, options: { readonly parent?: string } = {}): Promise<SnapshotMount> {
+    return this.#make(key, { ...options, kind: "active" });
+  }
+
+  async view(key: string, options: { readonly parent?: string } = {}): Promise<SnapshotMount> {
+    return this.#make(key, { ...options, kind: "view" });
+  }
+
+  async #make(
+    key: string,
+    options: { readonly parent?: string; readonly kind: "active" | "view" },
+  ): Promise<SnapshotMount> {
+    const { parent, kind } = options;
+    if (this.#table.find(key) !== undefined || this.#making.has(key)) throw exists(key);
+    if (parent !== undefined) this.#committed(parent, `prepare snapshot ${quote(key)}`);
+    this.#lastNumber += 1;
+    const number = this.#lastNumber;
+    const own = this.#path(number);
+    this.#making.set(key, number);
+    // Held from now on: the parent must not go while the directory is filled.
+    this.#countChild(parent, 1);
+    try {
+      mkdirSync(own, { mode: 0o700 });
+      const record: SnapshotRecord = {
+        kind,
+        number,
+        createdNs: nowNs(),
+        ...(parent === undefined ? {} : { parent }),
+      };
+      const directories = this.#directories(record);
+      await this.#layout.make(directories);
+      this.#table.put(key, record);
+      return this.#layout.mount(directories);
+    } catch (error) {
+      this.#countChild(parent, -1);
+      this.#removeLater(number);
+      throw error;
+    } finally {
+      this.#making.delete(key);
+    }
+  }
+
+  mounts(key: string): SnapshotMount {
+    return this.#layout.mount(this.#directories(this.#get(key)));
+  }
+
+  describe(key: string): Readonly<Record<string, string>> {
+    return this.#layout.describe(this.#directories(this.#get(key)));
+  }
+
+  async commit(
+    key: string,
+    options: { readonly name: string; readonly sizeBytes?: number; readonly durable?: boolean },
+  ): Promise<void> {
+    const { name } = options;
+    const before = this.#get(key);
+    if (before.kind !== "active") {
+      throw new EngineError("conflict", `commit snapshot ${quote(key)}: it is ${before.kind}`);
+    }
+    if (this.#table.find(name) !== undefined) throw exists(name);
+    const directories = this.#directories(before);
+    const sizeBytes =
+      options.sizeBytes ?? (await measureTree(join(directories.own, "fs"))).sizeBytes;
+    if (options.durable !== false) await syncFileSystemAsync(directories.own);
+    // Both may have changed while this waited.
+    if (this.#get(key).number !== before.number) throw missing(key);
+    if (this.#table.find(name) !== undefined) throw exists(name);
+    this.#layout.settle(directories);
+    this.#metadata.transaction(() => {
+      this.#table.remove(key);
+      this.#table.put(name, { ...before, kind: "committed", sizeBytes });
+    });
+  }
+
+  find(key: string): SnapshotInfo | undefined {
+    const record = this.#table.find(key);
+    return record === undefined ? undefined : infoOf(key, record);
+  }
+
+  list(): readonly SnapshotInfo[] {
+    return this.#table.list().map(([key, record]) => infoOf(key, record));
+  }
+
+  async usage(key: string): Promise<{ readonly sizeBytes: number; readonly inodeCount: number }> {
+    return measureTree(join(this.#path(this.#get(key).number), "fs"));
+  }
+
+  async remove(key: string): Promise<boolean> {
+    const record = this.#table.find(key);
+    if (record === undefined) return false;
+    if ((this.#childCounts.get(key) ?? 0) > 0) {
+      throw new EngineError(
+        "conflict",
+        `remove snapshot ${quote(key)}: other snapshots stand on it`,
+      );
+    }
+    // The record first: a directory without one is garbage, a record without its directory a lie.
+    this.#table.remove(key);
+    this.#countChild(record.parent, -1);
+    this.#removeLater(record.number);
+    return true;
+  }
+
+  async sweep(): Promise<number> {
+    const known = new Set([...this.#making.values(), ...this.#removing]);
+    for (const [, record] of this.#table.list()) known.add(record.number);
+    const garbage = this.#numbersOnDisk().filter((number) => !known.has(number));
+    for (const number of garbage) this.#removeLater(number);
+    return garbage.length;
+  }
+
+  async idle(): Promise<void> {
+    await this.#removals.idle();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#removals.close();
+  }
+
+  /** Removes a directory that no record names, one at a time: a big one holds up no caller. */
+  #removeLater(number: number): void {
+    if (this.#removals.signal.aborted) return;
+    this.#removing.add(number);
+    const before = this.#lastRemoval;
+    const done = Promise.withResolvers<void>();
+    this.#lastRemoval = done.promise;
+    this.#removals.run(`remove directory of snapshot ${number}`, async (signal) => {
+      try {
+        await before;
+        if (!signal.aborted) await removeTree(this.#path(number));
+      } finally {
+        this.#removing.delete(number);
+        done.resolve();
+      }
+    });
+  }
+
+  #get(key: string): SnapshotRecord {
+    const record = this.#table.find(key);
+    if (record === undefined) throw missing(key);
+    return record;
+  }
+
+  #committed(name: string, what: string): SnapshotRecord {
+    const record = this.#table.find(name);
+    if (record === undefined) {
+      throw new EngineError("not-found", `${what}: parent ${quote(name)} does not exist`);
+    }
+    if (record.kind === "committed") return record;
+    throw new EngineError("invalid-argument", `${what}: parent ${quote(name)} is ${record.kind}`);
+  }
+
+  #directories(record: SnapshotRecord): SnapshotDirectories {
+    const parents: string[] = [];
+    for (let name = record.parent; name !== undefined; ) {
+      const parent = this.#committed(name, `stack snapshot ${record.number}`);
+      parents.push(this.#path(parent.number));
+      name = parent.parent;
+    }
+    return { own: this.#path(record.number), parents, kind: record.kind };
+  }
+
+  #path(number: number): string {
+    return join(this.#root, String(number));
+  }
+
+  #countChild(parent: string | undefined, change: 1 | -1): void {
+    if (parent === undefined) return;
+    const count = (this.#childCounts.get(parent) ?? 0) + change;
+    if (count === 0) this.#childCounts.delete(parent);
+    else this.#childCounts.set(parent, count);
+  }
+
+  #numbersOnDisk(): number[] {
+    return readdirSync(this.#root)
+      .filter((name) => /^[1-9]\d{0,14}$/.test(name))
+      .map(Number);
+  }
+}
+
+/** Removes a directory tree now; a missing one is no failure. For small trees. */
+export function removeNow(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw error;
+  }
+}
+
+function infoOf(key: string, record: SnapshotRecord): SnapshotInfo {
+  const { number: _number, ...info } = record;
+  return { key, ...info };
+}
+
+function decodeRecord(document: unknown): SnapshotRecord {
+  const fields = Object(document) as Partial<Record<keyof SnapshotRecord, unknown>>;
+  const { kind, number, parent, createdNs, sizeBytes } = fields;
+  const isKind = kind === "active" || kind === "committed" || kind === "view";
+  if (!isKind || typeof number !== "number" || !Number.isSafeInteger(number) || number < 1) {
+    throw new EngineError("data-loss", "read snapshot: kind or number is wrong");
+  }
+  if (typeof createdNs !== "string" || !/^\d+$/.test(createdNs)) {
+    throw new EngineError("data-loss", "read snapshot: createdNs is wrong");
+  }
+  return {
+    kind,
+    number,
+    createdNs,
+    ...(typeof parent === "string" ? { parent } : {}),
+    ...(typeof sizeBytes === "number" ? { sizeBytes } : {}),
+  };
+}
+
+function nowNs(): string {
+  return String(BigInt(Date.now()) * 1_000_000n);
+}
+
+function exists(key: string): EngineError {
+  return new EngineError("already-exists", `snapshot ${quote(key)} exists already`);
+}
+
+function missing(key: string): EngineError {
+  return new EngineError("not-found", `snapshot ${quote(key)} does not exist`);
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text);
+}
