@@ -4,7 +4,7 @@
  * @see Engine API v1.51, ErrorResponse
  */
 export interface ErrorResponse {
-	readonly message: string;
+  readonly message: string;
 }
 
 /**
@@ -13,5 +13,5 @@ export interface ErrorResponse {
  * @see Engine API v1.51, IDResponse
  */
 export interface IdResponse {
-	readonly Id: string;
+  readonly Id: string;
 }

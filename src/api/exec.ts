@@ -10,18 +10,18 @@
  * @see Engine API v1.51, ContainerExec
  */
 export interface ExecConfig {
-	readonly User: string;
-	readonly Privileged: boolean;
-	readonly Tty: boolean;
-	/** Rows, columns; null takes the client's first resize. */
-	readonly ConsoleSize: readonly [height: number, width: number] | null;
-	readonly AttachStdin: boolean;
-	readonly AttachStderr: boolean;
-	readonly AttachStdout: boolean;
-	readonly DetachKeys: string;
-	readonly Env: readonly string[] | null;
-	readonly WorkingDir: string;
-	readonly Cmd: readonly string[] | null;
+  readonly User: string;
+  readonly Privileged: boolean;
+  readonly Tty: boolean;
+  /** Rows, columns; null takes the client's first resize. */
+  readonly ConsoleSize: readonly [height: number, width: number] | null;
+  readonly AttachStdin: boolean;
+  readonly AttachStderr: boolean;
+  readonly AttachStdout: boolean;
+  readonly DetachKeys: string;
+  readonly Env: readonly string[] | null;
+  readonly WorkingDir: string;
+  readonly Cmd: readonly string[] | null;
 }
 
 /** The same body as a client may send it. */
@@ -29,7 +29,7 @@ export type ExecCreateRequest = Partial<ExecConfig>;
 
 /** @see Engine API v1.51, IDResponse */
 export interface ExecCreateResponse {
-	readonly Id: string;
+  readonly Id: string;
 }
 
 /**
@@ -38,9 +38,9 @@ export interface ExecCreateResponse {
  * @see Engine API v1.51, ExecStart
  */
 export interface ExecStartConfig {
-	readonly Detach: boolean;
-	readonly Tty: boolean;
-	readonly ConsoleSize: readonly [height: number, width: number] | null;
+  readonly Detach: boolean;
+  readonly Tty: boolean;
+  readonly ConsoleSize: readonly [height: number, width: number] | null;
 }
 
 /** The same body as a client may send it. */
@@ -48,25 +48,25 @@ export type ExecStartRequest = Partial<ExecStartConfig>;
 
 /** @see Engine API v1.51, ProcessConfig */
 export interface ProcessConfig {
-	readonly tty: boolean;
-	readonly entrypoint: string;
-	readonly arguments: readonly string[];
-	readonly privileged?: boolean;
-	readonly user?: string;
+  readonly tty: boolean;
+  readonly entrypoint: string;
+  readonly arguments: readonly string[];
+  readonly privileged?: boolean;
+  readonly user?: string;
 }
 
 /** @see Engine API v1.51, ExecInspectResponse */
 export interface ExecInspectResponse {
-	readonly ID: string;
-	readonly Running: boolean;
-	/** null until the process has ended. */
-	readonly ExitCode: number | null;
-	readonly ProcessConfig: ProcessConfig;
-	readonly OpenStdin: boolean;
-	readonly OpenStderr: boolean;
-	readonly OpenStdout: boolean;
-	readonly CanRemove: boolean;
-	readonly ContainerID: string;
-	readonly DetachKeys: string;
-	readonly Pid: number;
+  readonly ID: string;
+  readonly Running: boolean;
+  /** null until the process has ended. */
+  readonly ExitCode: number | null;
+  readonly ProcessConfig: ProcessConfig;
+  readonly OpenStdin: boolean;
+  readonly OpenStderr: boolean;
+  readonly OpenStdout: boolean;
+  readonly CanRemove: boolean;
+  readonly ContainerID: string;
+  readonly DetachKeys: string;
+  readonly Pid: number;
 }

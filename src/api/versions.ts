@@ -1,0 +1,223 @@
+/**
+ * API versions: which are spoken, how they compare, and how older answers differ.
+ *
+ * A version is text of numbers joined by dots ("1.43"); "1.043" and "1.43.0" are the same version.
+ */
+import { EngineError } from "../lib/errors.ts";
+
+/** Oldest version that is served. @see Engine API v1.24 */
+export const apiVersionMin = "1.24";
+
+/** Newest version that is served, and the one meant when a path names none. */
+export const apiVersionMax = "1.51";
+
+/** Orders two versions: negative, zero or positive. */
+export function compareVersions(left: string, right: string): number {
+  const lefts = left.split(".");
+  const rights = right.split(".");
+  for (let at = 0; at < Math.max(lefts.length, rights.length); at += 1) {
+    const difference = Number(lefts[at] || 0) - Number(rights[at] || 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+/**
+ * Settles the version of a request.
+ *
+ * @param requested what the path says; undefined when it has no version
+ * @throws invalid-argument in Docker's words when it is not served
+ */
+export function negotiateVersion(requested: string | undefined): string {
+  if (requested === undefined) return apiVersionMax;
+  if (compareVersions(requested, apiVersionMax) > 0) {
+    throw new EngineError(
+      "invalid-argument",
+      `client version ${requested} is too new. ` +
+        `Maximum supported API version is ${apiVersionMax}`,
+    );
+  }
+  if (compareVersions(requested, apiVersionMin) < 0) {
+    throw new EngineError(
+      "invalid-argument",
+      `client version ${requested} is too old. Minimum supported API version is ` +
+        `${apiVersionMin}, please upgrade your client to a newer version`,
+    );
+  }
+  return requested;
+}
+
+/**
+ * One difference of an answer in some versions.
+ *
+ * `path` names a field from the top of the body, through arrays as through objects.
+ * - `drop`: the field is not there
+ * - `set`: the field is there with this value, if it was not
+ * - `replace`: the field has this value, whatever it was
+ * - `copy`: the field is there with the value of its sibling `from`
+ */
+export interface VersionRule {
+  readonly route: string;
+  /** First version with the difference. */
+  readonly since?: string;
+  /** Last version with the difference. */
+  readonly until?: string;
+  readonly path: string;
+  readonly change:
+    | { readonly kind: "drop" }
+    | { readonly kind: "set" | "replace"; readonly value: unknown }
+    | { readonly kind: "copy"; readonly from: string };
+  /** Only where the field holds no elements. */
+  readonly onlyEmpty?: true;
+}
+
+const drop = { kind: "drop" } as const;
+
+/** Fields of a container configuration that image answers carried without meaning. */
+const legacyImageConfig: Readonly<Record<string, unknown>> = {
+  Hostname: "",
+  Domainname: "",
+  AttachStdin: false,
+  AttachStdout: false,
+  AttachStderr: false,
+  Tty: false,
+  OpenStdin: false,
+  StdinOnce: false,
+  Image: "",
+};
+
+const noContainerConfig: Readonly<Record<string, unknown>> = {
+  ...legacyImageConfig,
+  User: "",
+  Env: null,
+  Cmd: null,
+  Volumes: null,
+  WorkingDir: "",
+  Entrypoint: null,
+  OnBuild: null,
+  Labels: null,
+};
+
+/**
+ * Every difference of the answers between the oldest and the newest version served.
+ *
+ * Read from Docker 28.5 by asking each version in turn and comparing; the fields that it did not
+ * print then (`ImageManifestDescriptor`, `Manifests`, …) are from the API's own change log.
+ */
+export const versionRules: readonly VersionRule[] = [
+  { route: "SystemInfo", until: "1.49", path: "BridgeNfIptables", change: setTo(true) },
+  { route: "SystemInfo", until: "1.49", path: "BridgeNfIp6tables", change: setTo(true) },
+  { route: "SystemInfo", until: "1.49", path: "DiscoveredDevices", change: drop },
+  { route: "SystemInfo", until: "1.48", path: "FirewallBackend", change: drop },
+  { route: "SystemInfo", until: "1.48", path: "RuncCommit.Expected", change: copyOf("ID") },
+  { route: "SystemInfo", until: "1.48", path: "InitCommit.Expected", change: copyOf("ID") },
+  {
+    route: "SystemInfo",
+    until: "1.46",
+    path: "RegistryConfig.AllowNondistributableArtifactsCIDRs",
+    change: setTo(null),
+  },
+  {
+    route: "SystemInfo",
+    until: "1.46",
+    path: "RegistryConfig.AllowNondistributableArtifactsHostnames",
+    change: setTo(null),
+  },
+  { route: "SystemInfo", until: "1.45", path: "Containerd", change: drop },
+  { route: "SystemInfo", until: "1.41", path: "KernelMemory", change: setTo(false) },
+  { route: "ImageList", until: "1.50", path: "Containers", change: { kind: "replace", value: -1 } },
+  { route: "ImageList", until: "1.47", path: "Descriptor", change: drop },
+  { route: "ImageList", until: "1.46", path: "Manifests", change: drop },
+  { route: "ImageList", until: "1.43", path: "VirtualSize", change: copyOf("Size") },
+  {
+    route: "ImageList",
+    until: "1.42",
+    path: "RepoDigests",
+    change: { kind: "replace", value: ["<none>@<none>"] },
+    onlyEmpty: true,
+  },
+  {
+    route: "ImageList",
+    until: "1.42",
+    path: "RepoTags",
+    change: { kind: "replace", value: ["<none>:<none>"] },
+    onlyEmpty: true,
+  },
+  ...Object.entries(legacyImageConfig).map(
+    ([name, value]): VersionRule => ({
+      route: "ImageInspect",
+      until: "1.49",
+      path: `Config.${name}`,
+      change: setTo(value),
+    }),
+  ),
+  { route: "ImageInspect", until: "1.47", path: "Descriptor", change: drop },
+  { route: "ImageInspect", until: "1.47", path: "Manifests", change: drop },
+  {
+    route: "ImageInspect",
+    until: "1.44",
+    path: "ContainerConfig",
+    change: setTo(noContainerConfig),
+  },
+  { route: "ImageInspect", until: "1.43", path: "VirtualSize", change: copyOf("Size") },
+  { route: "ContainerList", until: "1.47", path: "ImageManifestDescriptor", change: drop },
+  { route: "ContainerList", until: "1.45", path: "HostConfig.Annotations", change: drop },
+  { route: "ContainerInspect", until: "1.47", path: "ImageManifestDescriptor", change: drop },
+  {
+    route: "ContainerInspect",
+    until: "1.43",
+    path: "Config.MacAddress",
+    change: { kind: "set", value: "" },
+  },
+];
+
+/**
+ * Gives an answer the shape it has in `version`.
+ *
+ * The body is not changed; what differs is copied. In the newest version it is returned as it is.
+ */
+export function adaptResponse(route: string, body: unknown, version: string): unknown {
+  let adapted = body;
+  for (const rule of rulesOf(route)) {
+    if (rule.until !== undefined && compareVersions(version, rule.until) > 0) continue;
+    if (rule.since !== undefined && compareVersions(version, rule.since) < 0) continue;
+    adapted = applyRule(adapted, rule.path.split("."), rule);
+  }
+  return adapted;
+}
+
+const rulesByRoute = Map.groupBy(versionRules, (rule) => rule.route);
+
+function rulesOf(route: string): readonly VersionRule[] {
+  return rulesByRoute.get(route) ?? [];
+}
+
+function applyRule(body: unknown, path: readonly string[], rule: VersionRule): unknown {
+  if (Array.isArray(body)) return body.map((element: unknown) => applyRule(element, path, rule));
+  const [name, ...rest] = path;
+  if (typeof body !== "object" || body === null || name === undefined) return body;
+  const fields = new Map(Object.entries(body));
+  if (rest.length > 0) {
+    if (!fields.has(name)) return body;
+    fields.set(name, applyRule(fields.get(name), rest, rule));
+  } else applyChange(fields, name, rule);
+  return Object.fromEntries(fields);
+}
+
+function applyChange(fields: Map<string, unknown>, name: string, rule: VersionRule): void {
+  const { change } = rule;
+  const old = fields.get(name);
+  if (rule.onlyEmpty === true && !(Array.isArray(old) && old.length === 0)) return;
+  if (change.kind === "drop") fields.delete(name);
+  else if (change.kind === "replace") fields.set(name, change.value);
+  else if (change.kind === "copy") fields.set(name, fields.get(change.from));
+  else if (old === undefined) fields.set(name, change.value);
+}
+
+function setTo(value: unknown): VersionRule["change"] {
+  return { kind: "set", value };
+}
+
+function copyOf(from: string): VersionRule["change"] {
+  return { kind: "copy", from };
+}
