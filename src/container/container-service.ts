@@ -10,12 +10,12 @@
  */
 import type { Duplex } from "node:stream";
 import type {
-  ContainerCreateRequest,
+  ContainerCreateOptions,
   ContainerInspectResponse,
   ContainerSummary,
   ContainerTopResponse,
 } from "../api/container.ts";
-import type { ExecCreateRequest, ExecInspectResponse } from "../api/exec.ts";
+import type { ExecConfig, ExecInspectResponse } from "../api/exec.ts";
 
 /** A filter value by name, as in the `filters` query: name → values. */
 export type FilterMap = ReadonlyMap<string, readonly string[]>;
@@ -66,7 +66,7 @@ export interface WaitResult {
  * not-found `No such container: x`. */
 export interface ContainerService {
   create(
-    request: ContainerCreateRequest,
+    request: ContainerCreateOptions,
     options: { readonly name?: string; readonly platform?: string },
   ): Promise<{ readonly Id: string; readonly Warnings: readonly string[] }>;
   list(options: {
@@ -115,7 +115,7 @@ export interface ContainerService {
     readonly ContainersDeleted: readonly string[];
     readonly SpaceReclaimed: number;
   }>;
-  execCreate(id: string, request: ExecCreateRequest): Promise<{ readonly Id: string }>;
+  execCreate(id: string, request: ExecConfig): Promise<{ readonly Id: string }>;
   /** Starts it detached. @throws conflict when it was started before */
   execStart(execId: string, options: { readonly rows?: number; readonly columns?: number }): Promise<void>;
   /** Starts it attached. */

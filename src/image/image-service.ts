@@ -7,7 +7,7 @@
 import type { Digest } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
 import type { Platform } from "../oci/platform.ts";
-import type { HistoryItem, ImageDeleteItem, ImageInspect, ImageSummary } from "../api/image.ts";
+import type { HistoryResponseItem, ImageDeleteResponseItem, ImageInspect, ImageSummary } from "../api/image.ts";
 
 /** An image as a container is made from it. */
 export interface ResolvedImage {
@@ -60,14 +60,14 @@ export interface ImageService {
     readonly manifests?: boolean;
   }): Promise<readonly ImageSummary[]>;
   inspect(reference: string): Promise<ImageInspect>;
-  history(reference: string): Promise<readonly HistoryItem[]>;
+  history(reference: string): Promise<readonly HistoryResponseItem[]>;
   tag(reference: string, target: { readonly repo: string; readonly tag: string }): Promise<void>;
   remove(
     reference: string,
     options: { readonly force?: boolean; readonly noPrune?: boolean },
-  ): Promise<readonly ImageDeleteItem[]>;
+  ): Promise<readonly ImageDeleteResponseItem[]>;
   prune(filters: FilterMap): Promise<{
-    readonly deleted: readonly ImageDeleteItem[];
+    readonly deleted: readonly ImageDeleteResponseItem[];
     readonly spaceReclaimedBytes: number;
   }>;
   /** Reads docker-archive or OCI layout tar (gzip and zstd recognised). Acknowledged when durable. */
