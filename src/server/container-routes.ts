@@ -31,7 +31,7 @@ export const containerRoutes: Readonly<Record<string, Handler>> = {
   },
 
   ContainerCreate: async (exchange) => {
-    const body = decodeContainerCreate(await readBody(exchange), exchange.version);
+    const body = decodeContainerCreate(await readBody(exchange));
     const name = exchange.query.get("name") ?? "";
     const platform = exchange.query.get("platform") ?? "";
     const created = await exchange.backend.containers.create(body, {

@@ -1,4 +1,4 @@
-import { decodeExecCreate, decodeExecStart } from "../api/decode-container.ts";
+import { decodeExecCreate, decodeExecStart } from "../api/decode-request.ts";
 import { EngineError } from "../lib/errors.ts";
 import { type Handler, joinHijacked, param, readBody, sendEmpty, sendJson } from "./exchange.ts";
 

@@ -1,4 +1,4 @@
-import { decodeVolumeCreate } from "../api/decode-volume.ts";
+import { decodeVolumeCreate } from "../api/decode-request.ts";
 import { filtersOf, flag } from "../api/query.ts";
 import { type Handler, param, readBody, sendEmpty, sendJson } from "./exchange.ts";
 

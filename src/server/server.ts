@@ -1,0 +1,122 @@
+/**
+ * From a request to its handler: version, route, refusals, errors.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { matchRoute } from "../api/routes.ts";
+import { apiVersionMax, checkApiVersion } from "../api/versions.ts";
+import { createId } from "../lib/id.ts";
+import { EngineError, messageOf } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import type { Backend } from "./backend.ts";
+import { containerRoutes } from "./container-routes.ts";
+import { sendError, statusOf } from "./errors.ts";
+import type { Exchange, Handler } from "./exchange.ts";
+import { execRoutes } from "./exec-routes.ts";
+import type { RequestHandler } from "./http-front.ts";
+import { imageRoutes } from "./image-routes.ts";
+import { refuseForeignOrigin } from "./_origin.ts";
+import { networkRoutes } from "./network-routes.ts";
+import { systemRoutes } from "./system-routes.ts";
+import { volumeRoutes } from "./volume-routes.ts";
+
+/** Every operation that is served, by name. */
+export const handlers: Readonly<Record<string, Handler>> = {
+  ...containerRoutes,
+  ...execRoutes,
+  ...imageRoutes,
+  ...networkRoutes,
+  ...systemRoutes,
+  ...volumeRoutes,
+};
+
+/** What the HTTP adapter is made with. */
+export interface ServerOptions {
+  readonly backend: Backend;
+  readonly logger: Logger;
+  /** As in the `Server` header: `Tug/0.1.0 (linux)`. */
+  readonly product: string;
+}
+
+/** Makes the function that serves requests. */
+export function createRequestHandler(options: ServerOptions): RequestHandler {
+  return (request, response) => {
+    void serve(options, { request, response });
+  };
+}
+
+interface Pair {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+/** Serves one request; whatever it throws becomes an answer. */
+async function serve(options: ServerOptions, { request, response }: Pair): Promise<void> {
+  const { logger } = options;
+  response.setHeader("Api-Version", apiVersionMax);
+  response.setHeader("Docker-Experimental", "false");
+  response.setHeader("Ostype", "linux");
+  response.setHeader("Server", options.product);
+  const gone = new AbortController();
+  response.once("close", () => {
+    if (!response.writableEnded) gone.abort();
+  });
+  response.on("error", () => gone.abort());
+  try {
+    refuseForeignOrigin(request);
+    const { handler, exchange } = route(options, { request, response, signal: gone.signal });
+    await handler(exchange);
+  } catch (error) {
+    answerFailure(logger, { request, response, error });
+  }
+}
+
+function route(
+  options: ServerOptions,
+  { request, response, signal }: Pair & { readonly signal: AbortSignal },
+): { readonly handler: Handler; readonly exchange: Exchange } {
+  const url = request.url ?? "/";
+  const mark = url.indexOf("?");
+  const path = mark < 0 ? url : url.slice(0, mark);
+  const match = matchRoute(request.method ?? "GET", path);
+  if (match === undefined) throw new EngineError("not-found", "page not found");
+  const version = match.version ?? apiVersionMax;
+  checkApiVersion(version);
+  const handler = handlers[match.route.name];
+  if (handler === undefined) {
+    throw new EngineError(
+      "not-implemented",
+      `Tug does not serve ${match.route.method} ${match.route.path} yet`,
+    );
+  }
+  const query = new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1));
+  const { backend, logger } = options;
+  return {
+    handler,
+    exchange: { request, response, backend, logger, params: match.params, query, version, signal },
+  };
+}
+
+function answerFailure(
+  logger: Logger,
+  { request, response, error }: Pair & { readonly error: unknown },
+): void {
+  const status = statusOf(error);
+  const fields = { method: request.method, path: request.url?.split("?")[0], status };
+  if (error instanceof EngineError && status !== 500) {
+    logger.debug(messageOf(error), fields);
+    sendError(response, error);
+  } else if (error instanceof EngineError) {
+    logger.error("request failed", { ...fields, error });
+    sendError(response, error);
+  } else {
+    const id = createId().slice(0, 12);
+    const stack = error instanceof Error ? error.stack : undefined;
+    logger.error("request ended by a fault of the engine", { ...fields, id, error, stack });
+    sendError(
+      response,
+      new EngineError("internal", `internal fault ${id}: the daemon's log says more`, {
+        cause: error,
+      }),
+    );
+  }
+}
