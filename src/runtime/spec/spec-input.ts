@@ -45,7 +45,11 @@ export interface ResourceInput {
   readonly writeBps?: readonly { readonly path: string; readonly rate: number }[];
   readonly readIops?: readonly { readonly path: string; readonly rate: number }[];
   readonly writeIops?: readonly { readonly path: string; readonly rate: number }[];
-  readonly ulimits?: readonly { readonly name: string; readonly soft: number; readonly hard: number }[];
+  readonly ulimits?: readonly {
+    readonly name: string;
+    readonly soft: number;
+    readonly hard: number;
+  }[];
   readonly deviceCgroupRules?: readonly string[];
 }
 
@@ -90,10 +94,16 @@ export interface SpecInput {
   }[];
   readonly mounts: readonly MountInput[];
   /** Host paths of the container's own `hostname`, `hosts`, `resolv.conf`. */
-  readonly etcFiles: { readonly hostname?: string; readonly hosts?: string; readonly resolvConf?: string };
+  readonly etcFiles: {
+    readonly hostname?: string;
+    readonly hosts?: string;
+    readonly resolvConf?: string;
+  };
   readonly shmSizeBytes: number;
   readonly namespaces: {
-    readonly network: NamespaceInput;
+    /** `inherited`: the namespace of whoever runs the OCI runtime (the shim's sandbox), which is
+     * the container's own. */
+    readonly network: NamespaceInput | { readonly kind: "inherited" };
     readonly pid: NamespaceInput;
     readonly ipc: NamespaceInput | { readonly kind: "none" };
     readonly uts: NamespaceInput;
