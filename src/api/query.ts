@@ -86,22 +86,28 @@ export function terminalSize(query: Query): { readonly height: number; readonly 
 }
 
 /**
- * A moment given as Unix seconds with up to nine decimals; undefined when not given, "0" included.
+ * A moment given as Unix seconds with up to nine decimals; undefined when not given.
  *
  * This is the form on the wire; the forms people type are turned into it by clients.
  *
+ * @param options.zeroIsAbsent "0" means not given: `until` of the logs
  * @throws invalid-argument in the words of Go's strconv
  */
-export function timestampValue(query: Query, name: string): TimeNs | undefined {
+export function timestampValue(
+  query: Query,
+  name: string,
+  options: { readonly zeroIsAbsent?: boolean } = {},
+): TimeNs | undefined {
   const value = textValue(query, name);
-  if (value === "" || value === "0") return undefined;
-  const [seconds = "", fraction] = value.split(/\.(.*)/s, 2);
-  const whole = wholeNumber(seconds) * 1_000_000_000n;
-  if (fraction === undefined) return inRange(whole, value);
-  const decimals = wholeNumber(`0${fraction}`.replace(/^0(?=.)/, ""));
-  if (fraction.length > 9) throw invalid(`invalid timestamp ${quote(value)}: more than 9 decimals`);
-  const nanoseconds = decimals * 10n ** BigInt(9 - fraction.length);
-  return inRange(seconds.startsWith("-") ? whole - nanoseconds : whole + nanoseconds, value);
+  if (value === "" || (options.zeroIsAbsent === true && value === "0")) return undefined;
+  const parts = /^([+-]?)(\d{1,12})(?:\.(\d{0,9}))?$/.exec(value);
+  if (parts === null) throw invalid(`strconv.ParseInt: parsing ${quote(value)}: invalid syntax`);
+  const [, sign, seconds = "0", fraction = ""] = parts;
+  const moment = BigInt(seconds + fraction.padEnd(9, "0"));
+  const limit = sign === "-" ? -zeroTimeNs : 2n ** 63n - 1n;
+  if (moment > limit)
+    throw invalid(`strconv.ParseInt: parsing ${quote(value)}: value out of range`);
+  return sign === "-" ? -moment : moment;
 }
 
 /**
@@ -192,16 +198,6 @@ function unsigned32(value: string, what: string): number {
   const isNumber = /^[+-]?\d+$/.test(value);
   const problem = isNumber ? "value out of range" : "invalid syntax";
   throw invalid(`invalid resize ${what} ${quote(value)}: ${problem}`);
-}
-
-function wholeNumber(text: string): bigint {
-  if (/^[+-]?\d+$/.test(text)) return BigInt(text.replace(/^\+/, ""));
-  throw invalid(`strconv.ParseInt: parsing ${quote(text)}: invalid syntax`);
-}
-
-function inRange(moment: bigint, text: string): TimeNs {
-  if (moment >= zeroTimeNs && moment <= 2n ** 63n - 1n) return moment;
-  throw invalid(`strconv.ParseInt: parsing ${quote(text)}: value out of range`);
 }
 
 function quote(text: string): string {
