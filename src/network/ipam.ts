@@ -40,10 +40,7 @@ export function chooseSubnet(taken: readonly Subnet[]): Subnet {
       if (!taken.some((other) => overlaps(other, candidate))) return candidate;
     }
   }
-  throw new EngineError(
-    "unavailable",
-    "all predefined address pools have been fully subnetted",
-  );
+  throw new EngineError("unavailable", "all predefined address pools have been fully subnetted");
 }
 
 /** What an address pool is made of. */

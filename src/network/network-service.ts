@@ -113,6 +113,8 @@ export interface NetworkService extends AsyncDisposable {
   recover(
     running: readonly {
       readonly containerId: string;
+      /** For `inspect`. */
+      readonly containerName?: string;
       readonly endpoint: Endpoint;
       readonly ports: readonly PublishedPort[];
     }[],

@@ -5,11 +5,7 @@
  * `InterfacePlan`s what the sandbox then does to itself. Drivers are asked for one endpoint at a
  * time; all of their undoing is harmless when parts never happened.
  */
-import type {
-  EndpointRequest,
-  InsidePlan,
-  PublishedPort,
-} from "../network-service.ts";
+import type { EndpointRequest, InsidePlan, PublishedPort } from "../network-service.ts";
 
 /** What an endpoint is given. */
 export interface EndpointAddresses {
