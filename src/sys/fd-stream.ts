@@ -52,6 +52,7 @@ export interface FdReader {
 /** Reads a pipe, FIFO, terminal master or eventfd to its end; takes the descriptor over. */
 export function openFdReader(fd: number, handlers: FdReaderHandlers): FdReader {
   setNonblocking(fd);
+  // Refused for what is no pipe, and beyond the user's quota: slower, not wrong.
   libc().fcntl(fd, fcntlSetPipeSize, pipeSizeBytes);
   const reader = Bun.file(fd).stream().getReader();
   let isClosed = false;
@@ -129,6 +130,7 @@ export function openFdWriter(
   options: { readonly countMaxBytes?: number } = {},
 ): FdWriter {
   setNonblocking(fd);
+  libc().fcntl(fd, fcntlSetPipeSize, pipeSizeBytes);
   return new QueueWriter(fd, options.countMaxBytes ?? highWaterDefaultBytes);
 }
 
@@ -270,4 +272,12 @@ export function makePipe(): { readonly read: number; readonly write: number } {
   check(pipeLibc().pipe2(ends, openFlags.closeOnExec), "make pipe");
   const [read = -1, write = -1] = ends;
   return { read, write };
+}
+
+// asm-generic/fcntl.h
+const fcntlDuplicate = 1030;
+
+/** A second descriptor of the same open file, closed on exec; the caller closes it. */
+export function duplicateFd(fd: number): number {
+  return check(libc().fcntl(fd, fcntlDuplicate, 0), "duplicate descriptor");
 }
