@@ -88,7 +88,7 @@ export async function readTarFiles(
     entry(header) {
       if (header.type !== "file" || !options.select(header)) return "skip";
       if (header.sizeBytes > fileMaxBytes) {
-        const name = JSON.stringify(escapeControls(decodeByteString(header.name)));
+        const name = escapeControls(JSON.stringify(decodeByteString(header.name)));
         const sentence = `tar entry ${name}: larger than ${fileMaxBytes} bytes`;
         throw new EngineError("invalid-argument", sentence);
       }

@@ -290,8 +290,8 @@ export class TarReader {
 
   #refuse(what: string): never {
     this.#state = { kind: "ended" };
-    const name = escapeControls(decodeByteString(this.#name.slice(0, 256)));
-    const quoted = name === "" ? "" : ` ${JSON.stringify(name)}`;
+    const name = JSON.stringify(decodeByteString(this.#name.slice(0, 256)));
+    const quoted = this.#name === "" ? "" : ` ${escapeControls(name)}`;
     throw new EngineError("invalid-argument", `tar entry ${this.#entries}${quoted}: ${what}`);
   }
 }
