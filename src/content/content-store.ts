@@ -2,7 +2,7 @@
  * Blobs by digest, and the unfinished writes that become them.
  *
  * 1. `ingest({ref})` opens an unfinished write under `ingest/<ref>`; a second writer of the same ref
- *    waits or is refused with `unavailable`. An ingest left by a crash is resumed by its ref, or
+ *    is refused with `unavailable`. An ingest left by a crash is resumed by its ref, or
  *    removed by `sweep`.
  * 2. Bytes are written; the digest is computed as they pass.
  * 3. `commit()` syncs the bytes, checks size and digest, and renames them to
@@ -29,6 +29,9 @@ export interface IngestOptions {
   readonly expected?: Digest;
   /** Bytes that may be written at most. */
   readonly sizeMaxBytes?: number;
+  /** Keeps the bytes that an earlier write of this ref left (`sizeBytes` tells how many): the caller
+   * goes on behind them. Without it the write begins empty. */
+  readonly resume?: boolean;
 }
 
 /** An unfinished write. Closed (and dropped) by `await using` unless committed. */

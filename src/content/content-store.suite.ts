@@ -1,0 +1,156 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { readAll } from "../lib/stream-limit.ts";
+import { digestOf } from "../oci/digest.ts";
+import type { ContentStore } from "./content-store.ts";
+
+const text = (words: string): Uint8Array => new TextEncoder().encode(words);
+const limit = { sizeMaxBytes: 1024 * 1024, what: "test" };
+
+/** What every content store must do; `reopen` opens the same store anew, as after a crash. */
+export function testContentStore(
+  name: string,
+  make: () => Promise<{
+    readonly store: ContentStore;
+    readonly reopen: () => Promise<ContentStore>;
+    readonly close: () => Promise<void>;
+  }>,
+): void {
+  describe(name, () => {
+    let made: Awaited<ReturnType<typeof make>>;
+    let store: ContentStore;
+    beforeEach(async () => {
+      made = await make();
+      store = made.store;
+    });
+    afterEach(async () => made.close());
+
+    test("put() stores bytes under their digest, once", async () => {
+      const blob = await store.put(text("hello"));
+      expect(blob.digest).toBe(digestOf("hello"));
+      expect(blob.sizeBytes).toBe(5);
+      expect(await store.put(text("hello"))).toEqual(blob);
+      expect(await store.list()).toEqual([blob]);
+      expect(await store.read(blob.digest, limit)).toEqual(Buffer.from("hello"));
+      expect(await readAll(store.open(blob.digest), limit)).toEqual(text("hello"));
+      expect((await (await made.reopen()).list()).length).toBe(1);
+    });
+
+    test("put() takes the empty blob", async () => {
+      const blob = await store.put(new Uint8Array(0));
+      expect(store.get(blob.digest).sizeBytes).toBe(0);
+      expect(await readAll(store.open(blob.digest), limit)).toHaveLength(0);
+    });
+
+    test("many puts of equal bytes at once agree", async () => {
+      const blobs = await Promise.all(Array.from({ length: 8 }, () => store.put(text("same"))));
+      expect(new Set(blobs.map(({ digest }) => digest)).size).toBe(1);
+      expect(await store.list()).toHaveLength(1);
+    });
+
+    test("open() streams a range and refuses one beyond the end", async () => {
+      const { digest } = await store.put(text("0123456789"));
+      const part = await readAll(store.open(digest, { offset: 3, length: 4 }), limit);
+      expect(Buffer.from(part).toString()).toBe("3456");
+      const rest = await readAll(store.open(digest, { offset: 8 }), limit);
+      expect(Buffer.from(rest).toString()).toBe("89");
+      expect(() => store.open(digest, { offset: 8, length: 3 })).toThrow("bytes 8 to 11 of 10");
+      expect(() => store.open(digest, { offset: -1 })).toThrow("bytes -1");
+    });
+
+    test("a blob of several chunks comes whole and in order", async () => {
+      const bytes = Buffer.alloc(700_001, "abcdefghij");
+      const { digest } = await store.put(bytes);
+      expect(Buffer.compare(await readAll(store.open(digest), limit), bytes)).toBe(0);
+    });
+
+    test("what is not there is not-found", async () => {
+      const digest = digestOf("nothing");
+      expect(store.find(digest)).toBeUndefined();
+      expect(() => store.get(digest)).toThrow("does not exist");
+      expect(() => store.open(digest)).toThrow("does not exist");
+      await expect(store.read(digest, limit)).rejects.toMatchObject({ kind: "not-found" });
+      expect(await store.remove(digest)).toBe(false);
+    });
+
+    test("commit() makes a blob of what was written, and nothing before", async () => {
+      const expected = digestOf("hello world");
+      await using ingest = await store.ingest({ ref: "a-1", expected });
+      await ingest.write(text("hello "));
+      await ingest.write(text("world"));
+      expect(ingest.sizeBytes).toBe(11);
+      expect(store.find(expected)).toBeUndefined();
+      expect((await ingest.commit()).digest).toBe(expected);
+      expect(store.get(expected).sizeBytes).toBe(11);
+      await expect(ingest.write(text("x"))).rejects.toMatchObject({ kind: "conflict" });
+    });
+
+    test("commit() refuses bytes with the wrong digest, and leaves nothing", async () => {
+      const ingest = await store.ingest({ ref: "a", expected: digestOf("right") });
+      await ingest.write(text("wrong"));
+      await expect(ingest.commit()).rejects.toMatchObject({ kind: "data-loss" });
+      expect(await store.list()).toEqual([]);
+      expect(await store.sweep()).toBe(0);
+      await (await store.ingest({ ref: "a" }))[Symbol.asyncDispose]();
+    });
+
+    test("write() refuses bytes beyond the limit; the ingest is lost then", async () => {
+      await using ingest = await store.ingest({ ref: "a", sizeMaxBytes: 5 });
+      await ingest.write(text("12345"));
+      await expect(ingest.write(text("6"))).rejects.toMatchObject({ kind: "invalid-argument" });
+      await expect(ingest.commit()).rejects.toMatchObject({ kind: "conflict" });
+      expect(await store.list()).toEqual([]);
+    });
+
+    test("one ref has one writer at a time", async () => {
+      const first = await store.ingest({ ref: "a" });
+      await expect(store.ingest({ ref: "a" })).rejects.toMatchObject({ kind: "unavailable" });
+      await first[Symbol.asyncDispose]();
+      await using second = await store.ingest({ ref: "a" });
+      expect(second.sizeBytes).toBe(0);
+    });
+
+    for (const ref of ["", "../x", "a/b", "A", ".hidden", "x".repeat(129), "a\0b"]) {
+      test(`ingest() refuses the ref ${JSON.stringify(ref).slice(0, 20)}`, async () => {
+        await expect(store.ingest({ ref })).rejects.toMatchObject({ kind: "invalid-argument" });
+      });
+    }
+
+    test("an ingest that a crash left is resumed by its ref, or begun anew", async () => {
+      const expected = digestOf("hello world");
+      await (await store.ingest({ ref: "a" })).write(text("hello "));
+      await (await store.ingest({ ref: "b" })).write(text("rubbish"));
+      const after = await made.reopen();
+      await using resumed = await after.ingest({ ref: "a", expected, resume: true });
+      expect(resumed.sizeBytes).toBe(6);
+      await resumed.write(text("world"));
+      expect((await resumed.commit()).sizeBytes).toBe(11);
+      await using begun = await after.ingest({ ref: "b" });
+      expect(begun.sizeBytes).toBe(0);
+    });
+
+    test("sweep() removes what a crash left, and not what is being written", async () => {
+      await (await store.ingest({ ref: "left" })).write(text("x"));
+      const after = await made.reopen();
+      await using held = await after.ingest({ ref: "held" });
+      await held.write(text("y"));
+      expect(await after.sweep()).toBe(1);
+      await held.commit();
+      expect(await after.list()).toHaveLength(1);
+    });
+
+    test("read() refuses a blob above the limit", async () => {
+      const { digest } = await store.put(text("hello"));
+      await expect(store.read(digest, { sizeMaxBytes: 4 })).rejects.toMatchObject({
+        kind: "data-loss",
+      });
+      expect(store.find(digest)).toBeDefined();
+    });
+
+    test("remove() tells whether there was one", async () => {
+      const { digest } = await store.put(text("hello"));
+      expect(await store.remove(digest)).toBe(true);
+      expect(await store.remove(digest)).toBe(false);
+      expect(await store.list()).toEqual([]);
+    });
+  });
+}

@@ -1,0 +1,214 @@
+import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import { toReadableStream } from "../lib/stream-limit.ts";
+import { type Digest, digestAlgorithm, digestHex, digestOf } from "../oci/digest.ts";
+import {
+  decodeLayout,
+  encodeLayout,
+  findLayoutBlob,
+  layoutBlobPath,
+  layoutFile,
+} from "../oci/layout.ts";
+import { writeFileAtomic } from "../sys/fs.ts";
+import { FileIngest } from "./_file-ingest.ts";
+import type { BlobInfo, ContentStore, Ingest, IngestOptions } from "./content-store.ts";
+import { verifyBytes } from "./verify.ts";
+
+/** Bytes of one chunk of an opened blob. */
+const readChunkBytes = 256 * 1024;
+
+/** Longest name of an ingest. */
+const refLengthMax = 128;
+
+const algorithmNames = ["sha256", "sha384", "sha512"] as const;
+
+/**
+ * Opens the blobs of a data root: an OCI image layout, made when missing.
+ *
+ * @throws invalid-argument when the root is an image layout of another version
+ */
+export async function openContentStore(options: {
+  readonly root: string;
+  readonly logger: Logger;
+}): Promise<ContentStore> {
+  const { root } = options;
+  for (const folder of ["ingest", "blobs/sha256"]) {
+    mkdirSync(join(root, folder), { recursive: true, mode: 0o700 });
+  }
+  const marker = join(root, layoutFile);
+  if (existsSync(marker)) decodeLayout(readFileSync(marker));
+  else writeFileAtomic(marker, encodeLayout());
+  return new LocalContentStore(root, options.logger);
+}
+
+class LocalContentStore implements ContentStore {
+  readonly root: string;
+  readonly #logger: Logger;
+  /** Names of ingests that are held open. */
+  readonly #openRefs = new Set<string>();
+  #putCount = 0;
+
+  constructor(root: string, logger: Logger) {
+    this.root = root;
+    this.#logger = logger;
+  }
+
+  find(digest: Digest): BlobInfo | undefined {
+    const path = this.#path(digest);
+    const found = statSync(path, { throwIfNoEntry: false });
+    return found?.isFile() ? { digest, sizeBytes: found.size, path } : undefined;
+  }
+
+  get(digest: Digest): BlobInfo {
+    const blob = this.find(digest);
+    if (blob === undefined) throw missing(digest);
+    return blob;
+  }
+
+  open(
+    digest: Digest,
+    range: { readonly offset: number; readonly length?: number } = { offset: 0 },
+  ): ReadableStream<Uint8Array> {
+    const { path, sizeBytes } = this.get(digest);
+    const { offset, length = sizeBytes - offset } = range;
+    if (offset < 0 || length < 0 || offset + length > sizeBytes) {
+      throw new EngineError(
+        "invalid-argument",
+        `open blob ${digest}: bytes ${offset} to ${offset + length} of ${sizeBytes}`,
+      );
+    }
+    return toReadableStream(readRange(path, { digest, offset, end: offset + length }));
+  }
+
+  async read(digest: Digest, options: { readonly sizeMaxBytes: number }): Promise<Uint8Array> {
+    const { path, sizeBytes } = this.get(digest);
+    if (sizeBytes > options.sizeMaxBytes) {
+      throw new EngineError(
+        "data-loss",
+        `read blob ${digest}: ${sizeBytes} bytes, at most ${options.sizeMaxBytes} are allowed`,
+      );
+    }
+    const bytes = await readFile(path);
+    try {
+      verifyBytes(bytes, { digest });
+    } catch (error) {
+      await this.#quarantine(digest);
+      throw error;
+    }
+    return bytes;
+  }
+
+  async ingest(options: IngestOptions): Promise<Ingest> {
+    const { ref } = options;
+    if (ref.length > refLengthMax || !/^[a-z0-9][a-z0-9._-]*$/.test(ref)) {
+      throw new EngineError("invalid-argument", `begin ingest ${JSON.stringify(ref)}: not a name`);
+    }
+    if (this.#openRefs.has(ref)) {
+      throw new EngineError("unavailable", `begin ingest ${ref}: it is being written already`);
+    }
+    this.#openRefs.add(ref);
+    const released = (): void => void this.#openRefs.delete(ref);
+    try {
+      return await FileIngest.open({
+        ...options,
+        path: join(this.root, "ingest", ref),
+        blobPath: (digest) => this.#path(digest),
+        released,
+      });
+    } catch (error) {
+      released();
+      throw error;
+    }
+  }
+
+  async put(bytes: Uint8Array): Promise<BlobInfo> {
+    const digest = digestOf(bytes);
+    const present = this.find(digest);
+    if (present?.sizeBytes === bytes.byteLength) return present;
+    this.#putCount += 1;
+    await using ingest = await this.ingest({
+      ref: `put-${digestHex(digest).slice(0, 32)}-${this.#putCount}`,
+      expected: digest,
+    });
+    await ingest.write(bytes);
+    return await ingest.commit();
+  }
+
+  async list(): Promise<readonly BlobInfo[]> {
+    const blobs: BlobInfo[] = [];
+    for (const algorithm of algorithmNames) {
+      for (const name of await namesIn(join(this.root, "blobs", algorithm))) {
+        const digest = findLayoutBlob(`blobs/${algorithm}/${name}`);
+        const blob = digest === undefined ? undefined : this.find(digest);
+        if (blob !== undefined) blobs.push(blob);
+      }
+    }
+    return blobs;
+  }
+
+  async remove(digest: Digest): Promise<boolean> {
+    try {
+      await rm(this.#path(digest));
+      return true;
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return false;
+      throw new EngineError("internal", `remove blob ${digest}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async sweep(): Promise<number> {
+    const folder = join(this.root, "ingest");
+    const left = (await namesIn(folder)).filter((ref) => !this.#openRefs.has(ref));
+    for (const ref of left) await rm(join(folder, ref), { recursive: true, force: true });
+    return left.length;
+  }
+
+  async #quarantine(digest: Digest): Promise<void> {
+    const folder = join(this.root, "blobs", "damaged");
+    const name = `${digestAlgorithm(digest)}-${digestHex(digest)}-${Date.now()}`;
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await rename(this.#path(digest), join(folder, name));
+    this.#logger.error("a blob was damaged and is kept aside", {
+      digest,
+      path: join(folder, name),
+    });
+  }
+
+  #path(digest: Digest): string {
+    return join(this.root, layoutBlobPath(digest));
+  }
+}
+
+async function* readRange(
+  path: string,
+  range: { readonly digest: Digest; readonly offset: number; readonly end: number },
+): AsyncGenerator<Uint8Array, void, undefined> {
+  await using file = await open(path, "r");
+  for (let at = range.offset; at < range.end; ) {
+    const chunk = new Uint8Array(Math.min(readChunkBytes, range.end - at));
+    const { bytesRead } = await file.read(chunk, 0, chunk.length, at);
+    if (bytesRead === 0) {
+      throw new EngineError("data-loss", `read blob ${range.digest}: it became shorter`);
+    }
+    at += bytesRead;
+    yield chunk.subarray(0, bytesRead);
+  }
+}
+
+async function namesIn(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return [];
+    throw error;
+  }
+}
+
+function missing(digest: Digest): EngineError {
+  return new EngineError("not-found", `blob ${digest} does not exist`);
+}
