@@ -139,5 +139,5 @@ async function* contentOf(
 }
 
 async function drain(content: AsyncGenerator<Uint8Array, void>): Promise<void> {
-  for await (const _bytes of content) continue;
+  while ((await content.next()).done !== true);
 }
