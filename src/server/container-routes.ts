@@ -1,5 +1,13 @@
 import { decodeContainerCreate } from "../api/decode-container.ts";
-import { filtersOf, flag, integerOr, timeOf } from "../api/query.ts";
+import {
+  boolValue,
+  filtersValue,
+  integerValue,
+  terminalSize,
+  textValue,
+  timestampValue,
+} from "../api/query.ts";
+import { invalidWaitCondition, noLogStream } from "../lib/docker-messages.ts";
 import { EngineError } from "../lib/errors.ts";
 import {
   type Exchange,
@@ -8,6 +16,7 @@ import {
   joinWebSocket,
   param,
   readBody,
+  readJsonBody,
   sendEmpty,
   sendJson,
   sendStream,
@@ -18,22 +27,22 @@ import {
 export const containerRoutes: Readonly<Record<string, Handler>> = {
   ContainerList: async (exchange) => {
     const { query, backend } = exchange;
-    const limit = integerOr(query, "limit", 0);
+    const limit = integerValue(query, "limit") ?? 0;
     sendJson(
       exchange,
       await backend.containers.list({
-        all: flag(query, "all"),
+        all: boolValue(query, "all"),
         ...(limit > 0 ? { limit } : {}),
-        size: flag(query, "size"),
-        filters: filtersOf(query),
+        size: boolValue(query, "size"),
+        filters: filtersValue(query),
       }),
     );
   },
 
   ContainerCreate: async (exchange) => {
-    const body = decodeContainerCreate(await readBody(exchange));
-    const name = exchange.query.get("name") ?? "";
-    const platform = exchange.query.get("platform") ?? "";
+    const body = decodeContainerCreate(await readJsonBody(exchange));
+    const name = textValue(exchange.query, "name");
+    const platform = textValue(exchange.query, "platform");
     const created = await exchange.backend.containers.create(body, {
       ...(name === "" ? {} : { name }),
       ...(platform === "" ? {} : { platform }),
@@ -42,35 +51,32 @@ export const containerRoutes: Readonly<Record<string, Handler>> = {
   },
 
   ContainerInspect: async (exchange) => {
-    const size = flag(exchange.query, "size");
+    const size = boolValue(exchange.query, "size");
     sendJson(exchange, await exchange.backend.containers.inspect(param(exchange, "id"), { size }));
   },
 
   ContainerTop: async (exchange) => {
-    const psArgs = exchange.query.get("ps_args") ?? "-ef";
+    const psArgs = textValue(exchange.query, "ps_args") || "-ef";
     sendJson(exchange, await exchange.backend.containers.top(param(exchange, "id"), { psArgs }));
   },
 
   ContainerLogs: async (exchange) => {
     const { query } = exchange;
-    const stdout = flag(query, "stdout");
-    const stderr = flag(query, "stderr");
+    const stdout = boolValue(query, "stdout");
+    const stderr = boolValue(query, "stderr");
     if (!stdout && !stderr) {
-      throw new EngineError(
-        "invalid-argument",
-        "Bad parameters: you must choose at least one stream",
-      );
+      throw noLogStream();
     }
-    const tail = query.get("tail") ?? "all";
+    const tail = textValue(query, "tail");
     const tailCount = /^\d{1,15}$/.test(tail) ? Number(tail) : undefined;
-    const sinceNs = timeOf(query, "since");
-    const untilNs = timeOf(query, "until");
+    const sinceNs = timestampValue(query, "since");
+    const untilNs = timestampValue(query, "until", { zeroIsAbsent: true });
     const { hasTty, stream } = await exchange.backend.containers.logs(param(exchange, "id"), {
-      follow: flag(query, "follow"),
+      follow: boolValue(query, "follow"),
       stdout,
       stderr,
-      timestamps: flag(query, "timestamps"),
-      details: flag(query, "details"),
+      timestamps: boolValue(query, "timestamps"),
+      details: boolValue(query, "details"),
       ...(sinceNs === undefined ? {} : { sinceNs }),
       ...(untilNs === undefined ? {} : { untilNs }),
       ...(tailCount === undefined ? {} : { tail: tailCount }),
@@ -80,10 +86,10 @@ export const containerRoutes: Readonly<Record<string, Handler>> = {
   },
 
   ContainerStart: async (exchange) => {
-    const detachKeys = exchange.query.get("detachKeys");
+    const detachKeys = textValue(exchange.query, "detachKeys");
     await refuseStartBody(exchange);
     await exchange.backend.containers.start(param(exchange, "id"), {
-      ...(detachKeys === null ? {} : { detachKeys }),
+      ...(detachKeys === "" ? {} : { detachKeys }),
     });
     sendEmpty(exchange);
   },
@@ -99,13 +105,13 @@ export const containerRoutes: Readonly<Record<string, Handler>> = {
   },
 
   ContainerKill: async (exchange) => {
-    const signal = exchange.query.get("signal") ?? "";
+    const signal = textValue(exchange.query, "signal");
     await exchange.backend.containers.kill(param(exchange, "id"), signal === "" ? {} : { signal });
     sendEmpty(exchange);
   },
 
   ContainerRename: async (exchange) => {
-    const name = exchange.query.get("name") ?? "";
+    const name = textValue(exchange.query, "name");
     await exchange.backend.containers.rename(param(exchange, "id"), { name });
     sendEmpty(exchange);
   },
@@ -144,7 +150,7 @@ export const containerRoutes: Readonly<Record<string, Handler>> = {
 
   ContainerWait: async (exchange) => {
     const { response } = exchange;
-    const condition = exchange.query.get("condition") ?? "";
+    const condition = textValue(exchange.query, "condition");
     const status = await exchange.backend.containers.wait(param(exchange, "id"), {
       condition: waitCondition(condition),
       accepted: () => {
@@ -160,15 +166,15 @@ export const containerRoutes: Readonly<Record<string, Handler>> = {
   ContainerDelete: async (exchange) => {
     const { query } = exchange;
     await exchange.backend.containers.remove(param(exchange, "id"), {
-      volumes: flag(query, "v"),
-      force: flag(query, "force"),
-      link: flag(query, "link"),
+      volumes: boolValue(query, "v"),
+      force: boolValue(query, "force"),
+      link: boolValue(query, "link"),
     });
     sendEmpty(exchange);
   },
 
   ContainerPrune: async (exchange) => {
-    sendJson(exchange, await exchange.backend.containers.prune(filtersOf(exchange.query)));
+    sendJson(exchange, await exchange.backend.containers.prune(filtersValue(exchange.query)));
   },
 };
 
@@ -176,45 +182,29 @@ function attachQuery(
   exchange: Exchange,
 ): Parameters<Exchange["backend"]["containers"]["attach"]>[1] {
   const { query } = exchange;
-  const detachKeys = query.get("detachKeys") ?? "";
+  const detachKeys = textValue(query, "detachKeys");
   return {
-    stdin: flag(query, "stdin"),
-    stdout: flag(query, "stdout"),
-    stderr: flag(query, "stderr"),
-    stream: flag(query, "stream"),
-    logs: flag(query, "logs"),
+    stdin: boolValue(query, "stdin"),
+    stdout: boolValue(query, "stdout"),
+    stderr: boolValue(query, "stderr"),
+    stream: boolValue(query, "stream"),
+    logs: boolValue(query, "logs"),
     ...(detachKeys === "" ? {} : { detachKeys }),
   };
 }
 
 function stopOptions(exchange: Exchange): { signal?: string; timeoutS?: number } {
-  const signal = exchange.query.get("signal") ?? "";
-  const hasTimeout = (exchange.query.get("t") ?? "") !== "";
+  const signal = textValue(exchange.query, "signal");
+  const hasTimeout = textValue(exchange.query, "t") !== "";
   return {
     ...(signal === "" ? {} : { signal }),
-    ...(hasTimeout ? { timeoutS: integerOr(exchange.query, "t", 10) } : {}),
+    ...(hasTimeout ? { timeoutS: integerValue(exchange.query, "t") ?? 10 } : {}),
   };
 }
 
 function sizeOf(exchange: Exchange): { rows: number; columns: number } {
-  return {
-    rows: dimension(exchange.query, "h"),
-    columns: dimension(exchange.query, "w"),
-  };
-}
-
-const dimensionMax = 65_535; // struct winsize, man 2 ioctl_tty
-
-function dimension(query: URLSearchParams, name: string): number {
-  const value = query.get(name) ?? "";
-  const number = /^\d{1,10}$/.test(value) ? Number(value) : Number.NaN;
-  if (!(number <= dimensionMax)) {
-    throw new EngineError(
-      "invalid-argument",
-      `invalid resize ${name === "h" ? "height" : "width"} "${value}": it is a whole number up to ${dimensionMax}`,
-    );
-  }
-  return number;
+  const { height, width } = terminalSize(exchange.query);
+  return { rows: height, columns: width };
 }
 
 function waitCondition(condition: string): "not-running" | "next-exit" | "removed" {
@@ -226,7 +216,7 @@ function waitCondition(condition: string): "not-running" | "next-exit" | "remove
     case "removed":
       return condition;
     default:
-      throw new EngineError("invalid-argument", `invalid condition: "${condition}"`);
+      throw invalidWaitCondition(condition);
   }
 }
 

@@ -1,5 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
+import { checkJsonContentType } from "../api/decode-request.ts";
+import { encodeJson } from "../api/encode.ts";
+import type { Query } from "../api/query.ts";
+import { adaptResponse } from "../api/versions.ts";
 import { EngineError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
@@ -18,7 +22,9 @@ export interface Exchange {
   readonly logger: Logger;
   /** Of the path pattern, percent-decoded. */
   readonly params: Readonly<Record<string, string>>;
-  readonly query: URLSearchParams;
+  readonly query: Query;
+  /** Name of the operation, as in the route table. */
+  readonly operation: string;
   /** As `1.43`. */
   readonly version: string;
   /** Aborted when the client goes away before the answer has ended. */
@@ -51,10 +57,19 @@ export async function readBody(exchange: Exchange): Promise<Uint8Array> {
   return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
 }
 
+/** Reads a body that must say that it is JSON. @throws invalid-argument */
+export async function readJsonBody(exchange: Exchange): Promise<Uint8Array> {
+  const body = await readBody(exchange);
+  const contentType = exchange.request.headers["content-type"];
+  checkJsonContentType(contentType, { hasBody: body.length > 0 });
+  return body;
+}
+
 /** Answers with one JSON value. */
 export function sendJson(exchange: Exchange, value: unknown, status = 200): void {
   const { response } = exchange;
-  const body = `${JSON.stringify(value)}\n`;
+  const adapted = adaptResponse(exchange.operation, value, exchange.version);
+  const body = encodeJson(adapted);
   response.statusCode = status;
   response.setHeader("Content-Type", "application/json");
   response.setHeader("Content-Length", Buffer.byteLength(body));

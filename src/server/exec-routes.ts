@@ -1,11 +1,18 @@
 import { decodeExecCreate, decodeExecStart } from "../api/decode-request.ts";
-import { EngineError } from "../lib/errors.ts";
-import { type Handler, joinHijacked, param, readBody, sendEmpty, sendJson } from "./exchange.ts";
+import { terminalSize } from "../api/query.ts";
+import {
+  type Handler,
+  joinHijacked,
+  param,
+  readJsonBody,
+  sendEmpty,
+  sendJson,
+} from "./exchange.ts";
 
 /** Handlers of the exec operations, by operation name. */
 export const execRoutes: Readonly<Record<string, Handler>> = {
   ContainerExec: async (exchange) => {
-    const body = decodeExecCreate(await readBody(exchange));
+    const body = decodeExecCreate(await readJsonBody(exchange));
     sendJson(
       exchange,
       await exchange.backend.containers.execCreate(param(exchange, "id"), body),
@@ -14,7 +21,7 @@ export const execRoutes: Readonly<Record<string, Handler>> = {
   },
 
   ExecStart: async (exchange) => {
-    const body = decodeExecStart(await readBody(exchange));
+    const body = decodeExecStart(await readJsonBody(exchange));
     const size = body.ConsoleSize ?? undefined;
     const console = size === undefined ? {} : { rows: size[0], columns: size[1] };
     const id = param(exchange, "id");
@@ -31,16 +38,10 @@ export const execRoutes: Readonly<Record<string, Handler>> = {
   },
 
   ExecResize: async (exchange) => {
-    const [rows, columns] = ["h", "w"].map((name) => {
-      const value = exchange.query.get(name) ?? "";
-      if (!/^\d{1,5}$/.test(value)) {
-        throw new EngineError("invalid-argument", `invalid resize value ${name}="${value}"`);
-      }
-      return Number(value);
-    });
+    const { height, width } = terminalSize(exchange.query);
     await exchange.backend.containers.execResize(param(exchange, "id"), {
-      rows: rows ?? 0,
-      columns: columns ?? 0,
+      rows: height,
+      columns: width,
     });
     sendEmpty(exchange, 200);
   },

@@ -1,4 +1,4 @@
-import { filtersOf, flag } from "../api/query.ts";
+import { boolValue, filtersValue, textValue, textValues } from "../api/query.ts";
 import { EngineError, messageOf } from "../lib/errors.ts";
 import { type Platform, parsePlatform } from "../oci/platform.ts";
 import { Readable } from "node:stream";
@@ -20,11 +20,11 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
     sendJson(
       exchange,
       await exchange.backend.images.list({
-        all: flag(query, "all"),
-        sharedSize: flag(query, "shared-size"),
-        digests: flag(query, "digests"),
-        manifests: flag(query, "manifests"),
-        filters: filtersOf(query),
+        all: boolValue(query, "all"),
+        sharedSize: boolValue(query, "shared-size"),
+        digests: boolValue(query, "digests"),
+        manifests: boolValue(query, "manifests"),
+        filters: filtersValue(query),
       }),
     );
   },
@@ -39,8 +39,8 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
 
   ImageTag: async (exchange) => {
     await exchange.backend.images.tag(param(exchange, "name"), {
-      repo: exchange.query.get("repo") ?? "",
-      tag: exchange.query.get("tag") ?? "",
+      repo: textValue(exchange.query, "repo"),
+      tag: textValue(exchange.query, "tag"),
     });
     sendEmpty(exchange, 201);
   },
@@ -48,15 +48,15 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
   ImageDelete: async (exchange) => {
     const { query } = exchange;
     const removed = await exchange.backend.images.remove(param(exchange, "name"), {
-      force: flag(query, "force"),
-      noPrune: flag(query, "noprune"),
+      force: boolValue(query, "force"),
+      noPrune: boolValue(query, "noprune"),
     });
     sendJson(exchange, removed);
   },
 
   ImagePrune: async (exchange) => {
     const { deleted, spaceReclaimedBytes } = await exchange.backend.images.prune(
-      filtersOf(exchange.query),
+      filtersValue(exchange.query),
     );
     sendJson(exchange, {
       ImagesDeleted: deleted.length === 0 ? null : deleted,
@@ -66,8 +66,8 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
 
   ImageCreate: async (exchange) => {
     const { query } = exchange;
-    const source = query.get("fromSrc") ?? "";
-    if ((query.get("fromImage") ?? "") !== "") {
+    const source = textValue(query, "fromSrc");
+    if (textValue(query, "fromImage") !== "") {
       await readBody(exchange);
       throw new EngineError("not-implemented", "Tug does not pull images from registries yet");
     }
@@ -80,10 +80,10 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
     const platform = platformOf(exchange);
     await streamProgress(exchange, async (progress) => {
       const id = await exchange.backend.images.import(bodyStream(exchange), {
-        repo: query.get("repo") ?? "",
-        tag: query.get("tag") ?? "",
-        message: query.get("message") ?? "",
-        changes: query.getAll("changes"),
+        repo: textValue(query, "repo"),
+        tag: textValue(query, "tag"),
+        message: textValue(query, "message"),
+        changes: textValues(query, "changes"),
         ...(platform === undefined ? {} : { platform }),
         progress,
         signal: exchange.signal,
@@ -93,7 +93,7 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
   },
 
   ImageLoad: async (exchange) => {
-    const isQuiet = flag(exchange.query, "quiet");
+    const isQuiet = boolValue(exchange.query, "quiet");
     const platform = platformOf(exchange);
     await streamProgress(exchange, async (progress) => {
       await exchange.backend.images.load(bodyStream(exchange), {
@@ -108,7 +108,7 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
 
   ImageGet: async (exchange) => sendArchive(exchange, [param(exchange, "name")]),
 
-  ImageGetAll: async (exchange) => sendArchive(exchange, exchange.query.getAll("names")),
+  ImageGetAll: async (exchange) => sendArchive(exchange, textValues(exchange.query, "names")),
 };
 
 async function sendArchive(exchange: Exchange, names: readonly string[]): Promise<void> {
@@ -146,7 +146,7 @@ function bodyStream(exchange: Exchange): ReadableStream<Uint8Array> {
 }
 
 function platformOf(exchange: Exchange): Platform | undefined {
-  const text = exchange.query.get("platform") ?? "";
+  const text = textValue(exchange.query, "platform");
   if (text === "") return undefined;
   if (!text.startsWith("{")) return parsePlatform(text);
   const value: unknown = JSON.parse(text);

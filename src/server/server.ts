@@ -2,8 +2,9 @@
  * From a request to its handler: version, route, refusals, errors.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { matchRoute } from "../api/routes.ts";
-import { apiVersionMax, checkApiVersion } from "../api/versions.ts";
+import { decodeQuery } from "../api/query.ts";
+import { matchRoute, pageNotFound } from "../api/routes.ts";
+import { apiVersionMax, negotiateVersion } from "../api/versions.ts";
 import { createId } from "../lib/id.ts";
 import { EngineError, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
@@ -78,21 +79,28 @@ function route(
   const mark = url.indexOf("?");
   const path = mark < 0 ? url : url.slice(0, mark);
   const match = matchRoute(request.method ?? "GET", path);
-  if (match === undefined) throw new EngineError("not-found", "page not found");
-  const version = match.version ?? apiVersionMax;
-  checkApiVersion(version);
-  const handler = handlers[match.route.name];
+  if (match === undefined) throw pageNotFound();
+  const version = negotiateVersion(match.version);
+  const { name, method, path: pattern } = match.route;
+  const handler = handlers[name];
   if (handler === undefined) {
-    throw new EngineError(
-      "not-implemented",
-      `Tug does not serve ${match.route.method} ${match.route.path} yet`,
-    );
+    throw new EngineError("not-implemented", `Tug does not serve ${method} ${pattern} yet`);
   }
-  const query = new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1));
+  const query = decodeQuery(mark < 0 ? "" : url.slice(mark + 1));
   const { backend, logger } = options;
   return {
     handler,
-    exchange: { request, response, backend, logger, params: match.params, query, version, signal },
+    exchange: {
+      request,
+      response,
+      backend,
+      logger,
+      params: match.params,
+      query,
+      operation: name,
+      version,
+      signal,
+    },
   };
 }
 

@@ -1,7 +1,8 @@
-import { filtersOf, timeOf } from "../api/query.ts";
+import { filtersValue, timestampValue } from "../api/query.ts";
 import { apiVersionMax } from "../api/versions.ts";
+import { checkEventFilters, matchesEvent } from "../event/event-filter.ts";
+import { encodeJson } from "../api/encode.ts";
 import { EngineError } from "../lib/errors.ts";
-import { eventMatches } from "../api/event-filter.ts";
 import { type Exchange, type Handler, readBody, sendJson } from "./exchange.ts";
 
 /** Handlers of the system operations, by operation name. */
@@ -24,13 +25,14 @@ export const systemRoutes: Readonly<Record<string, Handler>> = {
 
   SystemEvents: async (exchange) => {
     const { query, response } = exchange;
-    const filters = filtersOf(query);
-    const sinceNs = timeOf(query, "since");
-    const untilNs = timeOf(query, "until");
+    const filters = filtersValue(query);
+    checkEventFilters(filters);
+    const sinceNs = timestampValue(query, "since");
+    const untilNs = timestampValue(query, "until", { zeroIsAbsent: true });
     const events = exchange.backend.events.subscribe({
       ...(sinceNs === undefined ? {} : { sinceNs }),
       ...(untilNs === undefined ? {} : { untilNs }),
-      matches: eventMatches(filters),
+      matches: (event) => matchesEvent(event, filters),
       signal: exchange.signal,
     });
     response.statusCode = 200;
@@ -38,7 +40,7 @@ export const systemRoutes: Readonly<Record<string, Handler>> = {
     response.flushHeaders();
     for await (const event of events) {
       if (response.destroyed) break;
-      response.write(`${JSON.stringify(event)}\n`);
+      response.write(encodeJson(event));
     }
     response.end();
   },

@@ -1,0 +1,237 @@
+/**
+ * The composition root: builds the engine's objects in order, and takes them down in reverse. The
+ * only place that names implementations.
+ */
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { openContainers } from "../container/containers.ts";
+import { openContentStore } from "../content/local-content-store.ts";
+import { createEventBus } from "../event/journal-event-bus.ts";
+import { openImageService } from "../image/local-image-service.ts";
+import { EngineError, messageOf } from "../lib/errors.ts";
+import { createId } from "../lib/id.ts";
+import type { Logger } from "../lib/log.ts";
+import { openDiskReserve } from "../metadata/disk-reserve.ts";
+import { createLeases } from "../metadata/leases.ts";
+import { openMetadata } from "../metadata/sqlite-metadata.ts";
+import { openNetworkService } from "../network/local-network-service.ts";
+import { openShimPool } from "../runtime/shim-pool.ts";
+import { readHostFacts } from "../runtime/spec/host-facts.ts";
+import { createHttpFront } from "../server/http-front.ts";
+import { createRequestHandler } from "../server/server.ts";
+import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
+import { ensureCgroupMounts } from "../sys/cgroup.ts";
+import { lockFile, writeFileAtomic } from "../sys/fs.ts";
+import { selfExecutable } from "../sys/process.ts";
+import { openVolumes } from "../volume/local-volumes.ts";
+import type { DaemonConfig } from "./config.ts";
+import { openListeners } from "./listeners.ts";
+import { systemInfo } from "./system-info.ts";
+import { systemVersion, tugVersion } from "./version.ts";
+
+/** A running daemon. */
+export interface Daemon {
+  /** Takes a new configuration; tells which options need a restart instead. */
+  reload(config: DaemonConfig): void;
+  /** Stops: no new requests, containers stopped unless they are kept, everything closed. */
+  stop(): Promise<void>;
+}
+
+/** What a daemon is made with. */
+export interface DaemonOptions {
+  readonly config: DaemonConfig;
+  readonly logger: Logger;
+}
+
+/** Mode of the folders that hold everybody's data. */
+const rootMode = 0o710;
+
+/**
+ * Starts the engine: locks the data root, recovers what an earlier daemon left, serves.
+ *
+ * @throws conflict when another daemon has the data root, naming its pid
+ */
+export async function startDaemon({ config, logger }: DaemonOptions): Promise<Daemon> {
+  await using undo = new AsyncDisposableStack();
+  makeRoots(config);
+  const lock = lockRoot(config.dataRoot);
+  undo.defer(() => lock.close());
+  const pidFile = writePidFile(config.pidFile);
+  undo.defer(pidFile.remove);
+  for (const mounted of ensureCgroupMounts())
+    logger.info("mounted a cgroup controller", { mounted });
+
+  let current = config;
+  const reserve = openDiskReserve({ root: config.dataRoot, logger });
+  const metadata = openMetadata({ path: join(config.dataRoot, "metadata.db"), logger, reserve });
+  undo.defer(() => metadata[Symbol.dispose]());
+  const events = createEventBus();
+  const leases = createLeases();
+  const content = await openContentStore({ root: join(config.dataRoot, "content"), logger });
+  const snapshots = openSnapshotter({
+    dataRoot: config.dataRoot,
+    metadata,
+    logger,
+    ...(config.storageDriver === undefined ? {} : { driver: config.storageDriver }),
+  });
+  const volumes = openVolumes({
+    root: join(config.dataRoot, "volumes"),
+    metadata,
+    events,
+    logger,
+  });
+  const networks = openNetworkService({
+    metadata,
+    events,
+    logger,
+    bridgeName: config.bridge,
+    mtu: config.mtu,
+    ...(config.bip === undefined ? {} : { bip: config.bip }),
+  });
+  undo.use(networks);
+  const shims = openShimPool({
+    execRoot: config.execRoot,
+    logger,
+    command: [...selfExecutable(), "shim"],
+  });
+  undo.use(shims);
+  const images = openImageService({ content, snapshots, metadata, leases, events, logger });
+  const host = readHostFacts(
+    config.seccompProfile === undefined ? {} : { seccompProfilePath: config.seccompProfile },
+  );
+  const containers = openContainers({
+    dataRoot: config.dataRoot,
+    execRoot: config.execRoot,
+    metadata,
+    events,
+    images,
+    snapshots,
+    shims,
+    networks,
+    volumes,
+    host,
+    settings: () => containerSettings(current),
+    logger,
+  });
+  images.useUsers(containers);
+  await containers.recover();
+  await images.recover();
+
+  const id = daemonId(config.dataRoot);
+  const seccompProfile = config.seccompProfile ?? "builtin";
+  const info = () =>
+    systemInfo({
+      id,
+      config: () => current,
+      containers,
+      images,
+      events,
+      metadata,
+      storageDriver: snapshots.driverName,
+      seccompProfile,
+    });
+  const front = createHttpFront(
+    createRequestHandler({
+      backend: {
+        containers,
+        images,
+        volumes,
+        networks,
+        events,
+        system: { info: () => Promise.resolve(info()), version: systemVersion },
+      },
+      logger,
+      product: `Tug/${tugVersion} (linux)`,
+    }),
+  );
+  undo.defer(() => front.close());
+  undo.defer(() =>
+    containers.shutdown({
+      timeoutMs: current.shutdownTimeoutS * 1000,
+      keepRunning: current.isLiveRestore,
+    }),
+  );
+  const listeners = await openListeners(config, {
+    accept: (socket) => front.accept(socket),
+    logger,
+  });
+  undo.defer(() => listeners.close());
+  logger.info("daemon is ready", { version: tugVersion, pid: process.pid });
+  const close = undo.move();
+  return {
+    reload: (next) => {
+      current = next;
+      events.publish({ type: "daemon", action: "reload", id, attributes: { name: "tug" } });
+    },
+    stop: async () => await close.disposeAsync(),
+  };
+}
+
+function makeRoots(config: DaemonConfig): void {
+  for (const root of [config.dataRoot, config.execRoot]) {
+    mkdirSync(root, { recursive: true, mode: rootMode });
+    chmodSync(root, rootMode);
+  }
+}
+
+function lockRoot(dataRoot: string): { close(): void } {
+  const lock = lockFile(join(dataRoot, "lock"));
+  if ("close" in lock) return lock;
+  throw new EngineError(
+    "conflict",
+    `the data root ${dataRoot} is in use by another daemon, pid ${lock.heldByPid ?? "unknown"}: ` +
+      "stop that one, or give this one its own --data-root",
+  );
+}
+
+/** Writes the pid file, unless it names a daemon that lives. */
+function writePidFile(path: string): { remove(): void } {
+  mkdirSync(dirname(path), { recursive: true });
+  const lock = lockFile(path);
+  if (!("close" in lock)) {
+    throw new EngineError(
+      "conflict",
+      `the pid file ${path} belongs to another daemon, pid ${lock.heldByPid ?? "unknown"}: ` +
+        "stop that one, or give this one its own --pidfile",
+    );
+  }
+  writeFileSync(path, `${process.pid}\n`);
+  return {
+    remove: () => {
+      rmSync(path, { force: true });
+      lock.close();
+    },
+  };
+}
+
+/** The daemon's ID, made at its first start. */
+function daemonId(dataRoot: string): string {
+  const path = join(dataRoot, "engine-id");
+  try {
+    const known = readFileSync(path, "utf8").trim();
+    if (/^[0-9a-f]{64}$/.test(known)) return known;
+  } catch (error) {
+    if (!messageOf(error).includes("ENOENT")) throw error;
+  }
+  const id = createId();
+  writeFileAtomic(path, `${id}\n`);
+  return id;
+}
+
+/** What containers are made with where they do not say it. */
+function containerSettings(
+  config: DaemonConfig,
+): Parameters<typeof openContainers>[0]["settings"] extends () => infer Settings
+  ? Settings
+  : never {
+  return {
+    runtimes: config.runtimes,
+    defaultRuntime: config.defaultRuntime,
+    initPath: config.initPath ?? "/usr/bin/tini-static",
+    hasInit: config.hasInit,
+    logDriver: config.logDriver,
+    logOptions: config.logOpts,
+    shmSizeBytes: config.shmSizeBytes,
+    hasNoNewPrivileges: config.hasNoNewPrivileges,
+  };
+}
