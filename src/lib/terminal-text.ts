@@ -4,6 +4,7 @@
  * pairs, and the invisible tag characters.
  */
 const unsafe =
+  // oxlint-disable-next-line no-control-regex -- control characters are the subject
   /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\u{e0000}-\u{e007f}]/gu;
 
 /** What `escapeControls` may leave alone. */
