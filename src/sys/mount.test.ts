@@ -1,7 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { mountByOptions } from "./_overlay.ts";
 import { removeTree } from "./fs.ts";
 import {
   bindMount,
@@ -52,6 +60,20 @@ describe.skipIf(!isRoot)("mountOverlay()", () => {
     expect(unmount(target)).toBe(true);
     expect(unmount(target)).toBe(false);
     expect(isMountPoint(target)).toBe(false);
+  });
+
+  test("without lowerdir+, 130 layers still fit by short names", () => {
+    const target = place("old-way");
+    const [upperDir, workDir] = [place("old,upper"), place("old:work")];
+    const before = process.cwd();
+    mountByOptions({ lowerDirs: layers, upperDir, workDir, target, options: ["index=off"] });
+    expect(readdirSync(target)).toHaveLength(131);
+    expect(readlinkSync("/proc/self/cwd")).toBe(before);
+    writeFileSync(join(target, "new"), "");
+    expect(readdirSync(upperDir)).toEqual(["new"]);
+    expect(unmount(target)).toBe(true);
+    const lowerDirs = layers.flatMap((layer) => Array.from({ length: 5 }, () => layer));
+    expect(() => mountByOptions({ lowerDirs, target })).toThrow("too many for this kernel");
   });
 
   test.each([1, 2])("shows %d layers without an upper folder read-only", (count) => {

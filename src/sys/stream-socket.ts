@@ -1,0 +1,105 @@
+/**
+ * Stream sockets at the lowest cost in memory: for shims, of which there is one a container.
+ *
+ * Nothing is buffered here: `write` says how much the kernel took, `drain` when it takes more.
+ * Made while in another network namespace (`inNamespace`), a socket stays of that one.
+ */
+
+/** One connection. */
+export interface StreamConnection {
+  /** Writes what the kernel takes now. @returns bytes taken; 0 also when the peer is gone */
+  write(bytes: Uint8Array): number;
+  /** Stops `data` until `resume`. */
+  pause(): void;
+  resume(): void;
+  /** Says that nothing more will be written; `data` goes on. */
+  endWrite(): void;
+  /** Closes both directions, by a reset where the protocol has one; `close` follows. */
+  close(): void;
+}
+
+/** What happens to a connection. `close` comes last, once, whatever the reason. */
+export interface StreamHandlers {
+  open?(connection: StreamConnection): void;
+  /** The bytes are the callee's. */
+  data(connection: StreamConnection, bytes: Uint8Array): void;
+  drain?(connection: StreamConnection): void;
+  /** The peer has half-closed. */
+  end?(connection: StreamConnection): void;
+  close?(connection: StreamConnection): void;
+}
+
+/** A listening socket. */
+export interface StreamListener {
+  close(): void;
+}
+
+/** Listens at `path` with mode 0600; `close` removes the file. */
+export function listenUnixStream(path: string, handlers: StreamHandlers): StreamListener {
+  const mask = process.umask(0o177);
+  try {
+    const listener = Bun.listen<StreamConnection>({
+      unix: path,
+      allowHalfOpen: true,
+      socket: callbacksOf(handlers),
+    });
+    return { close: () => listener.stop() };
+  } finally {
+    process.umask(mask);
+  }
+}
+
+/** Accepts on a listening TCP socket (`listenTcpFd`); takes the descriptor over. */
+export function acceptStreams(fd: number, handlers: StreamHandlers): StreamListener {
+  const options = { fd, allowHalfOpen: true, socket: callbacksOf(handlers) };
+  // The typings know a host or a path only.
+  const listener = Bun.listen<StreamConnection>(
+    options as unknown as Bun.UnixSocketOptions<StreamConnection>,
+  );
+  return { close: () => listener.stop() };
+}
+
+/** Connects to an IP address. `close` of `handlers` follows a failure as well. */
+export async function connectTcpStream(
+  target: { readonly host: string; readonly port: number },
+  handlers: StreamHandlers,
+): Promise<StreamConnection | undefined> {
+  try {
+    const socket = await Bun.connect<StreamConnection>({
+      hostname: target.host,
+      port: target.port,
+      allowHalfOpen: true,
+      socket: callbacksOf(handlers),
+    });
+    return socket.data;
+  } catch (error) {
+    // Whoever connects is told by the missing connection; the reason is of no use to it.
+    if (error instanceof Error) return undefined;
+    throw error;
+  }
+}
+
+function callbacksOf(handlers: StreamHandlers): Bun.SocketHandler<StreamConnection> {
+  return {
+    open(socket) {
+      socket.data = connectionOf(socket);
+      handlers.open?.(socket.data);
+    },
+    data: (socket, bytes) => handlers.data(socket.data, bytes),
+    drain: (socket) => handlers.drain?.(socket.data),
+    end: (socket) => handlers.end?.(socket.data),
+    close: (socket) => handlers.close?.(socket.data),
+    error: (socket) => socket.data.close(),
+    connectError: () => undefined,
+  };
+}
+
+function connectionOf(socket: Bun.Socket<StreamConnection>): StreamConnection {
+  return {
+    write: (bytes) => Math.max(0, socket.write(bytes)),
+    pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
+    endWrite: () => void socket.shutdown(),
+    close: () => void socket.terminate(),
+  };
+}
