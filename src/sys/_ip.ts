@@ -21,8 +21,8 @@ export function ipToBytes(text: string): Uint8Array {
   const after = tail === undefined ? [] : words(tail);
   const bytes = new Uint8Array(16);
   const view = new DataView(bytes.buffer);
-  before.forEach((word, index) => view.setUint16(index * 2, word));
-  after.forEach((word, index) => view.setUint16(16 - (after.length - index) * 2, word));
+  for (const [index, word] of before.entries()) view.setUint16(index * 2, word);
+  for (const [index, word] of after.entries()) view.setUint16((8 - after.length + index) * 2, word);
   return bytes;
 }
 

@@ -14,7 +14,7 @@ import {
   systemCode,
   systemFailure,
 } from "./libc.ts";
-import { bindMount, mount } from "./mount.ts";
+import { bindMount, mount } from "./_mount-calls.ts";
 
 const libc = lazyLibc({
   open: { args: ["ptr", "i32", "u32"], returns: "i32" },

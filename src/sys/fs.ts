@@ -23,6 +23,7 @@ import { EngineError } from "../lib/errors.ts";
 import { check, errno, errnoName, lazyLibc, openFlags, translated } from "./libc.ts";
 import { run } from "./process.ts";
 
+// biome-ignore lint/performance/noBarrelFile: the public face of one noun in several files
 export {
   mkdirInRoot,
   openInRoot,

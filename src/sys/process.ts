@@ -7,6 +7,7 @@ import { EngineError } from "../lib/errors.ts";
 import { check, errno, errnoName, lazyLibc, nodeFailure, systemCall } from "./libc.ts";
 import { signalName, signalNumber } from "./signal.ts";
 
+// biome-ignore lint/performance/noBarrelFile: the public face of one noun in several files
 export { run, type RunOptions, type RunResult } from "./_run.ts";
 export { signalName, signalNumber } from "./signal.ts";
 
