@@ -298,8 +298,18 @@ function copyAttributes(from: Buffer, to: Buffer, stat: FileStat): void {
       if (systemCode(error) !== "EOPNOTSUPP") throw error;
     }
   }
-  if (!stat.isSymbolicLink()) chmodSync(to, Number(stat.mode) & 0o7777);
+  if (!stat.isSymbolicLink()) changeMode(to, Number(stat.mode) & 0o7777);
   setTimes(to, { atime: stat.atimeNs, mtime: stat.mtimeNs }, !stat.isDirectory());
+}
+
+/** chmod(2) would follow a link that was put in the place of the file. */
+function changeMode(path: Buffer, mode: number): void {
+  const fd = openSync(path, openFlags.path | openFlags.noFollow | openFlags.closeOnExec);
+  try {
+    if (!fstatSync(fd).isSymbolicLink()) chmodSync(`/proc/self/fd/${fd}`, mode);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function bigintStat(path: Buffer): import("node:fs").BigIntStats {
