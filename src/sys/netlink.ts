@@ -29,6 +29,8 @@ const flagCreate = flagAcknowledge | 0x200 | 0x400;
 // linux/if_link.h
 const link = { address: 1, name: 3, mtu: 4, master: 10, info: 18, namespacePid: 19 } as const;
 const linkInfo = { kind: 1, data: 2 } as const;
+const bridgePort = { info: 12, hairpin: 4 } as const;
+const familyBridge = 7;
 const vethPeer = 1;
 const interfaceUp = 1;
 // linux/if_addr.h
@@ -189,6 +191,15 @@ export class Netlink implements Disposable {
   /** Sets the largest packet of a link, in bytes. */
   setMtu(index: number, mtu: number): void {
     this.#setLink(index, "set MTU of", (request) => linkAttributes(request, { mtu }));
+  }
+
+  /** Lets a bridge send frames back out of the port they came in by. */
+  setHairpin(index: number): void {
+    const header = linkHeader({ index });
+    header[0] = familyBridge;
+    const request = new RequestWriter(message.setLink, flagAcknowledge).raw(header);
+    request.nested(bridgePort.info, (port) => port.attribute(bridgePort.hairpin, Buffer.from([1])));
+    this.#socket.request(`set hairpin of link ${index}`, request);
   }
 
   /** Removes a link, a veth with its peer. @returns false when there is none */

@@ -18,6 +18,12 @@ const insideName = "eth0";
 /** Names of host sides: `tug` and digits of the endpoint's ID, as long as the kernel takes. */
 const hostNamePattern = /^tug[0-9a-f]{12}$/;
 
+/**
+ * How long a pair is left alone after its endpoint was given back. Removing one blocks the whole
+ * process for some 15 ms, and the kernel does it by itself when the sandbox ends.
+ */
+const removalDelayMs = 500;
+
 /** What a bridge network needs. */
 export interface BridgeDriverOptions {
   readonly network: { readonly id: string; readonly name: string };
@@ -53,6 +59,8 @@ class BridgeDriver implements NetworkDriver {
   readonly #gateway: string;
   #isForwardingOurs: boolean;
   #installing: Promise<void> | undefined;
+  readonly #doomed = new Set<string>();
+  #removalTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: BridgeDriverOptions) {
     const { subnet, gateway, network } = options;
@@ -132,13 +140,14 @@ class BridgeDriver implements NetworkDriver {
   async publish(endpoint: DriverEndpoint, ports: readonly PublishedPort[]): Promise<void> {
     const filtered = filteredPorts(endpoint, ports);
     if (filtered.length === 0) return;
+    this.#enableHairpin(endpoint);
     await this.#ensureFilter();
     await this.#options.firewall.add(endpoint.endpointId, filtered);
   }
 
   async disconnect(endpoint: DriverEndpoint): Promise<void> {
+    this.#removeSoon(endpoint.hostInterfaceName ?? hostNameOf(endpoint.endpointId));
     try {
-      this.#removeLink(endpoint.hostInterfaceName ?? hostNameOf(endpoint.endpointId));
       await this.#options.firewall.remove(endpoint.endpointId);
     } finally {
       if (endpoint.ipAddress !== "") this.#pool.release(endpoint.ipAddress);
@@ -165,6 +174,9 @@ class BridgeDriver implements NetworkDriver {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#installing?.catch(() => undefined);
+    clearTimeout(this.#removalTimer);
+    for (const name of this.#doomed) this.#removeLink(name);
+    this.#doomed.clear();
   }
 
   #ensureBridge(): number {
@@ -211,6 +223,38 @@ class BridgeDriver implements NetworkDriver {
       logger.info("removing an interface that no container has", { interface: link.name });
       netlink.deleteLink(link.index);
     }
+  }
+
+  /**
+   * A container that asks for its own published port is answered through the port of the bridge it
+   * asked by, where the kernel filters bridged traffic (br_netfilter).
+   */
+  #enableHairpin(endpoint: DriverEndpoint): void {
+    const { netlink } = this.#options;
+    const link = netlink.linkByName(endpoint.hostInterfaceName ?? hostNameOf(endpoint.endpointId));
+    if (link !== undefined && link.master !== 0) netlink.setHairpin(link.index);
+  }
+
+  #removeSoon(name: string): void {
+    this.#doomed.add(name);
+    this.#removalTimer ??= setTimeout(() => this.#removeNext(), removalDelayMs);
+    this.#removalTimer.unref();
+  }
+
+  /** One a turn, so that others get theirs in between. */
+  #removeNext(): void {
+    this.#removalTimer = undefined;
+    const [name] = this.#doomed;
+    if (name === undefined) return;
+    this.#doomed.delete(name);
+    try {
+      this.#removeLink(name);
+    } catch (error) {
+      this.#options.logger.warn("an interface could not be removed", { interface: name, error });
+    }
+    if (this.#doomed.size === 0) return;
+    this.#removalTimer = setTimeout(() => this.#removeNext(), 0);
+    this.#removalTimer.unref();
   }
 
   #removeLink(name: string): void {
