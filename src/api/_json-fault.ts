@@ -74,15 +74,15 @@ function scanText(text: string, from: number): Scan {
     if (char < " ") return wrong(text, at, "in string literal");
     if (char !== "\\") continue;
     at += 1;
-    const escape = text.charAt(at);
-    if (escape === "u") {
+    const escaped = text.charAt(at);
+    if (escaped === "u") {
       for (let digit = 0; digit < 4; digit += 1) {
         at += 1;
         if (!/^[0-9a-fA-F]$/.test(text.charAt(at))) {
           return wrong(text, at, "in \\u hexadecimal character escape");
         }
       }
-    } else if (escape === "" || !'"\\/bfnrt'.includes(escape)) {
+    } else if (escaped === "" || !'"\\/bfnrt'.includes(escaped)) {
       return wrong(text, at, "in string escape code");
     }
   }

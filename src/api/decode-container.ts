@@ -37,9 +37,9 @@ import {
   textMap,
   textSet,
   texts,
+  wrongType,
 } from "./decode.ts";
 import { decodeNetworkingConfig } from "./decode-network.ts";
-import { wrongType } from "./decode.ts";
 
 const int64 = integer("int64");
 const duration = integer("time.Duration");

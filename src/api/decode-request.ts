@@ -1,6 +1,7 @@
 /** Decoders of the other bodies (exec, volumes, credentials) and of the content type. */
 import { EngineError } from "../lib/errors.ts";
 import {
+  command,
   decodeBody,
   flag,
   invalidJson,
@@ -13,7 +14,6 @@ import {
   texts,
 } from "./decode.ts";
 import { consoleSize } from "./decode-container.ts";
-import { command } from "./decode.ts";
 import type { ExecConfig, ExecStartConfig } from "./exec.ts";
 import type { AuthConfig } from "./image.ts";
 import type { VolumeCreateOptions } from "./volume.ts";

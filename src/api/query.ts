@@ -186,8 +186,8 @@ function unescapeQuery(text: string): string {
     return decodeURIComponent(text.replaceAll("+", " "));
   } catch (cause) {
     if (!(cause instanceof URIError)) throw cause;
-    const escape = /%(?![0-9A-Fa-f]{2}).{0,2}/.exec(text)?.[0];
-    const problem = escape === undefined ? "not UTF-8" : quote(escape);
+    const fault = /%(?![0-9A-Fa-f]{2}).{0,2}/.exec(text)?.[0];
+    const problem = fault === undefined ? "not UTF-8" : quote(fault);
     throw new EngineError("invalid-argument", `invalid URL escape ${problem}`, { cause });
   }
 }

@@ -156,6 +156,16 @@ const verbatim: readonly (readonly [EngineError, ErrorKind, string])[] = [
     "conflict",
     "conflict: unable to delete d8b58822797c (cannot be forced) - image is being used by running container 6e90fa2f36c3",
   ],
+  [
+    messages.imageInUseByStopped(i, c),
+    "conflict",
+    "conflict: unable to delete d8b58822797c (must be forced) - image is being used by stopped container 6e90fa2f36c3",
+  ],
+  [
+    messages.imageInSeveralRepositories(i),
+    "conflict",
+    "conflict: unable to delete d8b58822797c (must be forced) - image is referenced in multiple repositories",
+  ],
   [messages.noSuchVolume("nope"), "not-found", "get nope: no such volume"],
   [messages.volumeInUse("vv", [c]), "conflict", `remove vv: volume is in use - [${c}]`],
   [
@@ -208,10 +218,13 @@ const verbatim: readonly (readonly [EngineError, ErrorKind, string])[] = [
 ];
 
 describe("Docker's sentences", () => {
-  test.each(verbatim)("%p", (error, kind, message) => {
-    expect(error).toBeInstanceOf(EngineError);
-    expect([error.kind, error.message]).toEqual([kind, message]);
-  });
+  test.each(verbatim.map(([error, kind, message]) => [message, { error, kind }] as const))(
+    "%s",
+    (message, { error, kind }) => {
+      expect(error).toBeInstanceOf(EngineError);
+      expect([error.kind, error.message]).toEqual([kind, message]);
+    },
+  );
 
   test("a name is shown with one slash, however it was given", () => {
     expect(messages.containerNameInUse("/a", "c").message).toBe(

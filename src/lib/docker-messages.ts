@@ -312,7 +312,7 @@ export function imageInUseByRunning(imageId: string, containerId: string): Engin
   );
 }
 
-/** The image of a stopped container; force helps. From moby's source, not seen. */
+/** The image of a stopped container; force helps. */
 export function imageInUseByStopped(imageId: string, containerId: string): EngineError {
   return new EngineError(
     "conflict",
@@ -321,7 +321,7 @@ export function imageInUseByStopped(imageId: string, containerId: string): Engin
   );
 }
 
-/** The image has tags in several repositories; force helps. From moby's source, not seen. */
+/** The image has tags in several repositories; force helps. */
 export function imageInSeveralRepositories(imageId: string): EngineError {
   return new EngineError(
     "conflict",
