@@ -3,7 +3,6 @@ import { EngineError } from "../../lib/errors.ts";
 import {
   type RuntimeProcess,
   type RuntimeSpec,
-  runtimeSpecVersion,
   type RuntimeSeccomp,
 } from "../../oci/runtime-spec.ts";
 import { capabilitySets, resolveCapabilities } from "./capabilities.ts";
@@ -22,6 +21,8 @@ import { planSysctls } from "./sysctls.ts";
 import { readUserFiles, resolveUser } from "./users.ts";
 
 const oomScoreAdjMax = 1000;
+/** The youngest version that crun 1.8 takes; nothing newer is used. */
+const specVersion = "1.0.2";
 
 /**
  * Makes the runtime spec of a container.
@@ -62,7 +63,7 @@ export function generateSpec(input: SpecInput, host: HostFacts): RuntimeSpec {
   const opensPaths = input.isPrivileged || security.isSystemPathsUnconfined;
   const { resources } = checkResources(input.resources, host);
   return {
-    ociVersion: runtimeSpecVersion,
+    ociVersion: specVersion,
     process: planProcess(input, { host, security, capabilities, hasInit }),
     root: { path: input.rootfs, ...(input.isRootReadOnly ? { readonly: true } : {}) },
     ...(input.namespaces.uts.kind === "private" ? { hostname: input.hostname } : {}),
@@ -153,6 +154,7 @@ function planProcess(
     capabilities: capabilitySets(options.capabilities, uid),
     rlimits: planRlimits(input.resources.ulimits ?? [], {
       inherited: host.rlimits,
+      hardLimits: host.hardLimits,
       canRaise: host.boundingCapabilities.includes("CAP_SYS_RESOURCE"),
     }),
     noNewPrivileges: security.hasNoNewPrivileges ?? input.hasDefaultNoNewPrivileges ?? false,

@@ -7,10 +7,13 @@ import type { RuntimeRlimit } from "../../oci/runtime-spec.ts";
 import { boundingCapabilities } from "../../sys/capability.ts";
 import { cgroupVersion as detectCgroupVersion } from "../../sys/cgroup.ts";
 import { type HostDevice, listHostDevices } from "./devices.ts";
+import { parseHardLimits } from "./rlimits.ts";
 import { decodeSeccompProfile, type SeccompProfile, withDockerAnswers } from "./seccomp.ts";
 
 /** Where Debian's golang-github-containers-common installs the profile. */
 export const seccompProfilePath = "/usr/share/containers/seccomp.json";
+
+const nofileMax = 1_048_576;
 
 /** What the kernel's cgroups can limit; a limit beyond it is dropped with a warning. */
 export interface CgroupSupport {
@@ -43,6 +46,8 @@ export interface HostFacts {
   readonly memoryNodes: readonly number[];
   /** Limits that every container starts with unless it asks for others. */
   readonly rlimits: readonly RuntimeRlimit[];
+  /** What the engine itself may have, by type (`RLIMIT_NOFILE`). */
+  readonly hardLimits: Readonly<Record<string, number>>;
   readonly hasAppArmor: boolean;
   readonly hasSelinux: boolean;
   /** Undefined where no profile is installed: containers are then refused, not run without. */
@@ -59,6 +64,7 @@ export interface HostFacts {
 export function readHostFacts(options: { readonly seccompPath?: string } = {}): HostFacts {
   const cgroupVersion = detectCgroupVersion();
   const profileText = readText(options.seccompPath ?? seccompProfilePath);
+  const hardLimits = parseHardLimits(readText("/proc/self/limits") ?? "");
   const onlineCpus = readSet("/sys/devices/system/cpu/online", [0]);
   return {
     boundingCapabilities: boundingCapabilities(),
@@ -69,7 +75,8 @@ export function readHostFacts(options: { readonly seccompPath?: string } = {}): 
     possibleCpus: readSet("/sys/devices/system/cpu/possible", onlineCpus),
     onlineCpus,
     memoryNodes: readSet("/sys/devices/system/node/online", [0]),
-    rlimits: inheritedRlimits(readText("/proc/self/limits") ?? ""),
+    rlimits: inheritedRlimits(hardLimits),
+    hardLimits,
     hasAppArmor: readText("/sys/module/apparmor/parameters/enabled")?.trim() === "Y",
     hasSelinux: exists("/sys/fs/selinux/enforce"),
     ...(profileText === undefined
@@ -107,18 +114,15 @@ export function parseNumberSet(text: string): readonly number[] | undefined {
 }
 
 /**
- * The limits a container is born with, from the text of /proc/<pid>/limits.
- *
- * The runtime of the engine has raised its own soft limit of open files to the hard one, so this
- * one is told explicitly; the others pass on unchanged.
+ * The limits a container is born with: the engine's own runtime has raised its soft limit of open
+ * files to the hard one, so this one is told explicitly; the others pass on unchanged.
  */
-export function inheritedRlimits(text: string): readonly RuntimeRlimit[] {
-  const match = /^Max open files\s+(\d+|unlimited)\s+(\d+|unlimited)/m.exec(text);
-  const hard = Number(match?.[2]);
+function inheritedRlimits(hardLimits: Readonly<Record<string, number>>): readonly RuntimeRlimit[] {
+  const hard = hardLimits["RLIMIT_NOFILE"];
+  if (hard === undefined) return [];
   // Docker: soft and hard alike, at most 1048576 as its service file says, seen in 28.5
-  const nofileMax = 1_048_576;
-  const limit = Number.isNaN(hard) ? nofileMax : Math.min(hard, nofileMax);
-  return match === null ? [] : [{ type: "RLIMIT_NOFILE", soft: limit, hard: limit }];
+  const limit = Math.min(hard, nofileMax);
+  return [{ type: "RLIMIT_NOFILE", soft: limit, hard: limit }];
 }
 
 function readSupportV1(): CgroupSupport {

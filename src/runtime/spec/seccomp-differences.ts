@@ -5,6 +5,9 @@
  * which programs handle better than EPERM when they meet a system call younger than the filter; that
  * is kept. What Docker denies by name is denied here with the same EPERM. Each rule below replaces
  * all rules of the profile for the names that it has.
+ *
+ * One answer differs in number alone: `personality` with a value that is not allowed is ENOSYS here
+ * and EPERM there, because a filter cannot name two bounds of one argument in one rule.
  */
 import type { SeccompAction, SeccompOperator } from "../../oci/runtime-spec.ts";
 import type { SeccompRule } from "./seccomp.ts";
@@ -81,13 +84,16 @@ const allowed: readonly string[] = [
 const denied: readonly string[] = [
   "_sysctl",
   "add_key",
+  "afs_syscall",
   "create_module",
   "get_kernel_syms",
+  "getpmsg",
   "io_uring_enter",
   "io_uring_register",
   "io_uring_setup",
   "keyctl",
   "pivot_root",
+  "putpmsg",
   "readdir",
   "request_key",
   "sigaction",
@@ -95,6 +101,8 @@ const denied: readonly string[] = [
   "sigpending",
   "sigsuspend",
   "timerfd",
+  "tuxcall",
+  "vserver",
 ];
 
 // linux/socket.h. Through AF_ALG and AF_VSOCK a container speaks with the kernel's crypto and the
