@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { EngineError } from "../lib/errors.ts";
 import { renderRoutes, routes } from "./route-table.ts";
-import { getRoute, matchRoute, pathLengthMax } from "./routes.ts";
+import { getRoute, isServedIn, matchRoute, pathLengthMax } from "./routes.ts";
 import { apiVersionMax, apiVersionMin, compareVersions } from "./versions.ts";
 
 const goldenPath = new URL("../../test/golden/routes.txt", import.meta.url);
@@ -36,6 +36,14 @@ describe("the table", () => {
       expect(getRoute(route.name)).toBe(route);
     }
   });
+});
+
+test("an operation is served from its first version on, to its last", () => {
+  const prune = getRoute("VolumePrune");
+  expect([isServedIn(prune, "1.24"), isServedIn(prune, "1.25")]).toEqual([false, true]);
+  expect(isServedIn(getRoute("VolumeList"), "1.24")).toBe(true);
+  const gone = { ...prune, until: "1.40" };
+  expect([isServedIn(gone, "1.40"), isServedIn(gone, "1.41")]).toEqual([true, false]);
 });
 
 describe("matchRoute()", () => {

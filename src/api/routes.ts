@@ -1,6 +1,7 @@
 /** Finds the operation of a request in the route table. */
 import { EngineError } from "../lib/errors.ts";
 import { type Route, type RouteName, routes } from "./route-table.ts";
+import { compareVersions } from "./versions.ts";
 
 /** A request's operation and what its path says. */
 export interface RouteMatch {
@@ -38,6 +39,12 @@ export function matchRoute(method: string, path: string): RouteMatch | undefined
     if (params !== undefined) return { route: pattern.route, params, version };
   }
   return undefined;
+}
+
+/** Tells whether `version` has the operation; where it has not, the path is not found. */
+export function isServedIn(route: Route, version: string): boolean {
+  if (route.since !== undefined && compareVersions(version, route.since) < 0) return false;
+  return route.until === undefined || compareVersions(version, route.until) <= 0;
 }
 
 /** The refusal of a path that no operation has. */
