@@ -1,7 +1,37 @@
+import { describe, expect, test } from "bun:test";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { readlinkSync } from "node:fs";
 import { EngineError } from "../lib/errors.ts";
 import { sleep } from "../lib/retry.ts";
+
+const isInside = process.env["TUG_TEST_NETNS"] === "1";
+const suiteTimeoutMs = 60_000;
+
+/**
+ * Runs a suite that needs root and nft in a network namespace of its own, which plays the host: the
+ * machine's own bridges and rules are never touched. The test file runs itself again there.
+ */
+export function describeHost(name: string, path: string, suite: () => void): void {
+  if (isInside) {
+    describe(name, suite);
+    return;
+  }
+  const canRun = process.getuid?.() === 0 && spawnSync("nft", ["--version"]).status === 0;
+  if (canRun) test(`${name}: passes in a namespace`, () => runInside(path), suiteTimeoutMs);
+  else test.skip(`${name}: needs root and nft`, () => undefined);
+}
+
+async function runInside(path: string): Promise<void> {
+  const child = spawn("unshare", ["-n", process.execPath, "test", path], {
+    env: { ...process.env, TUG_TEST_NETNS: "1" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said: string[] = [];
+  child.stdout.on("data", (chunk) => said.push(String(chunk)));
+  child.stderr.on("data", (chunk) => said.push(String(chunk)));
+  const code = await new Promise((resolve) => child.once("close", resolve));
+  expect(code === 0 ? "" : said.join("")).toBe("");
+}
 
 /** A process in a network namespace of its own, for tests. */
 export class TestNamespace implements Disposable {
@@ -59,8 +89,8 @@ export class TestNamespace implements Disposable {
   }
 
   /** What a client inside is told by a TCP server; empty when it is not reached. */
-  askTcp(host: string, port: number): string {
-    return ask(`nsenter -t ${this.pid} -n`, `cat < /dev/tcp/${host}/${port}`);
+  askTcp(host: string, port: number, patienceS = 1): string {
+    return ask(`nsenter -t ${this.pid} -n`, `cat < /dev/tcp/${host}/${port}`, patienceS);
   }
 
   /** What a client inside is told by a UDP server; empty when it is not reached. */
@@ -101,8 +131,8 @@ export function sh(script: string): string {
   throw new EngineError("internal", `${script}: ${result.stderr}`);
 }
 
-function ask(prefix: string, talk: string): string {
-  const argv = ["-c", `exec ${prefix} timeout 1 bash -c '${talk}'`];
+function ask(prefix: string, talk: string, patienceS = 1): string {
+  const argv = ["-c", `exec ${prefix} timeout ${patienceS} bash -c '${talk}'`];
   return spawnSync("sh", argv, {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "ignore"],

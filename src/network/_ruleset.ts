@@ -25,6 +25,9 @@ export interface FilterState {
   readonly isForwardingOurs: boolean;
 }
 
+/** The chains of the table. */
+export const chainNames = ["guard", "ports", "masquerade_out", "forward"] as const;
+
 /**
  * The whole table, in one transaction that replaces it.
  *

@@ -9,6 +9,7 @@ import { EngineError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { NftSession } from "./_nft-session.ts";
 import {
+  chainNames,
   type FilteredBridge,
   type FilteredPort,
   formatPort,
@@ -112,12 +113,7 @@ export class Firewall implements AsyncDisposable {
   async heal(): Promise<boolean> {
     return await this.#inTurn(async () => {
       if (!this.#isInstalled || this.#isClosed) return false;
-      const complaint = await this.#session.run(
-        ["guard", "ports", "masquerade_out", "forward"]
-          .map((chain) => `list chain inet ${this.#options.table} ${chain}`)
-          .join("; "),
-      );
-      if (complaint === "") return false;
+      if (await this.#isWhole()) return false;
       this.#options.logger.warn("packet filter table is gone, putting it up again", {
         table: this.#options.table,
       });
@@ -136,6 +132,15 @@ export class Firewall implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async #isWhole(): Promise<boolean> {
+    for (const chain of chainNames) {
+      // One a line: nft 1.0.6 finds only the first of several chains listed in one line.
+      const complaint = await this.#session.run(`list chain inet ${this.#options.table} ${chain}`);
+      if (complaint !== "") return false;
+    }
+    return true;
   }
 
   #command(verb: "add" | "delete", port: FilteredPort): string {

@@ -1,8 +1,4 @@
-/**
- * Needs root and nft. Runs itself again in a network namespace of its own, which plays the host: the
- * machine's own bridges and rules are never touched.
- */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
@@ -14,37 +10,12 @@ import { createId } from "../lib/id.ts";
 import { silentLogger } from "../lib/log.ts";
 import { sleep } from "../lib/retry.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
-import { askHost, sh, TestNamespace } from "./_netns-fixture.ts";
+import { askHost, describeHost, sh, TestNamespace } from "./_netns-fixture.ts";
 import { type NetworkServiceOptions, openNetworkService } from "./local-network-service.ts";
 import type { AttachRequest, Endpoint, NetworkService, PublishedPort } from "./network-service.ts";
 import { parsePublishRequests } from "./ports.ts";
 
-const isInside = process.env["TUG_TEST_NETNS"] === "1";
-const canRun = process.getuid?.() === 0 && spawnSync("nft", ["--version"]).status === 0;
-
-describe.if(!isInside)("networks of a host", () => {
-  test.if(canRun)(
-    "pass their suite in a namespace of their own",
-    async () => {
-      const argv = ["-n", process.execPath, "test", import.meta.path];
-      const env = { ...process.env, TUG_TEST_NETNS: "1" };
-      const child = spawn("unshare", argv, { env, stdio: ["ignore", "pipe", "pipe"] });
-      let said = "";
-      child.stdout.on("data", (chunk) => {
-        said += String(chunk);
-      });
-      child.stderr.on("data", (chunk) => {
-        said += String(chunk);
-      });
-      const code = await new Promise((resolve) => child.once("close", resolve));
-      expect(code === 0 ? "" : said).toBe("");
-    },
-    60_000,
-  );
-  test.skipIf(canRun)("are not tested: root and nft are needed", () => undefined);
-});
-
-describe.if(isInside)("a host with networks", () => {
+describeHost("a host with networks", import.meta.path, () => {
   const folder = mkdtempSync(join(tmpdir(), "tug-network-"));
   const events: EventInput[] = [];
   const bus = createEventBus();
@@ -215,10 +186,10 @@ describe.if(isInside)("a host with networks", () => {
     const { box } = await attach(await open(), requestFor("web", ports));
     await box.serve("web", 80);
     expect(await askHost("172.17.0.2", 80)).toBe("web 172.17.0.1");
-    expect(neighbour.askTcp("172.17.0.2", 80)).toBe("");
+    expect(neighbour.askTcp("172.17.0.2", 80, 0.3)).toBe("");
     expect(neighbour.askUdp("172.17.0.2", 80)).toBe("");
-    expect(neighbour.askTcp("10.99.0.1", 8082)).toBe("");
-    expect(neighbour.askTcp("172.17.0.1", 8083)).toBe("");
+    expect(neighbour.askTcp("10.99.0.1", 8082, 0.3)).toBe("");
+    expect(neighbour.askTcp("172.17.0.1", 8083, 0.3)).toBe("");
   });
 
   test("a port on a loopback address is not reached from outside, whatever the host routes", async () => {
@@ -249,7 +220,7 @@ describe.if(isInside)("a host with networks", () => {
     const web = await attach(service, requestFor("web", { "80/tcp": "8085" }));
     await web.box.serve("web", 80);
     sh("nft flush ruleset");
-    expect(neighbour.askTcp("10.99.0.1", 8085)).toBe("");
+    expect(neighbour.askTcp("10.99.0.1", 8085, 0.3)).toBe("");
     await sleep(2_600);
     expect(neighbour.askTcp("10.99.0.1", 8085)).toBe("web 10.99.0.2");
     sh("nft flush ruleset; nft add table inet others");
@@ -424,7 +395,7 @@ describe.if(isInside)("a host with networks", () => {
 
   async function askFrom(from: TestNamespace, host: string, port: number): Promise<string> {
     const talk = `cat < /dev/tcp/${host}/${port}`;
-    const argv = ["-t", String(from.pid), "-n", "timeout", "1", "bash", "-c", talk];
+    const argv = ["-t", String(from.pid), "-n", "timeout", "0.5", "bash", "-c", talk];
     const child = spawn("nsenter", argv, { stdio: ["ignore", "pipe", "ignore"] });
     let said = "";
     child.stdout.on("data", (chunk) => {

@@ -53,7 +53,6 @@ export function createBridgeDriver(options: BridgeDriverOptions): NetworkDriver 
 
 class BridgeDriver implements NetworkDriver {
   readonly name = "bridge";
-  readonly hasSandbox = true;
   readonly #options: BridgeDriverOptions;
   readonly #pool: AddressPool;
   readonly #gateway: string;
@@ -89,7 +88,8 @@ class BridgeDriver implements NetworkDriver {
     if (request.ipv4Address !== undefined || request.ipv6Address !== undefined) {
       throw new EngineError(
         "invalid-argument",
-        "user specified IP address is supported on user defined networks only",
+        `invalid config for network ${this.#options.network.name}: invalid endpoint settings:\n` +
+          "* user specified IP address is supported on user defined networks only",
       );
     }
     const wantedMac = request.macAddress === undefined ? undefined : parseMac(request.macAddress);

@@ -36,8 +36,6 @@ export interface NetworkDriver extends AsyncDisposable {
   readonly addresses: readonly NetworkAddresses[];
   /** As `inspect` shows them. */
   readonly options: Readonly<Record<string, string>>;
-  /** Whether containers have a sandbox of their own here, with name service and ports. */
-  readonly hasSandbox: boolean;
   /** Reserves; no kernel call. */
   allocate(endpointId: string, request: EndpointRequest): EndpointAddresses;
   /** Puts the endpoint's interfaces into the sandbox of a process. */

@@ -7,7 +7,6 @@ export function createHostDriver(): NetworkDriver {
     name: "host",
     addresses: [],
     options: {},
-    hasSandbox: false,
     allocate: (_endpointId, request) => {
       refuseAddresses(request);
       return noAddresses;

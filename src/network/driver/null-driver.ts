@@ -7,7 +7,6 @@ export function createNullDriver(): NetworkDriver {
     name: "null",
     addresses: [],
     options: {},
-    hasSandbox: true,
     allocate: (_endpointId, request) => {
       refuseAddresses(request);
       return noAddresses;
