@@ -367,6 +367,17 @@ describeHost("a host with networks", import.meta.path, () => {
     expect(events).toEqual([]);
   });
 
+  test("a sandbox is plugged in again at once after disconnect()", async () => {
+    const service = await open();
+    const request = requestFor("c");
+    const { endpoint, box } = await attach(service, request);
+    await service.disconnect(endpoint, { containerId: request.containerId });
+    const again = await service.allocate(request);
+    const plan = await service.connect(again, { request, sandboxPid: box.pid });
+    box.configure(plan.interfaces);
+    expect(box.reaches(again.gateway)).toBe(true);
+  });
+
   test("20 containers at once get addresses of their own", async () => {
     const service = await open();
     const endpoints = await Promise.all(

@@ -123,8 +123,9 @@ class BridgeDriver implements NetworkDriver {
       this.#options.netlink.createVeth(veth);
     } catch (error) {
       if (systemCode(error) !== "EEXIST") throw error;
-      // What an earlier attempt for the same endpoint left.
+      // What an earlier attempt for this endpoint left, or an earlier endpoint of this sandbox.
       this.#removeLink(veth.name);
+      this.#removeDoomed();
       this.#options.netlink.createVeth(veth);
     }
     quietHostSide(veth.name);
@@ -175,8 +176,7 @@ class BridgeDriver implements NetworkDriver {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#installing?.catch(() => undefined);
     clearTimeout(this.#removalTimer);
-    for (const name of this.#doomed) this.#removeLink(name);
-    this.#doomed.clear();
+    this.#removeDoomed();
   }
 
   #ensureBridge(): number {
@@ -255,6 +255,11 @@ class BridgeDriver implements NetworkDriver {
     if (this.#doomed.size === 0) return;
     this.#removalTimer = setTimeout(() => this.#removeNext(), 0);
     this.#removalTimer.unref();
+  }
+
+  #removeDoomed(): void {
+    for (const name of this.#doomed) this.#removeLink(name);
+    this.#doomed.clear();
   }
 
   #removeLink(name: string): void {
