@@ -7,7 +7,12 @@
 import type { Digest } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
 import type { Platform } from "../oci/platform.ts";
-import type { HistoryResponseItem, ImageDeleteResponseItem, ImageInspect, ImageSummary } from "../api/image.ts";
+import type {
+  HistoryResponseItem,
+  ImageDeleteResponseItem,
+  ImageInspect,
+  ImageSummary,
+} from "../api/image.ts";
 
 /** An image as a container is made from it. */
 export interface ResolvedImage {
@@ -48,10 +53,7 @@ export type FilterMap = ReadonlyMap<string, readonly string[]>;
 export interface ImageService {
   /** By name, `name@digest`, full ID or unambiguous ID prefix.
    * @throws not-found `No such image: x:latest`, conflict/invalid-argument when ambiguous */
-  resolve(
-    reference: string,
-    options?: { readonly platform?: Platform },
-  ): Promise<ResolvedImage>;
+  resolve(reference: string, options?: { readonly platform?: Platform }): Promise<ResolvedImage>;
   list(options: {
     readonly all?: boolean;
     readonly filters?: FilterMap;

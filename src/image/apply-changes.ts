@@ -1,0 +1,134 @@
+/**
+ * Dockerfile instructions that change a run configuration: `import --change`, `commit --change`.
+ */
+import { EngineError } from "../lib/errors.ts";
+import type { ImageRunConfig } from "../oci/image-config.ts";
+
+/** A change is one line; longer ones are refused. */
+const changeLengthMax = 64 * 1024;
+
+type Apply = (config: ImageRunConfig, text: string) => ImageRunConfig;
+
+/** @throws invalid-argument naming the change */
+export function applyChanges(config: ImageRunConfig, changes: readonly string[]): ImageRunConfig {
+  let current = config;
+  for (const change of changes) {
+    const [, word = "", rest = ""] = /^\s*([A-Za-z]+)\s*([\s\S]*)$/.exec(change) ?? [];
+    const apply = instructions[word.toUpperCase()];
+    if (change.length > changeLengthMax || apply === undefined) {
+      const known = Object.keys(instructions).join(", ");
+      throw refused(change, `${word.toUpperCase() || "nothing"} is not one of ${known}`);
+    }
+    current = apply(current, rest.trim());
+  }
+  return current;
+}
+
+const instructions: Readonly<Record<string, Apply>> = {
+  CMD: (config, text) => ({ ...config, Cmd: command(text) }),
+  ENTRYPOINT: (config, text) => ({ ...config, Entrypoint: command(text) }),
+  ENV: (config, text) => {
+    const added = pairs(text, "ENV");
+    const names = new Set(added.map(([name]) => name));
+    const kept = (config.Env ?? []).filter((entry) => !names.has(entry.split("=")[0] ?? ""));
+    return { ...config, Env: [...kept, ...added.map(([name, value]) => `${name}=${value}`)] };
+  },
+  EXPOSE: (config, text) => {
+    const ports = words(text, "EXPOSE").map((port) => {
+      if (!/^\d{1,5}(-\d{1,5})?(\/(tcp|udp|sctp))?$/i.test(port)) {
+        throw refused(`EXPOSE ${text}`, `invalid containerPort: ${port}`);
+      }
+      return port.includes("/") ? port.toLowerCase() : `${port}/tcp`;
+    });
+    return { ...config, ExposedPorts: { ...config.ExposedPorts, ...setOf(ports) } };
+  },
+  LABEL: (config, text) => ({
+    ...config,
+    Labels: { ...config.Labels, ...Object.fromEntries(pairs(text, "LABEL")) },
+  }),
+  USER: (config, text) => ({ ...config, User: one(text, "USER") }),
+  VOLUME: (config, text) => ({
+    ...config,
+    Volumes: { ...config.Volumes, ...setOf(jsonList(text) ?? words(text, "VOLUME")) },
+  }),
+  WORKDIR: (config, text) => {
+    const path = one(text, "WORKDIR");
+    const base = config.WorkingDir ?? "/";
+    return {
+      ...config,
+      WorkingDir: path.startsWith("/") ? path : `${base.replace(/\/$/, "")}/${path}`,
+    };
+  },
+  STOPSIGNAL: (config, text) => ({ ...config, StopSignal: one(text, "STOPSIGNAL") }),
+  ONBUILD: (config, text) => ({ ...config, OnBuild: [...(config.OnBuild ?? []), text] }),
+};
+
+function setOf(names: readonly string[]): Record<string, Record<string, never>> {
+  return Object.fromEntries(names.map((name) => [name, {}]));
+}
+
+/** The exec form, or the shell form wrapped in `/bin/sh -c`. */
+function command(text: string): readonly string[] {
+  return jsonList(text) ?? (text === "" ? [] : ["/bin/sh", "-c", text]);
+}
+
+function jsonList(text: string): readonly string[] | undefined {
+  if (!text.startsWith("[")) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    const isList = Array.isArray(value) && value.every((item) => typeof item === "string");
+    return isList ? (value as readonly string[]) : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** `a=b "c d"=e f="g h"`, or the old form `a b c`: one name, the rest its value. */
+function pairs(text: string, word: string): readonly (readonly [string, string])[] {
+  const first = /^\S+/.exec(text)?.[0] ?? "";
+  if (first === "") throw refused(word, "a name is missing");
+  if (!first.includes("=")) {
+    const value = text.slice(first.length).trim();
+    if (value === "") throw refused(`${word} ${text}`, "a name without a value");
+    return [[first, value]];
+  }
+  return words(text, word).map((entry) => {
+    const equals = entry.indexOf("=");
+    if (equals < 1) throw refused(`${word} ${text}`, `${entry} is no name=value`);
+    return [entry.slice(0, equals), entry.slice(equals + 1)];
+  });
+}
+
+function one(text: string, word: string): string {
+  const list = words(text, word);
+  if (list.length !== 1) throw refused(`${word} ${text}`, `${word} takes one argument`);
+  return list[0] ?? "";
+}
+
+/** Splits at blanks outside of quotes; quotes and backslashes are taken away. */
+function words(text: string, word: string): readonly string[] {
+  const list: string[] = [];
+  const form = /\s*((?:[^\s"'\\]|\\[\s\S]|"(?:[^"\\]|\\[\s\S])*"|'[^']*')+)/y;
+  while (form.lastIndex < text.length) {
+    const match = form.exec(text);
+    if (match === null) throw refused(`${word} ${text}`, "a quote is not closed");
+    list.push(unquote(match[1] ?? ""));
+  }
+  if (list.length === 0) throw refused(word, `${word} takes at least one argument`);
+  return list;
+}
+
+function unquote(word: string): string {
+  return word.replace(
+    /"((?:[^"\\]|\\[\s\S])*)"|'([^']*)'|\\([\s\S])/g,
+    (_all, double, single, escaped) => {
+      if (double !== undefined) return String(double).replace(/\\([\s\S])/g, "$1");
+      return String(single ?? escaped);
+    },
+  );
+}
+
+function refused(change: string, reason: string): EngineError {
+  return new EngineError("invalid-argument", `invalid change ${JSON.stringify(change)}: ${reason}`);
+}

@@ -1,0 +1,90 @@
+import type { HistoryResponseItem, ImageInspect } from "../api/image.ts";
+import { formatTime } from "../lib/time.ts";
+import type { ImageHistory } from "../oci/image-config.ts";
+import { createdSeconds, sizeOf } from "./list-images.ts";
+import type { ImageContext } from "./local-image-service.ts";
+
+const zeroTime = "0001-01-01T00:00:00Z";
+
+/** What `inspect` shows of an image. @throws not-found */
+export async function describeImage(
+  context: ImageContext,
+  reference: string,
+): Promise<ImageInspect> {
+  const { index, snapshots } = context;
+  const record = index.find(reference);
+  const config = index.config(record);
+  const top = record.layers.at(-1);
+  await Promise.resolve();
+  return {
+    Id: record.id,
+    RepoTags: index.namesOf(record.id).map((name) => index.show(name)),
+    RepoDigests: [],
+    Parent: config.parent ?? "",
+    Comment: config.comment ?? config.history?.at(-1)?.comment ?? "",
+    ...(config.created === undefined ? {} : { Created: config.created }),
+    DockerVersion: config.docker_version ?? "",
+    Author: config.author ?? "",
+    Config: runConfig(config.config),
+    Architecture: config.architecture,
+    ...(config.variant === undefined ? {} : { Variant: config.variant }),
+    Os: config.os,
+    ...(config["os.version"] === undefined ? {} : { OsVersion: config["os.version"] }),
+    Size: sizeOf(record),
+    GraphDriver: {
+      Name: snapshots.driverName,
+      Data: top === undefined ? null : snapshots.describe(top.chainId),
+    },
+    RootFS: { Type: "layers", Layers: record.layers.map((layer) => layer.diffId) },
+    Metadata: {
+      LastTagTime:
+        record.lastTaggedNs === undefined ? zeroTime : formatTime(BigInt(record.lastTaggedNs)),
+    },
+  };
+}
+
+/** Docker prints these fields even when the image says nothing. */
+function runConfig(
+  run: ReturnType<ImageContext["index"]["config"]>["config"],
+): ImageInspect["Config"] {
+  return {
+    Cmd: null,
+    Entrypoint: null,
+    Env: null,
+    Labels: null,
+    OnBuild: null,
+    User: "",
+    Volumes: null,
+    WorkingDir: "",
+    ...run,
+  };
+}
+
+/** The history, newest first, with the size of each layer. @throws not-found */
+export async function describeHistory(
+  context: ImageContext,
+  reference: string,
+): Promise<readonly HistoryResponseItem[]> {
+  const { index } = context;
+  const record = index.find(reference);
+  const config = index.config(record);
+  await Promise.resolve();
+  const layers = [...record.layers];
+  const history: readonly ImageHistory[] = config.history ?? record.layers.map(() => ({}));
+  const items = history.map((entry): Omit<HistoryResponseItem, "Id" | "Tags"> => {
+    const layer = entry.empty_layer === true ? undefined : layers.shift();
+    return {
+      Comment: entry.comment ?? "",
+      Created:
+        entry.created === undefined ? 0 : createdSeconds({ ...config, created: entry.created }),
+      CreatedBy: entry.created_by ?? "",
+      Size: layer?.unpackedSizeBytes ?? 0,
+    };
+  });
+  const names = index.namesOf(record.id).map((name) => index.show(name));
+  return items.toReversed().map((item, position) => ({
+    ...item,
+    Id: position === 0 ? record.id : "<missing>",
+    Tags: position === 0 && names.length > 0 ? names : null,
+  }));
+}

@@ -1,0 +1,211 @@
+/**
+ * Finds images by what people call them.
+ */
+import { readFileSync } from "node:fs";
+import type { ContentStore } from "../content/content-store.ts";
+import { noSuchImage } from "../lib/docker-messages.ts";
+import { EngineError, messageOf } from "../lib/errors.ts";
+import { nowNs } from "../lib/time.ts";
+import { type Digest, isDigest } from "../oci/digest.ts";
+import { decodeImageConfig, type ImageConfig, imagePlatform } from "../oci/image-config.ts";
+import { formatPlatform, matchPlatform, type Platform } from "../oci/platform.ts";
+import {
+  familiarString,
+  findReference,
+  formatReference,
+  isIdPrefix,
+  parseReference,
+  type Reference,
+  withDefaultTag,
+  withTag,
+} from "../oci/reference.ts";
+import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import type { ImageRecord, ImageTables } from "./image-records.ts";
+import type { ResolvedImage } from "./image-service.ts";
+
+/** Image records, their names and configs. */
+export class ImageIndex {
+  readonly #tables: ImageTables;
+  readonly #content: ContentStore;
+  /** Decoded configs of images in use; a config never changes. */
+  readonly #configs = new Map<Digest, ImageConfig>();
+
+  constructor(tables: ImageTables, content: ContentStore) {
+    this.#tables = tables;
+    this.#content = content;
+  }
+
+  /** All images, in no order that means anything. */
+  list(): readonly ImageRecord[] {
+    return this.#tables.images.list().map(([, record]) => record);
+  }
+
+  /** By ID. */
+  findById(id: Digest): ImageRecord | undefined {
+    return this.#tables.images.find(id);
+  }
+
+  /** By name, `name@digest`, ID or unambiguous ID prefix. @throws not-found, conflict */
+  find(text: string): ImageRecord {
+    const found = this.#findById(text) ?? this.#findByName(text) ?? this.#findByPrefix(text);
+    if (found === undefined) throw noSuchImage(this.#asked(text));
+    return found;
+  }
+
+  /** Whether `text` is (a prefix of) the ID of the image it finds. */
+  isById(text: string): boolean {
+    return this.#findById(text) !== undefined || this.#findByName(text) === undefined;
+  }
+
+  /** Whole references bound to an image, sorted. */
+  namesOf(id: Digest): readonly string[] {
+    return this.#tables.names
+      .list()
+      .filter(([, record]) => record.id === id)
+      .map(([name]) => name)
+      .toSorted();
+  }
+
+  /** A name as people write it. */
+  show(name: string): string {
+    return familiarString(parseReference(name));
+  }
+
+  /** The whole reference of a tag target. @throws invalid-argument */
+  parseTarget(target: { readonly repo: string; readonly tag: string }): string {
+    const reference = parseReference(target.repo);
+    if (reference.digest !== undefined) {
+      throw new EngineError("invalid-argument", "refusing to create a tag with a digest reference");
+    }
+    const tagged = target.tag === "" ? withDefaultTag(reference) : withTag(reference, target.tag);
+    return formatReference(tagged);
+  }
+
+  /** Stores an image and the names it has; names move here from other images. */
+  put(record: ImageRecord): void {
+    const known = this.#tables.images.find(record.id);
+    this.#tables.images.put(record.id, { ...record, storedNs: known?.storedNs ?? record.storedNs });
+  }
+
+  /** Binds a name to an image. */
+  bind(name: string, id: Digest): void {
+    this.#tables.names.put(name, { id });
+    const record = this.#tables.images.find(id);
+    if (record !== undefined) {
+      this.#tables.images.put(id, { ...record, lastTaggedNs: nowNs().toString() });
+    }
+  }
+
+  unbind(name: string): void {
+    this.#tables.names.remove(name);
+  }
+
+  remove(id: Digest): void {
+    for (const name of this.namesOf(id)) this.unbind(name);
+    this.#tables.images.remove(id);
+    this.#configs.delete(id);
+  }
+
+  /** Reads an image's config. @throws data-loss when it is damaged */
+  config(record: ImageRecord): ImageConfig {
+    const known = this.#configs.get(record.id);
+    if (known !== undefined) return known;
+    const config = decodeImageConfig(readFileSync(this.#content.get(record.id).path));
+    this.#configs.set(record.id, config);
+    return config;
+  }
+
+  /** @throws not-found, also when the platform asked for is another */
+  async resolve(
+    text: string,
+    options: { readonly platform?: Platform } = {},
+  ): Promise<ResolvedImage> {
+    const record = this.find(text);
+    const config = this.config(record);
+    const platform = imagePlatform(config);
+    if (options.platform !== undefined && !matchPlatform(options.platform, platform)) {
+      throw new EngineError(
+        "not-found",
+        `image with reference ${text} was found but does not provide the specified platform (${formatPlatform(options.platform)})`,
+      );
+    }
+    const chainId = record.layers.at(-1)?.chainId;
+    await Promise.resolve();
+    return {
+      id: record.id,
+      config,
+      platform,
+      ...(chainId === undefined ? {} : { chainId }),
+      manifestDigest: record.manifestDigest,
+      names: this.namesOf(record.id).map((name) => this.show(name)),
+    };
+  }
+
+  /** Forgets images that lack a blob or a layer; the rest is served. @returns what was dropped */
+  dropDamaged(snapshots: Snapshotter): readonly string[] {
+    const damaged: string[] = [];
+    for (const record of this.list()) {
+      const reason = this.#damageOf(record, snapshots);
+      if (reason === undefined) continue;
+      damaged.push(`${record.id}: ${reason}`);
+      this.remove(record.id);
+    }
+    return damaged;
+  }
+
+  #damageOf(record: ImageRecord, snapshots: Snapshotter): string | undefined {
+    for (const digest of [record.id, record.manifestDigest]) {
+      if (this.#content.find(digest) === undefined) return `the blob ${digest} is missing`;
+    }
+    const layer = record.layers.find(({ chainId }) => snapshots.find(chainId) === undefined);
+    if (layer !== undefined) return `the layer ${layer.chainId} is missing`;
+    try {
+      this.config(record);
+    } catch (error) {
+      return messageOf(error);
+    }
+    return undefined;
+  }
+
+  #findById(text: string): ImageRecord | undefined {
+    const id = text.includes(":") ? text : `sha256:${text}`;
+    return isDigest(id) ? this.#tables.images.find(id) : undefined;
+  }
+
+  #findByName(text: string): ImageRecord | undefined {
+    const reference = findReference(text);
+    if (reference === undefined) return undefined;
+    if (reference.digest !== undefined) return this.#findByDigest(reference);
+    const bound = this.#tables.names.find(formatReference(withDefaultTag(reference)));
+    return bound === undefined ? undefined : this.#tables.images.find(bound.id);
+  }
+
+  /** `name@digest`: the digest of a manifest or config of an image that has the name. */
+  #findByDigest(reference: Reference): ImageRecord | undefined {
+    const repository = `${reference.domain}/${reference.path}`;
+    return this.list().find(
+      (record) =>
+        (record.manifestDigest === reference.digest || record.id === reference.digest) &&
+        this.namesOf(record.id).some((name) => name.startsWith(`${repository}:`)),
+    );
+  }
+
+  #findByPrefix(text: string): ImageRecord | undefined {
+    const prefix = text.replace(/^sha256:/, "");
+    if (!isIdPrefix(prefix)) return undefined;
+    const matches = this.list().filter((record) => record.id.startsWith(`sha256:${prefix}`));
+    if (matches.length > 1) {
+      throw new EngineError(
+        "conflict",
+        `ambiguous reference: ${JSON.stringify(text)} is the prefix of ${matches.length} image IDs`,
+      );
+    }
+    return matches[0];
+  }
+
+  /** What was asked for, as Docker repeats it: with the tag that is meant. */
+  #asked(text: string): string {
+    const reference = findReference(text);
+    return reference === undefined ? text : familiarString(withDefaultTag(reference));
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * The records of images and of their names.
+ */
+import { EngineError } from "../lib/errors.ts";
+import type { Metadata, Table } from "../metadata/metadata.ts";
+import { type Digest, isDigest } from "../oci/digest.ts";
+
+/** One layer of a stored image. */
+export interface LayerRecord {
+  /** Of the blob as it came. */
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly mediaType: string;
+  readonly diffId: Digest;
+  /** Of this layer on those below: the name of its snapshot. */
+  readonly chainId: Digest;
+  /** Bytes of its files. */
+  readonly unpackedSizeBytes: number;
+}
+
+/** A stored image. */
+export interface ImageRecord {
+  /** Digest of the config: the image's ID. */
+  readonly id: Digest;
+  readonly manifestDigest: Digest;
+  readonly manifestMediaType: string;
+  readonly manifestSizeBytes: number;
+  readonly configSizeBytes: number;
+  readonly layers: readonly LayerRecord[];
+  /** Nanoseconds since 1970 as digits: when it came here. */
+  readonly storedNs: string;
+  readonly lastTaggedNs?: string;
+}
+
+/** Binds a whole reference (`docker.io/library/busybox:latest`) to an image. */
+export interface NameRecord {
+  readonly id: Digest;
+}
+
+/** Both tables. */
+export interface ImageTables {
+  readonly images: Table<ImageRecord>;
+  readonly names: Table<NameRecord>;
+}
+
+/** Opens the tables. */
+export function openImageTables(metadata: Metadata): ImageTables {
+  return {
+    images: metadata.table<ImageRecord>({ name: "image", decode: decodeImageRecord }),
+    names: metadata.table<NameRecord>({ name: "image-name", decode: decodeNameRecord }),
+  };
+}
+
+function decodeImageRecord(document: unknown): ImageRecord {
+  const fields = document as Partial<ImageRecord> | null;
+  const isWhole =
+    typeof fields === "object" &&
+    fields !== null &&
+    isDigestText(fields.id) &&
+    isDigestText(fields.manifestDigest) &&
+    Array.isArray(fields.layers) &&
+    fields.layers.every((layer) => isDigestText(layer?.digest) && isDigestText(layer?.chainId));
+  if (!isWhole) throw new EngineError("data-loss", "the record of an image is not one");
+  return document as ImageRecord;
+}
+
+function decodeNameRecord(document: unknown): NameRecord {
+  const fields = document as Partial<NameRecord> | null;
+  if (!isDigestText(fields?.id)) {
+    throw new EngineError("data-loss", "the record of an image's name is not one");
+  }
+  return document as NameRecord;
+}
+
+function isDigestText(value: unknown): boolean {
+  return typeof value === "string" && isDigest(value);
+}

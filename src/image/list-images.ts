@@ -1,0 +1,129 @@
+import type { ImageSummary } from "../api/image.ts";
+import { booleanFilter, checkFilterNames, matchesLabels } from "../lib/filters.ts";
+import { parseTime } from "../lib/time.ts";
+import type { ImageConfig } from "../oci/image-config.ts";
+import { familiarName, familiarString, findReference, parseReference } from "../oci/reference.ts";
+import type { ImageRecord } from "./image-records.ts";
+import type { FilterMap } from "./image-service.ts";
+import type { ImageContext } from "./local-image-service.ts";
+
+/** What a list is asked for. */
+export interface ListOptions {
+  readonly all?: boolean;
+  readonly filters?: FilterMap;
+  readonly sharedSize?: boolean;
+  readonly digests?: boolean;
+  readonly manifests?: boolean;
+}
+
+const filterNames = ["dangling", "label", "before", "since", "reference", "until"];
+
+/** Lists images, newest first. @throws invalid-argument for an unknown filter, not-found for an
+ * image named in one */
+export async function listImages(
+  context: ImageContext,
+  options: ListOptions,
+): Promise<readonly ImageSummary[]> {
+  const filters: FilterMap = options.filters ?? new Map();
+  checkFilterNames(filters, filterNames);
+  const { index } = context;
+  const isWanted = createFilter(context, filters);
+  const summaries: ImageSummary[] = [];
+  for (const record of index.list()) {
+    const config = index.config(record);
+    const names = index.namesOf(record.id).map((name) => index.show(name));
+    const shown = isWanted({ record, config, names });
+    if (shown === undefined) continue;
+    summaries.push({
+      Containers: context.users().containersOf(record.id).length,
+      Created: createdSeconds(config),
+      Id: record.id,
+      Labels: config.config?.Labels ?? null,
+      ParentId: "",
+      RepoDigests: [],
+      RepoTags: shown,
+      SharedSize: options.sharedSize === true ? sharedSize(context, record) : -1,
+      Size: sizeOf(record),
+    });
+  }
+  await Promise.resolve();
+  return summaries.toSorted((left, right) => right.Created - left.Created);
+}
+
+/** Bytes of an image's files, all layers together. */
+export function sizeOf(record: ImageRecord): number {
+  return record.layers.reduce((sum, layer) => sum + layer.unpackedSizeBytes, 0);
+}
+
+/** Seconds since 1970; 0 for a config that does not say. */
+export function createdSeconds(config: ImageConfig): number {
+  return Number(createdNs(config) / 1_000_000_000n);
+}
+
+function createdNs(config: ImageConfig): bigint {
+  return config.created === undefined || config.created === "" ? 0n : parseTime(config.created);
+}
+
+function sharedSize({ index }: ImageContext, record: ImageRecord): number {
+  const others = index.list().filter((other) => other.id !== record.id);
+  const chains = new Set(others.flatMap((other) => other.layers.map((layer) => layer.chainId)));
+  return record.layers
+    .filter((layer) => chains.has(layer.chainId))
+    .reduce((sum, layer) => sum + layer.unpackedSizeBytes, 0);
+}
+
+interface Candidate {
+  readonly record: ImageRecord;
+  readonly config: ImageConfig;
+  readonly names: readonly string[];
+}
+
+/** Makes the function that says which names to show; undefined leaves the image out. */
+function createFilter(
+  { index }: ImageContext,
+  filters: FilterMap,
+): (candidate: Candidate) => readonly string[] | undefined {
+  const dangling = booleanFilter(filters, "dangling");
+  const createdOf = (text: string | undefined): bigint | undefined =>
+    text === undefined ? undefined : createdNs(index.config(index.find(text)));
+  const beforeNs = createdOf(filters.get("before")?.[0]);
+  const sinceNs = createdOf(filters.get("since")?.[0]);
+  const until = filters.get("until")?.[0];
+  const untilNs = until === undefined ? undefined : parseTime(until);
+  const patterns = filters.get("reference");
+  return ({ config, names }) => {
+    const created = createdNs(config);
+    if (dangling !== undefined && dangling === names.length > 0) return undefined;
+    if (beforeNs !== undefined && created >= beforeNs) return undefined;
+    if (sinceNs !== undefined && created <= sinceNs) return undefined;
+    if (untilNs !== undefined && created > untilNs) return undefined;
+    if (!matchesLabels(config.config?.Labels, filters.get("label"))) return undefined;
+    if (patterns === undefined) return names;
+    const matching = names.filter((name) =>
+      patterns.some((pattern) => matchesPattern(name, pattern)),
+    );
+    return matching.length === 0 ? undefined : matching;
+  };
+}
+
+/** Docker's reference filter: a glob on the familiar name, with or without the tag. */
+function matchesPattern(name: string, pattern: string): boolean {
+  const reference = findReference(name);
+  if (reference === undefined) return false;
+  const glob = globOf(pattern);
+  return glob.test(familiarName(parseReference(name))) || glob.test(familiarString(reference));
+}
+
+/** `*` and `?` match within a path segment, as Go's path.Match. */
+function globOf(pattern: string): RegExp {
+  const source = pattern
+    .replace(/[.+^${}()|\\]/g, "\\$&")
+    .replace(/\*/g, "[^/]*")
+    .replace(/\?/g, "[^/]");
+  try {
+    return new RegExp(`^${source}$`);
+  } catch (error) {
+    if (error instanceof SyntaxError) return /^$/;
+    throw error;
+  }
+}

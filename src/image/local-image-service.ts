@@ -1,0 +1,198 @@
+/**
+ * The images of one data root: records in metadata, blobs in the content store, layers as snapshots.
+ */
+import type { ContentStore } from "../content/content-store.ts";
+import type { EventBus } from "../event/event-bus.ts";
+import type { Logger } from "../lib/log.ts";
+import type { Leases } from "../metadata/leases.ts";
+import type { Metadata } from "../metadata/metadata.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { Platform } from "../oci/platform.ts";
+import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import type {
+  HistoryResponseItem,
+  ImageDeleteResponseItem,
+  ImageInspect,
+  ImageSummary,
+} from "../api/image.ts";
+import { collectGarbage } from "./collect-garbage.ts";
+import { ImageIndex } from "./image-index.ts";
+import { openImageTables } from "./image-records.ts";
+import type {
+  FilterMap,
+  ImageService,
+  ImageUsers,
+  Progress,
+  ResolvedImage,
+} from "./image-service.ts";
+import { importImage, type ImportOptions } from "./import-image.ts";
+import { listImages, type ListOptions } from "./list-images.ts";
+import { loadImages } from "./load-images.ts";
+import { pruneImages, removeImage } from "./remove-image.ts";
+import { saveImages } from "./save-images.ts";
+import { describeHistory, describeImage } from "./describe-image.ts";
+
+/** What the image service needs. */
+export interface ImageServiceOptions {
+  readonly content: ContentStore;
+  readonly snapshots: Snapshotter;
+  readonly metadata: Metadata;
+  readonly leases: Leases;
+  readonly events: EventBus;
+  readonly logger: Logger;
+}
+
+/** What the parts of this folder share. */
+export interface ImageContext extends ImageServiceOptions {
+  readonly index: ImageIndex;
+  /** Who uses images; nobody until `useUsers`. */
+  readonly users: () => ImageUsers;
+  /** Work that makes blobs and snapshots not yet held by an image; the collector waits for it. */
+  readonly making: <T>(work: (leaseId: string) => Promise<T>) => Promise<T>;
+  /** Removes what nothing needs any more, now or when no image is being made. */
+  readonly collect: () => Promise<number>;
+}
+
+const nobody: ImageUsers = { containersOf: () => [] };
+
+/** An image service that has yet to learn who uses images. */
+export interface OpenedImageService extends ImageService {
+  useUsers(users: ImageUsers): void;
+}
+
+/** Opens the images of a data root. */
+export function openImageService(options: ImageServiceOptions): OpenedImageService {
+  return new LocalImageService(options);
+}
+
+class LocalImageService implements OpenedImageService {
+  readonly #context: ImageContext;
+  #users: ImageUsers = nobody;
+  #makingCount = 0;
+  #isCollectionDue = false;
+
+  constructor(options: ImageServiceOptions) {
+    const index = new ImageIndex(openImageTables(options.metadata), options.content);
+    this.#context = {
+      ...options,
+      index,
+      users: () => this.#users,
+      making: (work) => this.#making(work),
+      collect: () => this.#collect(),
+    };
+  }
+
+  useUsers(users: ImageUsers): void {
+    this.#users = users;
+  }
+
+  get count(): number {
+    return this.#context.index.list().length;
+  }
+
+  async resolve(
+    reference: string,
+    options: { readonly platform?: Platform } = {},
+  ): Promise<ResolvedImage> {
+    return await this.#context.index.resolve(reference, options);
+  }
+
+  async list(options: ListOptions): Promise<readonly ImageSummary[]> {
+    return await listImages(this.#context, options);
+  }
+
+  async inspect(reference: string): Promise<ImageInspect> {
+    return await describeImage(this.#context, reference);
+  }
+
+  async history(reference: string): Promise<readonly HistoryResponseItem[]> {
+    return await describeHistory(this.#context, reference);
+  }
+
+  async tag(
+    reference: string,
+    target: { readonly repo: string; readonly tag: string },
+  ): Promise<void> {
+    const { index, events } = this.#context;
+    const record = index.find(reference);
+    const name = index.parseTarget(target);
+    index.bind(name, record.id);
+    events.publish({
+      type: "image",
+      action: "tag",
+      id: record.id,
+      attributes: { name: index.show(name) },
+    });
+    await Promise.resolve();
+  }
+
+  async remove(
+    reference: string,
+    options: { readonly force?: boolean; readonly noPrune?: boolean },
+  ): Promise<readonly ImageDeleteResponseItem[]> {
+    return await removeImage(this.#context, { reference, isForced: options.force === true });
+  }
+
+  async prune(filters: FilterMap): ReturnType<ImageService["prune"]> {
+    return await pruneImages(this.#context, filters);
+  }
+
+  async load(
+    archive: ReadableStream<Uint8Array>,
+    options: {
+      readonly progress: Progress;
+      readonly platform?: Platform;
+      readonly signal?: AbortSignal;
+    },
+  ): Promise<void> {
+    await loadImages(this.#context, { archive, ...options });
+  }
+
+  async save(
+    references: readonly string[],
+    options: { readonly platform?: Platform; readonly signal?: AbortSignal } = {},
+  ): Promise<ReadableStream<Uint8Array>> {
+    return await saveImages(this.#context, { references, ...options });
+  }
+
+  async import(layer: ReadableStream<Uint8Array>, options: ImportOptions): Promise<Digest> {
+    return await importImage(this.#context, { layer, ...options });
+  }
+
+  async recover(): Promise<void> {
+    const { content, snapshots, logger, index } = this.#context;
+    for (const damaged of index.dropDamaged(snapshots)) {
+      logger.error("an image is damaged and not offered any more", { image: damaged });
+    }
+    const ingestCount = await content.sweep();
+    await snapshots.sweep();
+    const removedCount = await this.#collect();
+    logger.debug("images recovered", { ingestCount, removedCount });
+  }
+
+  async #making<T>(work: (leaseId: string) => Promise<T>): Promise<T> {
+    const { leases } = this.#context;
+    const leaseId = leases.create();
+    this.#makingCount += 1;
+    try {
+      return await work(leaseId);
+    } catch (error) {
+      // What was made so far belongs to nobody.
+      this.#isCollectionDue = true;
+      throw error;
+    } finally {
+      leases.remove(leaseId);
+      this.#makingCount -= 1;
+      if (this.#isCollectionDue && this.#makingCount === 0) await this.#collect();
+    }
+  }
+
+  async #collect(): Promise<number> {
+    if (this.#makingCount > 0) {
+      this.#isCollectionDue = true;
+      return 0;
+    }
+    this.#isCollectionDue = false;
+    return await collectGarbage(this.#context);
+  }
+}

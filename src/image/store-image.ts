@@ -1,0 +1,159 @@
+/**
+ * From blobs to an image: unpacks its layers, syncs everything, writes the record.
+ */
+import type { ContentStore } from "../content/content-store.ts";
+import { EngineError } from "../lib/errors.ts";
+import { KeyedMutex } from "../lib/keyed-mutex.ts";
+import { nowNs } from "../lib/time.ts";
+import { chainIds, type Digest } from "../oci/digest.ts";
+import { decodeImageConfig, imageConfigMaxBytes, imagePlatform } from "../oci/image-config.ts";
+import type { Manifest } from "../oci/manifest.ts";
+import type { ImageRecord, LayerRecord } from "./image-records.ts";
+import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import { unpackLayer } from "../snapshot/unpack-client.ts";
+import { createId } from "../lib/id.ts";
+import { syncFileSystemAsync } from "../sys/fs.ts";
+
+/** Layers that the kernel can stack in one overlay. */
+const layerCountMax = 500;
+
+/** An image's parts, all of them blobs in the store. */
+export interface ImageParts {
+  readonly manifest: Manifest;
+  readonly manifestDigest: Digest;
+  readonly manifestSizeBytes: number;
+}
+
+/** Where parts are kept and layers unpacked. */
+export interface ImageStore {
+  readonly content: ContentStore;
+  readonly snapshots: Snapshotter;
+}
+
+/** One layer at a time under its chain ID: two images that share one unpack it once. */
+const unpacking = new KeyedMutex();
+
+/**
+ * Unpacks what is not unpacked yet and syncs blobs and layers to disk.
+ *
+ * @param options.onLayer told before a layer is unpacked
+ * @returns the record, not yet stored
+ * @throws invalid-argument for a config that does not belong to its layers
+ */
+export async function unpackImage(
+  store: ImageStore,
+  options: {
+    readonly parts: ImageParts;
+    readonly onLayer?: (layer: { readonly diffId: Digest; readonly sizeBytes: number }) => void;
+    readonly signal?: AbortSignal;
+  },
+): Promise<ImageRecord> {
+  const { manifest, manifestDigest, manifestSizeBytes } = options.parts;
+  const bytes = await store.content.read(manifest.config.digest, {
+    sizeMaxBytes: imageConfigMaxBytes,
+  });
+  const config = decodeImageConfig(bytes);
+  if (config.os !== "" && imagePlatform(config).os !== "linux") {
+    throw new EngineError(
+      "invalid-argument",
+      `cannot load ${config.os} image on linux: the image config says os "${config.os}"`,
+    );
+  }
+  const diffIds = config.rootfs.diff_ids;
+  if (diffIds.length !== manifest.layers.length) {
+    throw new EngineError(
+      "invalid-argument",
+      `the image config lists ${diffIds.length} layers, but the manifest has ${manifest.layers.length}`,
+    );
+  }
+  if (diffIds.length > layerCountMax) {
+    throw new EngineError(
+      "invalid-argument",
+      `an image of ${diffIds.length} layers is too deep: ${layerCountMax} are stacked at most`,
+    );
+  }
+  const chain = chainIds(diffIds);
+  const layers: LayerRecord[] = [];
+  for (const [index, descriptor] of manifest.layers.entries()) {
+    const diffId = diffIds[index];
+    const chainId = chain[index];
+    if (diffId === undefined || chainId === undefined) continue;
+    const parent = chain[index - 1];
+    const unpackedSizeBytes = await unpacking.run(chainId, () =>
+      unpackOne(store, {
+        layer: {
+          digest: descriptor.digest,
+          diffId,
+          chainId,
+          ...(parent === undefined ? {} : { parent }),
+        },
+        ...(options.onLayer === undefined ? {} : { onLayer: options.onLayer }),
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+      }),
+    );
+    const { digest, size, mediaType } = descriptor;
+    layers.push({ digest, sizeBytes: size, mediaType, diffId, chainId, unpackedSizeBytes });
+  }
+  // One sync for all layers and blobs: from here on the image survives a power cut.
+  await syncFileSystemAsync(store.content.root);
+  return {
+    id: manifest.config.digest,
+    manifestDigest,
+    manifestMediaType: manifest.mediaType,
+    manifestSizeBytes,
+    configSizeBytes: bytes.length,
+    layers,
+    storedNs: nowNs().toString(),
+  };
+}
+
+interface LayerToUnpack {
+  readonly digest: Digest;
+  readonly diffId: Digest;
+  readonly chainId: Digest;
+  readonly parent?: Digest;
+}
+
+async function unpackOne(
+  store: ImageStore,
+  options: {
+    readonly layer: LayerToUnpack;
+    readonly onLayer?: (layer: { readonly diffId: Digest; readonly sizeBytes: number }) => void;
+    readonly signal?: AbortSignal;
+  },
+): Promise<number> {
+  const { layer, onLayer, signal } = options;
+  const { snapshots, content } = store;
+  const known = snapshots.find(layer.chainId);
+  if (known !== undefined) return known.sizeBytes ?? 0;
+  const blob = content.get(layer.digest);
+  onLayer?.({ diffId: layer.diffId, sizeBytes: blob.sizeBytes });
+  const key = `unpack-${createId()}`;
+  const mount = await snapshots.prepare(
+    key,
+    layer.parent === undefined ? {} : { parent: layer.parent },
+  );
+  try {
+    const targetDir = mount.upperDir ?? mount.source ?? "";
+    const unpacked = await unpackLayer(
+      {
+        blobPath: blob.path,
+        targetDir,
+        parentDirs: mount.lowerDirs ?? [],
+        whiteouts:
+          mount.type === "overlay" || snapshots.driverName === "overlay2" ? "overlay" : "remove",
+        expectedDiffId: layer.diffId,
+      },
+      signal === undefined ? {} : { signal },
+    );
+    await snapshots.commit(key, {
+      name: layer.chainId,
+      sizeBytes: unpacked.sizeBytes,
+      durable: false,
+    });
+    return unpacked.sizeBytes;
+  } catch (error) {
+    await snapshots.remove(key);
+    throw error;
+  }
+}
