@@ -1,9 +1,8 @@
-import { createReadStream } from "node:fs";
-import { decompress } from "../lib/compression.ts";
 import { EngineError } from "../lib/errors.ts";
 import { TarReader } from "../lib/tar-reader.ts";
-import { createDigester, type Digest } from "../oci/digest.ts";
+import type { Digest } from "../oci/digest.ts";
 import { syncFileSystem } from "../sys/fs.ts";
+import { readLayerBytes } from "./_layer-bytes.ts";
 import { TreeWriter } from "./_tree-writer.ts";
 
 /** Bounds of a layer. */
@@ -47,13 +46,10 @@ export interface AppliedLayer {
   readonly entryCount: number;
 }
 
-/** Bytes read from the blob at once. */
-const readChunkBytes = 512 * 1024;
-
 /**
  * Unpacks a layer into a directory.
  *
- * Writes synchronously: for a helper process, never for the daemon (see `unpackLayer`). Whatever
+ * A worker thread unpacks and hashes, this one writes, synchronously: for a helper process, never for the daemon (see `unpackLayer`). Whatever
  * the archive holds, nothing outside of the target is touched. After a failure the target holds
  * part of the layer, and the caller removes it.
  *
@@ -69,19 +65,20 @@ export async function applyLayer(options: ApplyOptions): Promise<AppliedLayer> {
   });
   try {
     const reader = new TarReader(writer, limits);
-    const digester = createDigester(options.expectedDiffId);
-    const blob = createReadStream(options.blobPath, { highWaterMark: readChunkBytes });
-    const bytes = decompress(blob, {
-      expandedSizeMaxBytes: limits.sizeMaxBytes,
-      expansionRatioMax: limits.expansionRatioMax,
-    });
-    for await (const chunk of bytes) {
-      digester.update(chunk);
-      reader.push(chunk);
-    }
+    const like = options.expectedDiffId;
+    const diffId = await readLayerBytes(
+      {
+        blobPath: options.blobPath,
+        limits: {
+          expandedSizeMaxBytes: limits.sizeMaxBytes,
+          expansionRatioMax: limits.expansionRatioMax,
+        },
+        ...(like === undefined ? {} : { like }),
+      },
+      (chunk) => reader.push(chunk),
+    );
     reader.end();
     writer.finish();
-    const diffId = digester.digest();
     checkDiffId(diffId, options.expectedDiffId);
     if (options.durable === true) syncFileSystem(options.targetDir);
     return { diffId, sizeBytes: writer.sizeBytes, entryCount: reader.entries };

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import {
   lstatSync,
   mkdirSync,
@@ -8,13 +8,16 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  statSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { encodeTar } from "../lib/tar-writer.ts";
 import { getXattr, listXattr, setXattr } from "../sys/fs.ts";
+import { workerBlobMinBytes } from "./_layer-bytes.ts";
 import { unpackLayer } from "./unpack-client.ts";
 
 const program = `
@@ -70,7 +73,7 @@ describe.skipIf(process.getuid?.() !== 0)("unpackLayer() (needs root)", () => {
     mkdirSync(tree);
     sh(`
       cp -a /usr/share/perl5 /etc/alternatives tree/ 2>/dev/null
-      cp -a /bin/su /usr/bin/passwd tree/
+      cp -a /bin/su /usr/bin/passwd /usr/bin/perl /bin/bash tree/
       mknod tree/null c 1 3; mkfifo tree/pipe; ln tree/su tree/su2; ln -s ../../etc tree/up
       chown 1000:1001 tree/su; chmod 4755 tree/su; chown -h 7:8 tree/up
       mkdir -m 2751 tree/sg; touch -d @-86400.5 tree/sg/old; touch -d @-1000 tree/sg
@@ -88,6 +91,8 @@ with newline" tree/ünïcode
       tar --xattrs --xattrs-include='*' --numeric-owner -xpzf pax.tar.gz -C gnu
       tar --numeric-owner -xpf gnu.tar -C gnu2
     `);
+    // Large enough for the worker thread, which other tests do not reach.
+    expect(statSync(join(folder, "pax.tar.gz")).size).toBeGreaterThan(workerBlobMinBytes);
     const done = await unpackLayer(
       { blobPath: join(folder, "pax.tar.gz"), targetDir: target, durable: true },
       { helper },
@@ -114,6 +119,22 @@ with newline" tree/ünïcode
     });
     const missing = { blobPath: join(folder, "none"), targetDir: target };
     await expect(unpackLayer(missing, { helper })).rejects.toMatchObject({ kind: "internal" });
+  });
+
+  test("a large layer that is cut, or refused in the middle, ends the worker thread too", async () => {
+    const entries = [{ header: { name: "big" }, content: randomBytes(2 << 20) }];
+    const evil = [...entries, { header: { name: "../x" } }, ...entries];
+    const packed = gzipSync(encodeTar(evil), { level: 1 });
+    const blobPath = join(folder, "evil.tar.gz");
+    writeFileSync(blobPath, packed);
+    await expect(unpackLayer({ blobPath, targetDir: target }, { helper })).rejects.toMatchObject({
+      kind: "invalid-argument",
+      message: 'unpack "../x": "../x" leads out of the layer',
+    });
+    writeFileSync(blobPath, packed.subarray(0, (3 << 20) / 2));
+    await expect(unpackLayer({ blobPath, targetDir: target }, { helper })).rejects.toMatchObject({
+      kind: "invalid-argument",
+    });
   });
 
   test("tells a full disk as such", async () => {
