@@ -283,6 +283,32 @@ describeHost("a host with networks", import.meta.path, () => {
     expect(next.ipAddress).not.toBe(endpoint.ipAddress);
   });
 
+  test("recover() survives records that lie, and does nothing on a host without containers", async () => {
+    const service = await open();
+    await service.recover([]);
+    expect(spawnSync("ip", ["link", "show", "tug0"]).status).not.toBe(0);
+    expect(sh("nft list tables")).toBe("");
+    const endpoint = {
+      networkId: service.find("bridge").id,
+      networkName: "bridge",
+      endpointId: createId(),
+      ipAddress: "1.2.3.4; flush ruleset",
+      ipPrefixLength: 16,
+      gateway: "",
+      macAddress: "",
+      aliases: [],
+    };
+    const port = { protocol: "tcp", hostIp: "0.0.0.0", hostPort: 1, containerPort: 1 } as const;
+    sh("nft add table inet others");
+    await service.recover([{ containerId: "c", endpoint, ports: [port] }]);
+    expect(sh("nft list tables").split("\n").sort()).toEqual([
+      "table inet others",
+      "table inet tug",
+    ]);
+    await service.disconnect(endpoint, { containerId: "c" });
+    sh("nft delete table inet others");
+  });
+
   test("another block is chosen when the host has a route into the usual one", async () => {
     sh("ip route add 172.17.4.0/24 via 10.99.0.2");
     try {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { isIPv6 } from "node:net";
+import { isIPv4 } from "node:net";
 import { EngineError, messageOf } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/log.ts";
 import { systemCode } from "../../sys/libc.ts";
@@ -58,6 +58,8 @@ class BridgeDriver implements NetworkDriver {
   readonly #gateway: string;
   #isForwardingOurs: boolean;
   #installing: Promise<void> | undefined;
+  /** IDs of endpoints whose address was taken from the pool. */
+  readonly #holders = new Set<string>();
   readonly #doomed = new Set<string>();
   #removalTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -94,6 +96,7 @@ class BridgeDriver implements NetworkDriver {
     }
     const wantedMac = request.macAddress === undefined ? undefined : parseMac(request.macAddress);
     const ipAddress = this.#pool.allocate();
+    this.#holders.add(endpointId);
     return {
       ipAddress,
       ipPrefixLength: this.#options.subnet.prefixLength,
@@ -151,7 +154,7 @@ class BridgeDriver implements NetworkDriver {
     try {
       await this.#options.firewall.remove(endpoint.endpointId);
     } finally {
-      if (endpoint.ipAddress !== "") this.#pool.release(endpoint.ipAddress);
+      if (this.#holders.delete(endpoint.endpointId)) this.#pool.release(endpoint.ipAddress);
     }
   }
 
@@ -206,6 +209,7 @@ class BridgeDriver implements NetworkDriver {
   #hold(endpoint: DriverEndpoint): void {
     try {
       this.#pool.reserve(endpoint.ipAddress);
+      this.#holders.add(endpoint.endpointId);
     } catch (error) {
       // A container that began under another address block keeps its own.
       this.#options.logger.warn("address of a running container is not of its network", {
@@ -280,8 +284,10 @@ function filteredPorts(
   endpoint: DriverEndpoint,
   ports: readonly PublishedPort[],
 ): readonly FilteredPort[] {
+  // What stands in a rule is an address, whatever a stored record says.
+  if (!isIPv4(endpoint.ipAddress)) return [];
   return ports
-    .filter(({ hostIp }) => !isIPv6(hostIp))
+    .filter(({ hostIp }) => hostIp === "" || isIPv4(hostIp))
     .map(({ protocol, hostIp, hostPort, containerPort }) => ({
       protocol,
       hostIp: hostIp === "" ? "0.0.0.0" : hostIp,
