@@ -43,6 +43,8 @@ export interface DaemonOptions {
   readonly logger: Logger;
 }
 
+/** The bridge of the daemon that has the packet filter's table `tug`. */
+const defaultBridge = "tug0";
 /** Mode of the folders that hold everybody's data. */
 const rootMode = 0o710;
 
@@ -85,6 +87,8 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     events,
     logger,
     bridgeName: config.bridge,
+    // Daemons side by side have a bridge each, and so a table each.
+    tableName: config.bridge === defaultBridge ? "tug" : `tug_${config.bridge}`,
     mtu: config.mtu,
     ...(config.bip === undefined ? {} : { bip: config.bip }),
   });
@@ -97,7 +101,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   undo.use(shims);
   const images = openImageService({ content, snapshots, metadata, leases, events, logger });
   const host = readHostFacts(
-    config.seccompProfile === undefined ? {} : { seccompProfilePath: config.seccompProfile },
+    config.seccompProfile === undefined ? {} : { seccompPath: config.seccompProfile },
   );
   const containers = openContainers({
     dataRoot: config.dataRoot,
