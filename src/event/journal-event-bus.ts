@@ -91,13 +91,16 @@ class Listener implements AsyncIterable<EventMessage>, AsyncIterator<EventMessag
 
   start(nowNs: () => bigint): void {
     const { signal, untilNs } = this.#query;
-    if (signal?.aborted) return this.#end();
+    if (signal?.aborted) {
+      this.#end();
+      return;
+    }
     signal?.addEventListener("abort", this.#onAbort, { once: true });
     if (untilNs === undefined) return;
     const wait = (): void => {
       const leftMs = Number(untilNs - nowNs()) / 1e6;
-      if (leftMs <= 0) return this.#end();
-      this.#timer = setTimeout(wait, Math.min(Math.ceil(leftMs), timerMaxMs));
+      if (leftMs <= 0) this.#end();
+      else this.#timer = setTimeout(wait, Math.min(Math.ceil(leftMs), timerMaxMs));
     };
     wait();
   }
@@ -108,7 +111,10 @@ class Listener implements AsyncIterable<EventMessage>, AsyncIterator<EventMessag
     if (untilNs !== undefined && event.timeNano > untilNs) return;
     if (matches !== undefined && !matches(event)) return;
     const waiter = this.#waiting.shift();
-    if (waiter !== undefined) return waiter.resolve({ done: false, value: event });
+    if (waiter !== undefined) {
+      waiter.resolve({ done: false, value: event });
+      return;
+    }
     if (this.#queue.length < listenerBacklogMax) {
       this.#queue.push(event);
       return;

@@ -1,5 +1,5 @@
-import { Database, type Statement } from "bun:sqlite";
-import { EngineError, codeOf, messageOf } from "../lib/errors.ts";
+import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
+import { type Database, openDatabase, type Query } from "../sys/sqlite.ts";
 
 /** A stored record, as text. */
 export interface Row {
@@ -35,23 +35,22 @@ const migrations: readonly string[] = [
 /** Pages of the write-ahead log before it is folded into the file. */
 const checkpointPageCount = 1000;
 
+/** How long to wait for another process that has the file: an earlier daemon about to end. */
+const busyTimeoutMs = 1000;
+
 /** The SQL side of metadata: one file, one writer, whole batches. */
 export class RecordDatabase implements Disposable {
   readonly #database: Database;
-  readonly #put: Statement;
-  readonly #remove: Statement;
-  readonly #begin: Statement;
-  readonly #commit: Statement;
+  readonly #put: Query<unknown>;
+  readonly #remove: Query<unknown>;
 
   private constructor(database: Database) {
     this.#database = database;
-    this.#put = database.prepare(
+    this.#put = database.query(
       "INSERT INTO records (kind, key, document) VALUES (?, ?, ?) " +
         "ON CONFLICT (kind, key) DO UPDATE SET document = excluded.document",
     );
-    this.#remove = database.prepare("DELETE FROM records WHERE kind = ? AND key = ?");
-    this.#begin = database.prepare("BEGIN IMMEDIATE");
-    this.#commit = database.prepare("COMMIT");
+    this.#remove = database.query("DELETE FROM records WHERE kind = ? AND key = ?");
   }
 
   /**
@@ -61,19 +60,15 @@ export class RecordDatabase implements Disposable {
    * @throws SQLite's own error when the file is damaged (see `isDamage`)
    */
   static open(path: string): RecordDatabase {
-    const database = new Database(path, { create: true, readwrite: true, strict: true });
+    let database: Database | undefined;
     try {
-      // Exclusive: the WAL index is plain memory then, so that a full disk cannot kill with SIGBUS.
-      database.run("PRAGMA locking_mode = EXCLUSIVE");
-      database.run("PRAGMA busy_timeout = 1000");
-      database.run("PRAGMA journal_mode = WAL");
-      database.run("PRAGMA synchronous = FULL");
-      database.run(`PRAGMA wal_autocheckpoint = ${checkpointPageCount}`);
+      database = openDatabase(path, { isExclusive: true, busyTimeoutMs });
+      database.exec(`PRAGMA wal_autocheckpoint = ${checkpointPageCount}`);
       migrate(database, path);
       return new RecordDatabase(database);
     } catch (error) {
-      database.close();
-      if (codeOf(error) === "SQLITE_BUSY") {
+      database?.close();
+      if (sqliteCode(error) === "SQLITE_BUSY") {
         throw new EngineError("unavailable", `open ${quote(path)}: another process has it open`, {
           cause: error,
         });
@@ -108,13 +103,9 @@ export class RecordDatabase implements Disposable {
   }
 
   #collect(order: string, rows: Row[]): void {
-    const statement = this.#database.prepare(`SELECT kind, key, document FROM records ${order}`);
-    try {
-      for (const row of statement.iterate()) {
-        if (isRow(row)) rows.push({ kind: row.kind, key: row.key, document: row.document });
-      }
-    } finally {
-      statement.finalize();
+    const query = this.#database.query(`SELECT kind, key, document FROM records ${order}`);
+    for (const row of query.iterate()) {
+      if (isRow(row)) rows.push({ kind: row.kind, key: row.key, document: row.document });
     }
   }
 
@@ -122,15 +113,13 @@ export class RecordDatabase implements Disposable {
   write(changes: readonly Change[]): void {
     const [first] = changes;
     if (first === undefined) return;
-    if (changes.length === 1) return this.#writeOne(first);
-    this.#begin.run();
-    try {
-      for (const change of changes) this.#writeOne(change);
-      this.#commit.run();
-    } catch (error) {
-      if (this.#database.inTransaction) this.#database.run("ROLLBACK");
-      throw error;
+    if (changes.length === 1) {
+      this.#writeOne(first);
+      return;
     }
+    this.#database.transaction(() => {
+      for (const change of changes) this.#writeOne(change);
+    });
   }
 
   #writeOne({ kind, key, document }: Change): void {
@@ -141,50 +130,50 @@ export class RecordDatabase implements Disposable {
   /** Moves records out of sight of `readAll`, with the reason. */
   quarantine(rows: readonly QuarantinedRow[]): void {
     const time = new Date().toISOString();
-    this.#begin.run();
-    try {
+    const insert = this.#database.query(
+      "INSERT INTO quarantine (kind, key, document, reason, time) VALUES (?, ?, ?, ?, ?)",
+    );
+    this.#database.transaction(() => {
       for (const { kind, key, document, reason } of rows) {
-        this.#database.run(
-          "INSERT INTO quarantine (kind, key, document, reason, time) VALUES (?, ?, ?, ?, ?)",
-          [kind, key, document, reason, time],
-        );
+        insert.run(kind, key, document, reason, time);
         this.#remove.run(kind, key);
       }
-      this.#commit.run();
-    } catch (error) {
-      if (this.#database.inTransaction) this.#database.run("ROLLBACK");
-      throw error;
-    }
+    });
   }
 
   /** Writes a whole, compact copy to a path where nothing is yet. */
   copyTo(path: string): void {
-    this.#database.run("VACUUM INTO ?", [path]);
+    this.#database.query("VACUUM INTO ?").run(path);
   }
 
   [Symbol.dispose](): void {
-    for (const statement of [this.#put, this.#remove, this.#begin, this.#commit]) {
-      statement.finalize();
-    }
     this.#database.close();
   }
 }
 
 /** Tells whether an error of SQLite says that the file is damaged. */
 export function isDamage(error: unknown): boolean {
-  const code = codeOf(error);
+  const code = sqliteCode(error);
   return code?.startsWith("SQLITE_CORRUPT") === true || code === "SQLITE_NOTADB";
 }
 
 /** Tells whether an error of SQLite says that the disk is full. */
 export function isFull(error: unknown): boolean {
-  const code = codeOf(error);
+  const code = sqliteCode(error);
   return code === "SQLITE_FULL" || code === "ENOSPC" || messageOf(error).includes("disk is full");
 }
 
+/** SQLite's name of an error, also of one that was thrown at opening. */
+function sqliteCode(error: unknown): string | undefined {
+  return codeOf(error instanceof EngineError ? error.cause : error);
+}
+
 function migrate(database: Database, path: string): void {
-  database.run("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, time TEXT)");
-  const version = schemaVersion(database);
+  database.exec("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, time TEXT)");
+  const found = database.query<{ readonly version: number | null }>(
+    "SELECT max(version) AS version FROM migrations",
+  );
+  const version = found.get()?.version ?? 0;
   if (version > migrations.length) {
     throw new EngineError(
       "conflict",
@@ -194,21 +183,12 @@ function migrate(database: Database, path: string): void {
   }
   for (const [index, sql] of migrations.entries()) {
     if (index < version) continue;
-    const time = new Date().toISOString();
-    database.run(
-      `BEGIN; ${sql} INSERT INTO migrations (version, time) VALUES (${index + 1}, '${time}'); COMMIT`,
-    );
-  }
-}
-
-function schemaVersion(database: Database): number {
-  const statement = database.prepare("SELECT max(version) AS version FROM migrations");
-  try {
-    const row: unknown = statement.get();
-    if (typeof row !== "object" || row === null || !("version" in row)) return 0;
-    return typeof row.version === "number" ? row.version : 0;
-  } finally {
-    statement.finalize();
+    database.transaction(() => {
+      database.exec(sql);
+      database
+        .query("INSERT INTO migrations (version, time) VALUES (?, ?)")
+        .run(index + 1, new Date().toISOString());
+    });
   }
 }
 

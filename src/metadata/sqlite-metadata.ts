@@ -346,8 +346,8 @@ class CachedTable<T> implements Table<T> {
 }
 
 function documentsOf(documents: Documents, kind: string): Map<string, string> {
-  let found = documents.get(kind);
-  if (found === undefined) documents.set(kind, (found = new Map()));
+  const found = documents.get(kind) ?? new Map<string, string>();
+  documents.set(kind, found);
   return found;
 }
 

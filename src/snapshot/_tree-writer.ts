@@ -205,7 +205,10 @@ export class TreeWriter implements TarHandler {
   }
 
   #whiteout(header: TarHeader, folder: string, name: string): void {
-    if (name === opaqueMarker) return this.#opaque(header, folder);
+    if (name === opaqueMarker) {
+      this.#opaque(header, folder);
+      return;
+    }
     if (name.startsWith(whiteoutMetaPrefix)) return;
     const hidden = name.slice(whiteoutPrefix.length);
     if (hidden === "" || hidden === "." || hidden === "..") {

@@ -10,6 +10,8 @@ export type SqlValue = SQLQueryBindings;
 
 /** A prepared statement; parameters are positional (`?1`) or one record (`$name`). */
 export interface Query<Row> {
+  /** The rows one by one: those before a damaged page come before the error. */
+  iterate(...parameters: SqlValue[]): Iterable<Row>;
   all(...parameters: SqlValue[]): Row[];
   get(...parameters: SqlValue[]): Row | undefined;
   run(...parameters: SqlValue[]): { readonly changes: number; readonly lastInsertRowid: bigint };
@@ -31,9 +33,18 @@ export interface Database extends Disposable {
   check(): string | undefined;
 }
 
+/** How a database is opened. */
+export interface DatabaseOptions {
+  /** No other process may have the file open, not even to read. The index of the write-ahead log is
+   * plain memory then: a full disk cannot end the process with SIGBUS. */
+  readonly isExclusive?: boolean;
+  /** How long to wait for another process that has the file. */
+  readonly busyTimeoutMs?: number;
+}
+
 /** Opens a database, made when missing; `:memory:` for one without a file. */
-export function openDatabase(path: string): Database {
-  const database = translatedOpen(path);
+export function openDatabase(path: string, options: DatabaseOptions = {}): Database {
+  const database = translatedOpen(path, options);
   const exec = (sql: string): void => {
     database.run(sql);
   };
@@ -42,6 +53,7 @@ export function openDatabase(path: string): Database {
     query: <Row>(sql: string): Query<Row> => {
       const statement = database.query<Row, SqlValue[]>(sql);
       return {
+        iterate: (...parameters) => statement.iterate(...parameters),
         all: (...parameters) => statement.all(...parameters),
         get: (...parameters) => statement.get(...parameters) ?? undefined,
         run: (...parameters) => {
@@ -61,15 +73,18 @@ export function openDatabase(path: string): Database {
   };
 }
 
-function translatedOpen(path: string): BunDatabase {
+function translatedOpen(path: string, options: DatabaseOptions): BunDatabase {
+  let database: BunDatabase | undefined;
   try {
-    const database = new BunDatabase(path, { create: true, readwrite: true, strict: true });
-    database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
+    database = new BunDatabase(path, { create: true, readwrite: true, strict: true });
+    database.run(`PRAGMA busy_timeout = ${options.busyTimeoutMs ?? busyTimeoutMs}`);
+    if (options.isExclusive === true) database.run("PRAGMA locking_mode = EXCLUSIVE");
     database.run("PRAGMA journal_mode = WAL");
     database.run("PRAGMA synchronous = FULL");
     database.run("PRAGMA foreign_keys = ON");
     return database;
   } catch (error) {
+    database?.close();
     const reason = error instanceof Error ? error.message : String(error);
     const isBroken = /malformed|not a database/.test(reason);
     throw new EngineError(
