@@ -228,6 +228,8 @@ const implemented: readonly Row[] = [
   operation("ImageDelete", "DELETE /images/{name}", "json", {
     response: "ImageDeleteResponseItem[]",
   }),
+  operation("NetworkList", "GET /networks", "json", { response: "Network[]" }),
+  operation("NetworkInspect", "GET /networks/{id}", "json", { response: "Network" }),
   operation("VolumeList", "GET /volumes", "json", { response: "VolumeListResponse" }),
   operation("VolumeInspect", "GET /volumes/{name}", "json", { response: "Volume" }),
   operation("VolumeCreate", "POST /volumes/create", "json", {
@@ -274,9 +276,7 @@ const planned: readonly Row[] = [
   operation("Grpc", "POST /grpc", "hijack", { since: "1.39" }),
   operation("DistributionInspect", "GET /distribution/{name}/json", "json", { since: "1.30" }),
   operation("VolumeUpdate", "PUT /volumes/{name}", "none", { since: "1.42" }),
-  operation("NetworkList", "GET /networks", "json", { response: "Network[]" }),
   operation("NetworkListSlash", "GET /networks/", "json", { response: "Network[]" }),
-  operation("NetworkInspect", "GET /networks/{id}", "json", { response: "Network" }),
   operation("NetworkCreate", "POST /networks/create", "json", {
     request: "NetworkCreateRequest",
     response: "NetworkCreateResponse",

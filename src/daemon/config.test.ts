@@ -1,0 +1,77 @@
+import { describe, expect, test } from "bun:test";
+import { parseConfigFile, parseDaemonCommand, resolveConfig } from "./config.ts";
+
+const configOf = (...args: string[]) => resolveConfig(new Map(), parseDaemonCommand(args).given);
+
+describe("parseDaemonCommand()", () => {
+  test("takes flags as Docker's daemon does", () => {
+    const config = configOf(
+      "-H",
+      "unix:///a.sock",
+      "-H",
+      "tcp://127.0.0.1:1",
+      "-D",
+      "--add-runtime",
+      "x=/bin/x",
+      "--label=a=b",
+    );
+    expect(config).toMatchObject({
+      hosts: ["unix:///a.sock", "tcp://127.0.0.1:1"],
+      logLevel: "debug",
+      labels: ["a=b"],
+    });
+    expect(config.runtimes["x"]).toEqual({ path: "/bin/x", args: [] });
+  });
+
+  const refused: readonly (readonly [string[], RegExp])[] = [
+    [["--nonsense"], /unknown flag: --nonsense/],
+    [["stray"], /accepts no arguments, but got "stray"/],
+    [["--data-root", "relative"], /absolute path/],
+    [["--log-level", "loud"], /one of debug, info/],
+    [["--mtu", "many"], /invalid syntax/],
+    [["-H", "ftp://x"], /invalid host/],
+    [["--default-runtime", "kata"], /default runtime 'kata' does not exist/],
+    [["--storage-driver", "aufs"], /overlay2, vfs/],
+  ];
+  for (const [args, reason] of refused) {
+    test(`refuses ${args.join(" ")}`, () => expect(() => configOf(...args)).toThrow(reason));
+  }
+});
+
+describe("parseConfigFile()", () => {
+  test("gives values by option", () => {
+    const file = parseConfigFile(
+      '{"live-restore": true, "runtimes": {"r": {"path": "/r", "runtimeArgs": ["-x"]}}}',
+      "d.json",
+    );
+    const config = resolveConfig(file, new Map());
+    expect(config.isLiveRestore).toBe(true);
+    expect(config.runtimes["r"]).toEqual({ path: "/r", args: ["-x"] });
+  });
+
+  test("takes an empty file", () => expect(parseConfigFile(" \n", "d.json").size).toBe(0));
+
+  const refused: readonly (readonly [string, RegExp])[] = [
+    ["{ live-restore: true }", /d.json: line 1, column 3: this is not JSON: \{ live-restore/],
+    ['{\n  "debug": true,\n}', /line 3, column 1/],
+    ['{"a": [1, 2', /line 1, column 12/],
+    ['{"debug": tru}', /line 1, column 11/],
+    ['["debug"]', /the configuration is an object/],
+    ['{"dbug": true}', /don't match any configuration option: dbug/],
+    ['{"debug": "yes"}', /"debug" must be a boolean/],
+    ['{"hosts": "unix:///x"}', /"hosts" must be a list of strings/],
+    ['{"debug": true} x', /line 1, column 17/],
+  ];
+  for (const [text, reason] of refused) {
+    test(`refuses ${JSON.stringify(text)}`, () => {
+      expect(() => parseConfigFile(text, "d.json")).toThrow(reason);
+    });
+  }
+});
+
+test("resolveConfig() refuses an option given twice, as Docker does", () => {
+  const file = parseConfigFile('{"debug": true}', "d.json");
+  expect(() => resolveConfig(file, parseDaemonCommand(["--debug"]).given)).toThrow(
+    /specified both as a flag and in the configuration file: debug: \(from flag: true, from file: true\)/,
+  );
+});

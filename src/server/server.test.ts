@@ -1,0 +1,159 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer, type Server } from "node:net";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { routes } from "../api/route-table.ts";
+import { EngineError, errorKinds } from "../lib/errors.ts";
+import { silentLogger } from "../lib/log.ts";
+import type { Backend } from "./backend.ts";
+import { statusOf, statusOfKind } from "./errors.ts";
+import { createHttpFront } from "./http-front.ts";
+import { createRequestHandler, handlers } from "./server.ts";
+import { FrameDecoder } from "./_websocket.ts";
+
+const folder = mkdtempSync("/tmp/tug-server-");
+const path = join(folder, "api.sock");
+let server: Server;
+const started: string[] = [];
+
+const backend = {
+  containers: {
+    start: (id: string) => {
+      if (id === "broken") throw new TypeError("a bug");
+      if (id === "gone") throw new EngineError("not-found", "No such container: gone");
+      if (id === "running") throw new EngineError("not-modified", "");
+      started.push(id);
+      return Promise.resolve();
+    },
+    attach: () => {
+      const stream = new PassThrough();
+      return Promise.resolve({ hasTty: true, stream });
+    },
+    list: () => Promise.resolve([]),
+  },
+  system: { version: () => ({ ApiVersion: "1.51" }), info: () => Promise.resolve({}) },
+} as unknown as Backend;
+
+beforeAll(async () => {
+  const front = createHttpFront(
+    createRequestHandler({ backend, logger: silentLogger, product: "Tug/test" }),
+  );
+  server = createServer({ allowHalfOpen: true }, (socket) => front.accept(socket));
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+});
+afterAll(() => {
+  server.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function call(
+  method: string,
+  target: string,
+  init: { readonly headers?: Record<string, string>; readonly body?: string } = {},
+): Promise<{ readonly status: number; readonly text: string; readonly headers: Headers }> {
+  const response = await fetch(`http://tug${target}`, { unix: path, method, ...init });
+  return { status: response.status, text: await response.text(), headers: response.headers };
+}
+
+/** Sends bytes in the given pieces and collects the answer until its end. */
+async function raw(pieces: readonly string[]): Promise<string> {
+  return await new Promise((resolve, reject) => {
+    const socket = connect({ path, allowHalfOpen: true });
+    let answer = "";
+    socket.on("data", (chunk: Buffer) => {
+      answer += chunk.toString("latin1");
+      const next = rest.shift();
+      if (next !== undefined) socket.write(next);
+      else if (answer.endsWith(pieces.at(-1) ?? "")) socket.end();
+    });
+    socket.on("end", () => resolve(answer));
+    socket.on("error", reject);
+    const [first = "", ...rest] = pieces;
+    socket.write(first);
+  });
+}
+
+test("every implemented route has a handler, and every handler a route", () => {
+  const implemented = routes
+    .filter((route) => route.status === "implemented")
+    .map((route) => String(route.name));
+  expect(Object.keys(handlers).toSorted()).toEqual(implemented.toSorted());
+});
+
+test("every error kind has a status", () => {
+  expect(Object.keys(statusOfKind).toSorted()).toEqual([...errorKinds].toSorted());
+  expect(statusOf(new Error("x"))).toBe(500);
+  expect(statusOf(new EngineError("conflict", "x"))).toBe(409);
+});
+
+const answers: readonly (readonly [string, string, number, RegExp])[] = [
+  ["GET", "/version", 200, /1\.51/],
+  ["GET", "/v1.24/version", 200, /1\.51/],
+  ["GET", "/v1.52/version", 400, /client version 1.52 is too new/],
+  ["GET", "/v1.23/version", 400, /client version 1.23 is too old/],
+  ["GET", "/nothing", 404, /page not found/],
+  ["GET", "/v1.51/swarm", 501, /does not serve GET \/swarm yet/],
+  ["POST", "/containers/gone/start", 404, /No such container: gone/],
+  ["POST", "/containers/running/start", 304, /^$/],
+  ["POST", "/containers/ok/start", 204, /^$/],
+  ["POST", "/containers/broken/start", 500, /internal fault [0-9a-f]{12}/],
+  ["GET", "/containers/json?filters=%7Bnonsense", 400, /invalid filter/],
+];
+for (const [method, target, status, body] of answers) {
+  test(`${method} ${target} answers ${status}`, async () => {
+    const answer = await call(method, target);
+    expect([answer.status, answer.text.trim()]).toEqual([status, expect.stringMatching(body)]);
+    expect(answer.headers.get("api-version")).toBe("1.51");
+  });
+}
+
+test("a page of another site is refused", async () => {
+  const answer = await call("POST", "/containers/evil/start", {
+    headers: { Origin: "http://evil" },
+  });
+  expect(answer.status).toBe(403);
+  expect(started).not.toContain("evil");
+});
+
+test("create wants JSON that says that it is", async () => {
+  const answer = await call("POST", "/containers/create", {
+    body: "{}",
+    headers: { "Content-Type": "text/plain" },
+  });
+  expect(answer.status).toBe(400);
+  expect(answer.text).toMatch(/must be 'application\/json'/);
+});
+
+const attach = "POST /containers/x/attach?stream=1 HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n";
+
+test("attach with Upgrade is answered 101 and passes bytes both ways", async () => {
+  const answer = await raw([`${attach}Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n`, "ping"]);
+  expect(answer).toMatch(/^HTTP\/1.1 101 UPGRADED\r\n/);
+  expect(answer).toMatch(/\r\n\r\nping$/);
+});
+
+test("attach without Upgrade is answered 200 and passes bytes both ways", async () => {
+  const answer = await raw([`${attach}\r\n`, "ping"]);
+  expect(answer).toMatch(/^HTTP\/1.1 200 OK\r\n/);
+  expect(answer).toMatch(/\r\n\r\nping$/);
+});
+
+test("bytes sent in the same packet as the attach request are not lost", async () => {
+  expect(await raw([`${attach}\r\nearly`, "late"])).toMatch(/\r\n\r\nearlylate$/);
+});
+
+test("FrameDecoder joins what was cut anywhere", () => {
+  const frame = Buffer.from([0x82, 0x83, 1, 2, 3, 4, 0x61 ^ 1, 0x62 ^ 2, 0x63 ^ 3]);
+  for (let cut = 1; cut < frame.length; cut += 1) {
+    const decoder = new FrameDecoder();
+    const frames = [...decoder.push(frame.subarray(0, cut)), ...decoder.push(frame.subarray(cut))];
+    expect(frames.map(({ payload }) => payload.toString())).toEqual(["abc"]);
+  }
+});
+
+test("FrameDecoder refuses unmasked and oversize frames", () => {
+  expect(() => new FrameDecoder().push(Buffer.from([0x82, 0x01, 0x61]))).toThrow(/unmasked/);
+  const huge = Buffer.from([0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+  expect(() => new FrameDecoder().push(huge)).toThrow(/too large/);
+});
