@@ -66,7 +66,9 @@ describe("planDevices()", () => {
     [ask("/dev/null", "", "rr"), "invalid device mode: rr"],
   ];
   for (const [input, message] of refusals) {
-    test(`refuses: ${message}`, () => expect(() => planDevices(input)).toThrow(message));
+    test(`refuses: ${message}`, () => {
+      expect(() => planDevices(input)).toThrow(message);
+    });
   }
 });
 

@@ -24,7 +24,7 @@ test("parseKernelVersion() reads a release", () => {
 });
 
 test("readHostFacts() reads this host, also without a seccomp profile", () => {
-  const facts = readHostFacts({ seccompPath: "/nowhere" });
+  const facts = readHostFacts({ seccompProfilePath: "/nowhere" });
   expect(facts.kernelVersion.major).toBeGreaterThan(4);
   expect(facts.onlineCpus.length).toBeGreaterThan(0);
   expect(facts.possibleCpus.length).toBeGreaterThanOrEqual(facts.onlineCpus.length);

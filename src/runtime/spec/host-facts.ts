@@ -61,9 +61,9 @@ export interface HostFacts {
  *
  * @throws data-loss when a seccomp profile is there but cannot be understood
  */
-export function readHostFacts(options: { readonly seccompPath?: string } = {}): HostFacts {
+export function readHostFacts(options: { readonly seccompProfilePath?: string } = {}): HostFacts {
   const cgroupVersion = detectCgroupVersion();
-  const profileText = readText(options.seccompPath ?? seccompProfilePath);
+  const profileText = readText(options.seccompProfilePath ?? seccompProfilePath);
   const hardLimits = parseHardLimits(readText("/proc/self/limits") ?? "");
   const onlineCpus = readSet("/sys/devices/system/cpu/online", [0]);
   return {
