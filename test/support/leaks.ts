@@ -1,0 +1,105 @@
+/** What a daemon may have left behind on the machine. */
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+import { codeOf } from "../../src/lib/errors.ts";
+
+/** Where a daemon lives, and what belongs to it. */
+export interface Traces {
+  /** Folder that holds its roots. */
+  readonly folder: string;
+  readonly bridge: string;
+  readonly table: string;
+}
+
+/** A process by what it was started with. */
+export interface ProcessTrace {
+  readonly pid: number;
+  readonly command: string;
+}
+
+/** The processes whose command line or executable names a folder. */
+export function processesOf(folder: string): readonly ProcessTrace[] {
+  const found: ProcessTrace[] = [];
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const command = readOptional(`/proc/${name}/cmdline`)?.replaceAll("\0", " ").trim() ?? "";
+    if (command.includes(`${folder}/`) && Number(name) !== process.pid) {
+      found.push({ pid: Number(name), command });
+    }
+  }
+  return found;
+}
+
+/** The mount points under a folder, the deepest first. */
+export function mountsUnder(folder: string): readonly string[] {
+  return readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[4] ?? "")
+    .filter((target) => target.startsWith(`${folder}/`))
+    .toReversed();
+}
+
+/** The host ends of containers' links on a bridge. */
+export function linksOf(bridge: string): readonly string[] {
+  const folder = `/sys/class/net/${bridge}/brif`;
+  return existsSync(folder) ? readdirSync(folder) : [];
+}
+
+/** Folders of control groups that are named by a container's ID. */
+export function containerCgroups(ids: ReadonlySet<string>): readonly string[] {
+  const found: string[] = [];
+  const look = (folder: string, depth: number): void => {
+    for (const entry of readdirOptional(folder)) {
+      const path = join(folder, entry);
+      if (ids.has(entry)) found.push(path);
+      else if (depth > 0) look(path, depth - 1);
+    }
+  };
+  look("/sys/fs/cgroup", 2);
+  return found;
+}
+
+/** Control groups of containers whose processes nobody minds: the shim above them is gone. */
+export function orphanedCgroups(known: ReadonlySet<string>): readonly string[] {
+  const root = ["/sys/fs/cgroup/pids/tug", "/sys/fs/cgroup/tug"].find((path) => existsSync(path));
+  if (root === undefined) return [];
+  return readdirOptional(root)
+    .filter((name) => /^[0-9a-f]{64}$/.test(name) && !known.has(name))
+    .map((name) => join(root, name));
+}
+
+/** Network namespaces that are bound to a file under a folder, or kept by its processes. */
+export function namespacesUnder(folder: string): readonly string[] {
+  return mountsUnder(folder).filter((target) => {
+    const link = readlinkOptional(target);
+    return link?.startsWith("net:") === true;
+  });
+}
+
+/** Entries of a folder; none when it is not there. */
+export function readdirOptional(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR", "EACCES", "ENODEV"].includes(codeOf(error) ?? "")) return [];
+    throw error;
+  }
+}
+
+function readOptional(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (["ENOENT", "ESRCH", "EACCES"].includes(codeOf(error) ?? "")) return undefined;
+    throw error;
+  }
+}
+
+function readlinkOptional(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    if (["ENOENT", "EINVAL"].includes(codeOf(error) ?? "")) return undefined;
+    throw error;
+  }
+}
