@@ -1,6 +1,7 @@
 import { existsSync, renameSync, rmSync } from "node:fs";
 import { EngineError, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
+import { CachedTable, type TableChange } from "./_cached-table.ts";
 import { type Change, isDamage, isFull, type Row, RecordDatabase } from "./_database.ts";
 import type { DiskReserve } from "./disk-reserve.ts";
 import type { Metadata, Table, TableDefinition } from "./metadata.ts";
@@ -289,60 +290,9 @@ class SqliteMetadata implements Metadata {
   }
 }
 
-/** A change of one record as a table makes it. */
-interface TableChange {
-  readonly document: string | undefined;
-  readonly revert: () => void;
-  readonly isNew: boolean;
-}
-
 interface PendingChange extends TableChange {
   readonly kind: string;
   readonly key: string;
-}
-
-/** The records of one kind, in memory; each change is handed on before it counts. */
-class CachedTable<T> implements Table<T> {
-  readonly #records: Map<string, T>;
-  readonly #changed: (key: string, change: TableChange) => void;
-  #sorted: readonly (readonly [string, T])[] | undefined;
-
-  constructor(records: Map<string, T>, changed: (key: string, change: TableChange) => void) {
-    this.#records = records;
-    this.#changed = changed;
-  }
-
-  find(key: string): T | undefined {
-    return this.#records.get(key);
-  }
-
-  put(key: string, record: T): void {
-    const before = this.#records.get(key);
-    const isNew = before === undefined;
-    const document = JSON.stringify(record);
-    this.#set(key, record);
-    this.#changed(key, { document, isNew, revert: () => this.#set(key, before) });
-  }
-
-  remove(key: string): boolean {
-    const before = this.#records.get(key);
-    if (before === undefined) return false;
-    this.#set(key, undefined);
-    const revert = (): void => this.#set(key, before);
-    this.#changed(key, { document: undefined, isNew: false, revert });
-    return true;
-  }
-
-  list(): readonly (readonly [key: string, record: T])[] {
-    this.#sorted ??= [...this.#records].sort(([left], [right]) => (left < right ? -1 : 1));
-    return this.#sorted;
-  }
-
-  #set(key: string, record: T | undefined): void {
-    this.#sorted = undefined;
-    if (record === undefined) this.#records.delete(key);
-    else this.#records.set(key, record);
-  }
 }
 
 function documentsOf(documents: Documents, kind: string): Map<string, string> {

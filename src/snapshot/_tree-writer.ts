@@ -1,17 +1,14 @@
-import { closeSync, constants, copyFileSync, lstatSync, openSync, readdirSync } from "node:fs";
-import { codeOf, EngineError } from "../lib/errors.ts";
-import { decodeByteString, type TarHeader } from "../lib/tar-header.ts";
+import { constants, copyFileSync } from "node:fs";
+import type { TarHeader } from "../lib/tar-header.ts";
 import type { EntrySink, TarHandler } from "../lib/tar-reader.ts";
-import { escapeControls } from "../lib/terminal-text.ts";
 import { deviceNumber, getXattr, listXattr } from "../sys/fs.ts";
-import { openFlags, systemFailure } from "../sys/libc.ts";
+import { failure, refused, shown } from "./_entry-failure.ts";
+import { FileSink } from "./_file-sink.ts";
+import { cleanPath, split } from "./_layer-path.ts";
 import { findInLayers, type LowerFile, opaqueAttribute } from "./_lower-layers.ts";
+import { OpenFolders } from "./_open-folders.ts";
+import { namesIn, procPath, removeFolderAt, statAt } from "./_tree-names.ts";
 import * as tree from "./_tree-syscalls.ts";
-
-/** Folders held open for the entries to come. */
-const openFolderCountMax = 400;
-/** Folders closed when there are that many. */
-const closeFolderCount = 100;
 
 const whiteoutPrefix = ".wh.";
 const opaqueMarker = ".wh..wh..opq";
@@ -34,8 +31,7 @@ export interface TreeWriterOptions {
 /** Writes the entries of a layer as files. Hostile archives are its daily bread. */
 export class TreeWriter implements TarHandler {
   readonly #options: TreeWriterOptions;
-  readonly #root: number;
-  readonly #folders = new Map<string, number>();
+  readonly #folders: OpenFolders;
   /** Times of folders are set at the end: whatever is put into them changes them. */
   readonly #folderTimes = new Map<string, bigint>();
   /** Paths that this layer made; kept only where a whiteout must spare them. */
@@ -45,8 +41,7 @@ export class TreeWriter implements TarHandler {
 
   constructor(options: TreeWriterOptions) {
     this.#options = options;
-    const flags = openFlags.path | openFlags.directory | openFlags.closeOnExec;
-    this.#root = openSync(options.targetDir, flags);
+    this.#folders = new OpenFolders(options.targetDir);
     this.#made = options.whiteouts === "remove" ? new Set() : undefined;
     this.#sink = new FileSink((fd, header) => this.#finishFile(fd, header));
   }
@@ -57,6 +52,7 @@ export class TreeWriter implements TarHandler {
   }
 
   entry(header: TarHeader): EntrySink | "skip" {
+    this.#folders.release();
     const path = cleanPath(header, header.name);
     const { folder, name } = split(path);
     if (name.startsWith(whiteoutPrefix)) {
@@ -104,8 +100,9 @@ export class TreeWriter implements TarHandler {
   /** Sets what can only be set last, and closes. */
   finish(): void {
     for (const [path, mtimeNs] of this.#folderTimes) {
+      this.#folders.release();
       const { folder, name } = split(path);
-      const fd = path === "" ? this.#root : this.#openFolder(folder);
+      const fd = this.#folders.open(folder);
       if (fd < 0) continue;
       tree.setTimesAt(fd, path === "" ? "." : name, mtimeNs);
     }
@@ -115,16 +112,12 @@ export class TreeWriter implements TarHandler {
   /** Gives up what is open; safe to call again. */
   close(): void {
     this.#sink.abandon();
-    const wasOpen = this.#folders.get("") !== -1;
-    this.#forgetFolders();
-    if (!wasOpen) return;
-    this.#folders.set("", -1);
-    closeSync(this.#root);
+    this.#folders.close();
   }
 
   #rootEntry(header: TarHeader): "skip" {
     if (header.type !== "directory") throw refused(header, "the root must be a directory");
-    this.#attributes(header, this.#root, ".");
+    this.#attributes(header, this.#folders.root, ".");
     this.#folderTimes.set("", header.mtimeNs);
     return "skip";
   }
@@ -156,12 +149,10 @@ export class TreeWriter implements TarHandler {
     const source = split(target);
     const { folder, name } = split(path);
     const link = (): tree.CallResult => {
-      const from = source.folder === "" ? this.#root : this.#openFolder(source.folder);
+      const from = this.#folders.open(source.folder);
       if (from < 0) return from;
       const to = this.#folder(header, folder);
-      // Opening the second folder may have closed the first.
-      const again = source.folder === "" ? this.#root : this.#openFolder(source.folder);
-      return again < 0 ? again : tree.makeHardLink(to, name, { folder: again, name: source.name });
+      return tree.makeHardLink(to, name, { folder: from, name: source.name });
     };
     const present = this.#statPath(target);
     if (present === undefined) this.#copyUp(header, target);
@@ -239,9 +230,11 @@ export class TreeWriter implements TarHandler {
 
   /** Removes from a folder what this layer did not bring. */
   #clear(folder: string, made: ReadonlySet<string>): void {
-    const fd = this.#openFolder(folder);
+    const fd = this.#folders.open(folder);
     if (fd < 0) return;
     for (const name of namesIn(fd)) {
+      // Only names are used from here on.
+      this.#folders.release();
       const path = folder === "" ? name : `${folder}/${name}`;
       if (!made.has(path)) this.#remove(path);
       else if (this.#statPath(path)?.isDirectory()) this.#clear(path, made);
@@ -307,7 +300,7 @@ export class TreeWriter implements TarHandler {
   /** Removes a tree of this layer; links themselves, not what they lead to. */
   #remove(path: string): void {
     const { folder, name } = split(path);
-    const at = folder === "" ? this.#root : this.#openFolder(folder);
+    const at = this.#folders.open(folder);
     if (at < 0) return;
     const present = statAt(at, name);
     if (present === undefined) return;
@@ -319,7 +312,7 @@ export class TreeWriter implements TarHandler {
       }
       removeFolderAt(at, name);
     } else tree.removeFile(at, name);
-    if (isFolder || present.isSymbolicLink()) this.#forgetFolders();
+    if (isFolder || present.isSymbolicLink()) this.#folders.forget();
   }
 
   #remember(path: string): void {
@@ -330,13 +323,13 @@ export class TreeWriter implements TarHandler {
 
   #statPath(path: string): ReturnType<typeof statAt> {
     const { folder, name } = split(path);
-    const at = folder === "" ? this.#root : this.#openFolder(folder);
+    const at = this.#folders.open(folder);
     return at < 0 ? undefined : statAt(at, name);
   }
 
   /** The folder `path`, made when missing. */
   #folder(header: TarHeader, path: string): number {
-    const fd = this.#openFolder(path);
+    const fd = this.#folders.open(path);
     if (fd >= 0) return fd;
     if (tree.resultCode(fd) !== "ENOENT") return this.#check(header, fd);
     const { folder, name } = split(path);
@@ -347,7 +340,7 @@ export class TreeWriter implements TarHandler {
     this.#check(header, made);
     this.#remember(path);
     this.#implicitAttributes(header, path, { at, name });
-    return this.#check(header, this.#openFolder(path));
+    return this.#check(header, this.#folders.open(path));
   }
 
   /** A folder that the layer does not describe looks as it does in the layers below. */
@@ -365,81 +358,9 @@ export class TreeWriter implements TarHandler {
     this.#check(header, tree.setModeAt(target.at, target.name, 0o755));
   }
 
-  #openFolder(path: string): tree.CallResult {
-    if (path === "") return this.#root;
-    const open = this.#folders.get(path);
-    if (open !== undefined) return open;
-    const fd = tree.openFolderInRoot(this.#root, path);
-    if (fd < 0) return fd;
-    if (this.#folders.size >= openFolderCountMax) this.#closeOldFolders();
-    this.#folders.set(path, fd);
-    return fd;
-  }
-
-  #closeOldFolders(): void {
-    let left = closeFolderCount;
-    for (const [path, fd] of this.#folders) {
-      if (left === 0) return;
-      left -= 1;
-      tree.closeFd(fd);
-      this.#folders.delete(path);
-    }
-  }
-
-  #forgetFolders(): void {
-    for (const fd of this.#folders.values()) if (fd >= 0) tree.closeFd(fd);
-    this.#folders.clear();
-  }
-
   #check(header: TarHeader, value: tree.CallResult): number {
     if (value >= 0) return value;
     throw failure(header, value);
-  }
-}
-
-/** Takes the content of one file after the other. */
-class FileSink implements EntrySink {
-  readonly #finish: (fd: number, header: TarHeader) => void;
-  #fd = -1;
-  #header: TarHeader | undefined;
-  #endsInHole = false;
-
-  constructor(finish: (fd: number, header: TarHeader) => void) {
-    this.#finish = finish;
-  }
-
-  open(fd: number, header: TarHeader): void {
-    this.#fd = fd;
-    this.#header = header;
-    this.#endsInHole = false;
-  }
-
-  write(bytes: Uint8Array): void {
-    this.#endsInHole = false;
-    this.#check(tree.writeAll(this.#fd, bytes));
-  }
-
-  hole(sizeBytes: number): void {
-    this.#endsInHole = sizeBytes > 0;
-    this.#check(tree.skipForward(this.#fd, sizeBytes));
-  }
-
-  end(): void {
-    const header = this.#header;
-    if (header === undefined) return;
-    if (this.#endsInHole) this.#check(tree.setSize(this.#fd, header.sizeBytes));
-    this.#finish(this.#fd, header);
-    this.abandon();
-  }
-
-  abandon(): void {
-    if (this.#fd >= 0) tree.closeFd(this.#fd);
-    this.#fd = -1;
-    this.#header = undefined;
-  }
-
-  #check(value: tree.CallResult): void {
-    if (value < 0 && this.#header !== undefined) throw failure(this.#header, value);
   }
 }
 
@@ -449,83 +370,9 @@ function isKept(attribute: string): boolean {
   return attribute.startsWith("user.") && !attribute.startsWith("user.overlay.");
 }
 
-/** A path of a layer: relative, without empty and "." parts. Docker: a leading "/" is dropped. */
-function cleanPath(header: TarHeader, name: string): string {
-  const parts = name.split("/").filter((part) => part !== "" && part !== ".");
-  if (parts.includes("..")) throw refused(header, `${shown(name)} leads out of the layer`);
-  return parts.join("/");
-}
-
-function split(path: string): { readonly folder: string; readonly name: string } {
-  const slash = path.lastIndexOf("/");
-  return { folder: slash < 0 ? "" : path.slice(0, slash), name: path.slice(slash + 1) };
-}
-
 function deviceOf(header: TarHeader): bigint {
   const { devMajor, devMinor } = header;
   const isSound = [devMajor, devMinor].every((part) => part >= 0 && part <= 0xffffffff);
   if (!isSound) throw refused(header, `device ${devMajor}:${devMinor} is out of range`);
   return deviceNumber(devMajor, devMinor);
-}
-
-function procPath(folder: number, name: string): Buffer {
-  return Buffer.from(`/proc/self/fd/${folder}/${name}`, "latin1");
-}
-
-function statAt(folder: number, name: string): ReturnType<typeof lstatSync> {
-  try {
-    return lstatSync(procPath(folder, name), { throwIfNoEntry: false });
-  } catch (error) {
-    if (codeOf(error) === "ENAMETOOLONG") return undefined;
-    throw error;
-  }
-}
-
-function namesIn(folder: number): string[] {
-  const names = readdirSync(`/proc/self/fd/${folder}`, { encoding: "buffer" });
-  return names.map((name) => name.toString("latin1"));
-}
-
-function removeFolderAt(at: number, name: string): void {
-  const fd = openSync(
-    procPath(at, name),
-    openFlags.path | openFlags.directory | openFlags.noFollow | openFlags.closeOnExec,
-  );
-  try {
-    for (const child of namesIn(fd)) {
-      if (statAt(fd, child)?.isDirectory()) removeFolderAt(fd, child);
-      else tree.removeFile(fd, child);
-    }
-  } finally {
-    closeSync(fd);
-  }
-  tree.removeEmptyFolder(at, name);
-}
-
-/** Errors that the names and types in an archive bring about. */
-const archiveErrors: ReadonlySet<string> = new Set([
-  "EEXIST",
-  "EINVAL",
-  "EISDIR",
-  "ELOOP",
-  "EMLINK",
-  "ENAMETOOLONG",
-  "ENOENT",
-  "ENOTDIR",
-  "ENOTEMPTY",
-  "EXDEV",
-]);
-
-function failure(header: TarHeader, value: tree.CallResult): EngineError {
-  const cause = systemFailure(-value, `unpack ${shown(header.name)}`);
-  if (!archiveErrors.has(tree.resultCode(value))) return cause;
-  return new EngineError("invalid-argument", cause.message, { cause, details: cause.details });
-}
-
-function refused(header: TarHeader, what: string): EngineError {
-  return new EngineError("invalid-argument", `unpack ${shown(header.name)}: ${what}`);
-}
-
-function shown(name: string): string {
-  return JSON.stringify(escapeControls(decodeByteString(name.slice(0, 256))));
 }

@@ -193,6 +193,47 @@ describe.skipIf(process.getuid?.() !== 0)("applyLayer() (needs root)", () => {
     expect([read("m/kept"), statSync(at("m")).mode & 0o777]).toEqual(["k", 0o750]);
   });
 
+  test("replaces by another type deep inside as well", async () => {
+    await apply([
+      file("x/y/b/inside", "x"),
+      file("x/y/b", "file", { mode: 0o640, uid: 4 }),
+      symlink("x/y/s", "b"),
+      dir("x/y/s", { mode: 0o700 }),
+      file("x/y/s/own", "own"),
+      file("x/y/l", "file"),
+      symlink("x/y/l", "s"),
+      file("x/y/l/through", "through"),
+      dir("x/y/l"),
+      file("x/y/l/own", "other"),
+      link("x/y/s/own", "x/y/b"),
+    ]);
+    const tree = Bun.spawnSync(["find", ".", "-type", "f"], { cwd: target }).stdout.toString();
+    expect(tree.trim().split("\n").sort()).toEqual([
+      "./x/y/b",
+      "./x/y/l/own",
+      "./x/y/s/own",
+      "./x/y/s/through",
+    ]);
+    expect([read("x/y/b"), read("x/y/s/own"), read("x/y/l/own")]).toEqual([
+      "file",
+      "file",
+      "other",
+    ]);
+    expect([lstatSync(at("x/y/b")).uid, lstatSync(at("x/y/s")).mode & 0o777]).toEqual([4, 0o700]);
+  });
+
+  test("holds few folders open, and closes all", async () => {
+    const before = readdirSync("/proc/self/fd").length;
+    const entries = Array.from({ length: 1500 }, (_, index) => [
+      dir(`d${index}`, { mtimeNs: 1_000_000_000n }),
+      file(`d${index}/sub/f`, "x"),
+    ]).flat();
+    await apply([...entries, ...entries.toReversed()]);
+    expect(readdirSync(target)).toHaveLength(1500);
+    expect(lstatSync(at("d7")).mtimeMs).toBe(1000);
+    expect(readdirSync("/proc/self/fd").length).toBeLessThan(before + 20);
+  });
+
   test("a replaced hard link leaves the other name alone", async () => {
     await apply([file("one", "1"), link("two", "one"), file("two", "changed")]);
     expect([read("one"), read("two")]).toEqual(["1", "changed"]);
