@@ -3,6 +3,7 @@ import { EngineError } from "../lib/errors.ts";
 import { booleanFilter, checkFilterNames, type Filters, matchesLabels } from "../lib/filters.ts";
 
 const patternSizeMaxChars = 256;
+const repeatCountMax = 2;
 
 /**
  * Makes the test that a listing applies to each volume.
@@ -59,8 +60,9 @@ function allFilter(values: readonly string[]): boolean {
 function namePattern(text: string): (name: string) => boolean {
   if (/^[\w.-]*$/.test(text) && !text.includes(".")) return (name) => name.includes(text);
   if (text.length > patternSizeMaxChars) return () => false;
-  // Repeated groups are what makes a backtracking pattern slow; Docker's engine has no such trap.
-  if (/[)}\]][*+{?]|[*+][*+{]/.test(text)) return (name) => name.includes(text);
+  // Repeated groups and many repeats are what makes a backtracking pattern slow.
+  const repeatCount = text.replaceAll(/[^*+{]/g, "").length;
+  if (/[)}][*+{?]/.test(text) || repeatCount > repeatCountMax) return (name) => name === text;
   try {
     const pattern = new RegExp(text);
     return (name) => pattern.test(name);

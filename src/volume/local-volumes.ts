@@ -91,6 +91,8 @@ class LocalVolumes implements VolumeService {
       const labels = request.Labels ?? null;
       const driverOptions = request.DriverOpts ?? {};
       checkOptions(name, driverOptions);
+      // A removal that failed half-way is finished before its name is used again.
+      if (this.#table.find(name) !== undefined) await removeVolumeFolder(this.#folder(name));
       return this.#make({
         name,
         createdAt: formatSeconds(this.#now()),
@@ -257,7 +259,7 @@ class LocalVolumes implements VolumeService {
     const { root, logger } = this.#options;
     for (const [name, record] of this.#table.list()) {
       if (record.isRemoving === true) this.#finishRemoval(name);
-      else makeVolumeFolder(this.#folder(name), record.options);
+      else this.#repair(record);
     }
     for (const entry of readdirSync(root, { withFileTypes: true })) {
       const { name } = entry;
@@ -265,6 +267,18 @@ class LocalVolumes implements VolumeService {
       if (this.#table.find(name) !== undefined || !isFolder(dataPath(join(root, name)))) continue;
       logger.warn("adopted the directory of a volume without a record", { volume: name });
       this.#table.put(name, this.#lostRecord(name));
+    }
+  }
+
+  /** One damaged directory does not keep the others from being served. */
+  #repair(record: VolumeRecord): void {
+    try {
+      makeVolumeFolder(this.#folder(record.name), record.options);
+    } catch (error) {
+      this.#options.logger.error("the directory of a volume is damaged", {
+        volume: record.name,
+        error: messageOf(error),
+      });
     }
   }
 

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { RuntimeDeviceRule } from "../../oci/runtime-spec.ts";
 import { deviceNumber, makeNode } from "../../sys/fs.ts";
 import {
   type DeviceRequest,
@@ -73,7 +74,7 @@ describe("planDevices()", () => {
 });
 
 describe("parseDeviceCgroupRule()", () => {
-  const rows: readonly (readonly [string, object])[] = [
+  const rows: readonly (readonly [string, RuntimeDeviceRule])[] = [
     ["c 1:3 mr", { allow: true, type: "c", major: 1, minor: 3, access: "mr" }],
     ["b *:* rwm", { allow: true, type: "b", access: "rwm" }],
     ["a 7:* r", { allow: true, type: "a", major: 7, access: "r" }],

@@ -1,4 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseKernelVersion, parseNumberSet, readHostFacts } from "./host-facts.ts";
 
 describe("parseNumberSet()", () => {
@@ -23,12 +26,25 @@ test("parseKernelVersion() reads a release", () => {
   expect(parseKernelVersion("strange")).toEqual({ major: 0, minor: 0 });
 });
 
-test("readHostFacts() reads this host, also without a seccomp profile", () => {
-  const facts = readHostFacts({ seccompProfilePath: "/nowhere" });
+test("readHostFacts() reads this host", () => {
+  const facts = readHostFacts({ seccompPath: "unconfined" });
   expect(facts.kernelVersion.major).toBeGreaterThan(4);
   expect(facts.onlineCpus.length).toBeGreaterThan(0);
   expect(facts.possibleCpus.length).toBeGreaterThanOrEqual(facts.onlineCpus.length);
   expect(facts.rlimits[0]?.type).toBe("RLIMIT_NOFILE");
-  expect(facts.seccompProfile).toBeUndefined();
+  expect(facts.hardLimits["RLIMIT_NOFILE"]).toBeGreaterThan(0);
+  expect(facts.seccompProfile).toMatchObject({ defaultAction: "SCMP_ACT_ALLOW", rules: [] });
   expect(facts.devices().some(({ path }) => path === "/dev/null")).toBe(true);
+});
+
+test("readHostFacts() takes the operator's profile as it is, and refuses a missing one", () => {
+  const folder = mkdtempSync(join(tmpdir(), "tug-host-facts-"));
+  try {
+    const seccompPath = join(folder, "seccomp.json");
+    writeFileSync(seccompPath, '{"defaultAction":"SCMP_ACT_LOG"}');
+    expect(readHostFacts({ seccompPath }).seccompProfile?.rules).toEqual([]);
+    expect(() => readHostFacts({ seccompPath: join(folder, "none") })).toThrow("no such file");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });

@@ -3,6 +3,7 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { release } from "node:os";
+import { EngineError } from "../../lib/errors.ts";
 import type { RuntimeRlimit } from "../../oci/runtime-spec.ts";
 import { boundingCapabilities } from "../../sys/capability.ts";
 import { cgroupVersion as detectCgroupVersion } from "../../sys/cgroup.ts";
@@ -13,6 +14,13 @@ import { decodeSeccompProfile, type SeccompProfile, withDockerAnswers } from "./
 /** Where Debian's golang-github-containers-common installs the profile. */
 export const seccompProfilePath = "/usr/share/containers/seccomp.json";
 
+const allowAll: SeccompProfile = {
+  defaultAction: "SCMP_ACT_ALLOW",
+  architectures: [],
+  archMap: [],
+  flags: [],
+  rules: [],
+};
 const nofileMax = 1_048_576;
 
 /** What the kernel's cgroups can limit; a limit beyond it is dropped with a warning. */
@@ -59,11 +67,13 @@ export interface HostFacts {
 /**
  * Reads the facts of this host.
  *
- * @throws data-loss when a seccomp profile is there but cannot be understood
+ * @param options.seccompPath the operator's own default profile, taken as it is, or `builtin` or
+ * `unconfined`
+ * @throws invalid-argument when a seccomp profile cannot be understood, or the operator's is missing
  */
-export function readHostFacts(options: { readonly seccompProfilePath?: string } = {}): HostFacts {
+export function readHostFacts(options: { readonly seccompPath?: string } = {}): HostFacts {
   const cgroupVersion = detectCgroupVersion();
-  const profileText = readText(options.seccompProfilePath ?? seccompProfilePath);
+  const seccompProfile = readSeccompProfile(options.seccompPath ?? "builtin");
   const hardLimits = parseHardLimits(readText("/proc/self/limits") ?? "");
   const onlineCpus = readSet("/sys/devices/system/cpu/online", [0]);
   return {
@@ -79,11 +89,21 @@ export function readHostFacts(options: { readonly seccompProfilePath?: string } 
     hardLimits,
     hasAppArmor: readText("/sys/module/apparmor/parameters/enabled")?.trim() === "Y",
     hasSelinux: exists("/sys/fs/selinux/enforce"),
-    ...(profileText === undefined
-      ? {}
-      : { seccompProfile: withDockerAnswers(decodeSeccompProfile(profileText)) }),
+    ...(seccompProfile === undefined ? {} : { seccompProfile }),
     devices: () => listHostDevices("/dev"),
   };
+}
+
+function readSeccompProfile(path: string): SeccompProfile | undefined {
+  if (path === "unconfined") return allowAll;
+  const isBuiltin = path === "builtin";
+  const text = readText(isBuiltin ? seccompProfilePath : path);
+  if (text !== undefined) {
+    const profile = decodeSeccompProfile(text);
+    return isBuiltin ? withDockerAnswers(profile) : profile;
+  }
+  if (isBuiltin) return undefined;
+  throw new EngineError("invalid-argument", `opening seccomp profile (${path}): no such file`);
 }
 
 /** Parses `6.1.0-18-amd64`; 0.0 when it is something else. */
