@@ -1,10 +1,6 @@
 import { posix } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
-import {
-  type RuntimeProcess,
-  type RuntimeSpec,
-  type RuntimeSeccomp,
-} from "../../oci/runtime-spec.ts";
+import type { RuntimeProcess, RuntimeSpec, RuntimeSeccomp } from "../../oci/runtime-spec.ts";
 import { capabilitySets, resolveCapabilities } from "./capabilities.ts";
 import { planDevices } from "./devices.ts";
 import { completeEnvironment } from "./environment.ts";
