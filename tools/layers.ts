@@ -17,7 +17,8 @@ export function checkFile(file: string, text: string): string[] {
   for (const [, clause = "", named, dynamic] of text.matchAll(importPattern)) {
     const target = new URL(named ?? dynamic ?? "", `file:///${file}`).pathname.slice(1).split("/");
     const to = target[1] ?? "";
-    if (to === from) continue;
+    // What lies outside of src/, as package.json, belongs to no folder.
+    if (to === from || target[0] !== "src") continue;
     const isType = /^\s*type\b/.test(clause);
     if (!allowed.includes(to) && !(isType && allowed.includes(`${to}:type`))) {
       const only = allowed.includes(`${to}:type`) ? " anything but types from" : "";

@@ -116,7 +116,8 @@ function fromFlag(type: DaemonOption["type"], value: boolean | readonly string[]
           return [name, { path }];
         }),
       );
-    default:
+    case "string":
+    case "boolean":
       return last;
   }
 }
@@ -165,7 +166,9 @@ function isOfType(value: unknown, type: DaemonOption["type"]): boolean {
       return isObject(value) && Object.values(value).every((item) => typeof item === "string");
     case "runtimes":
       return isObject(value) && Object.values(value).every(isObject);
-    default:
+    case "string":
+    case "boolean":
+    case "number":
       // biome-ignore lint/suspicious/useValidTypeof: the option's type is the word to compare with
       return typeof value === type;
   }

@@ -76,6 +76,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     logger,
     ...(config.storageDriver === undefined ? {} : { driver: config.storageDriver }),
   });
+  undo.use(snapshots);
   const volumes = openVolumes({
     root: join(config.dataRoot, "volumes"),
     metadata,
