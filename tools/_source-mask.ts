@@ -36,8 +36,8 @@ class MaskReader {
 
   constructor(text: string) {
     this.#text = text;
-    this.code = [...blankOf(text)];
-    this.comments = [...blankOf(text)];
+    this.code = blankOf(text);
+    this.comments = blankOf(text);
   }
 
   read(): void {
@@ -135,6 +135,6 @@ class MaskReader {
   }
 }
 
-function blankOf(text: string): string {
-  return text.replace(/[^\n]/gu, (sign) => blank.repeat(sign.length));
+function blankOf(text: string): string[] {
+  return text.split("").map((sign) => (sign === "\n" ? sign : blank));
 }
