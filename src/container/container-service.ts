@@ -85,7 +85,10 @@ export interface ContainerService {
   /** @throws not-modified when it runs already */
   start(id: string, options: { readonly detachKeys?: string }): Promise<void>;
   /** @throws not-modified when it does not run */
-  stop(id: string, options: { readonly signal?: string; readonly timeoutS?: number }): Promise<void>;
+  stop(
+    id: string,
+    options: { readonly signal?: string; readonly timeoutS?: number },
+  ): Promise<void>;
   restart(
     id: string,
     options: { readonly signal?: string; readonly timeoutS?: number },
@@ -117,7 +120,10 @@ export interface ContainerService {
   }>;
   execCreate(id: string, request: ExecConfig): Promise<{ readonly Id: string }>;
   /** Starts it detached. @throws conflict when it was started before */
-  execStart(execId: string, options: { readonly rows?: number; readonly columns?: number }): Promise<void>;
+  execStart(
+    execId: string,
+    options: { readonly rows?: number; readonly columns?: number },
+  ): Promise<void>;
   /** Starts it attached. */
   execAttach(
     execId: string,
@@ -128,7 +134,10 @@ export interface ContainerService {
       readonly detachKeys?: string;
     },
   ): Promise<Attachment>;
-  execResize(execId: string, size: { readonly rows: number; readonly columns: number }): Promise<void>;
+  execResize(
+    execId: string,
+    size: { readonly rows: number; readonly columns: number },
+  ): Promise<void>;
   execInspect(execId: string): ExecInspectResponse;
   /** Numbers for `info`. */
   counts(): { readonly running: number; readonly paused: number; readonly stopped: number };

@@ -1,0 +1,129 @@
+/**
+ * Removing containers.
+ *
+ * 1. The record says `removing`. 2. Snapshot, folders and anonymous volumes go. 3. The record goes.
+ * A removal that was cut short is finished by the next daemon.
+ */
+import { rmSync } from "node:fs";
+import {
+  cannotRemovePaused,
+  cannotRemoveRunning,
+  removalInProgress,
+} from "../lib/docker-messages.ts";
+import { EngineError, isKind, messageOf } from "../lib/errors.ts";
+import { withDeadline } from "../lib/deadline.ts";
+import { signalProcess } from "../sys/process.ts";
+import { type Context, containerFolder, publish } from "./_context.ts";
+import { removeBundle } from "./_give-back.ts";
+import type { LiveContainer } from "./_live-container.ts";
+import { killHard } from "./stop.ts";
+import { releaseVolumes } from "./_volume-use.ts";
+
+/** How long a forced removal waits for a start that is under way. */
+const startWaitMaxMs = 2000;
+
+/** What `remove` may be asked. */
+export interface RemoveOptions {
+  readonly volumes: boolean;
+  readonly force: boolean;
+  readonly link: boolean;
+}
+
+/**
+ * Removes a container by request.
+ *
+ * @param name as the caller gave it
+ * @throws conflict when it runs and force was not asked, or when it is being removed
+ */
+export async function removeByRequest(
+  context: Context,
+  container: LiveContainer,
+  options: RemoveOptions & { readonly name: string },
+): Promise<void> {
+  const { name, force } = options;
+  if (options.link) {
+    throw new EngineError(
+      "conflict",
+      "Conflict, cannot remove the default link name of the container",
+    );
+  }
+  if (container.isRemoving) throw removalInProgress(name);
+  if (!force) refuseAlive(container, name);
+  container.isRemoving = true;
+  try {
+    if (force) await endIt(context, container);
+    await context.locks.run(container.id, async () => {
+      if (!context.store.has(container.id)) return;
+      if (container.isRunning) throw cannotRemoveRunning(name);
+      await removeContainer(context, container, { volumes: options.volumes });
+    });
+  } catch (error) {
+    container.isRemoving = false;
+    throw error;
+  }
+}
+
+function refuseAlive(container: LiveContainer, name: string): void {
+  const { phase } = container.record;
+  if (phase === "paused") throw cannotRemovePaused(name);
+  if (phase === "running" || phase === "starting") throw cannotRemoveRunning(name);
+}
+
+/** Kills whatever of the container is alive, a shim that hangs included. */
+async function endIt(context: Context, container: LiveContainer): Promise<void> {
+  if (container.record.phase === "starting") await endStart(context, container);
+  if (!container.isRunning) return;
+  await killHard(context, container);
+}
+
+async function endStart(context: Context, container: LiveContainer): Promise<void> {
+  const started = context.locks.run(container.id, async () => undefined);
+  try {
+    await withDeadline(started, startWaitMaxMs, `start of container ${container.id} hangs`);
+  } catch (error) {
+    if (!isKind(error, "deadline-exceeded")) throw error;
+    const shim = container.shim;
+    context.logger.warn("a start is cut short by removal", { container: container.id });
+    if (shim !== undefined) signalProcess(shim.pid, "SIGKILL");
+    await started;
+  }
+}
+
+/**
+ * Removes a container that does not run, under its lock. May be called again after a failure.
+ *
+ * @throws internal when something of it could not be removed; it is `dead` then
+ */
+export async function removeContainer(
+  context: Context,
+  container: LiveContainer,
+  options: { readonly volumes: boolean },
+): Promise<void> {
+  const { id } = container;
+  container.isRemoving = true;
+  if (container.record.phase !== "removing") {
+    context.store.note(container, { phase: "removing", removal: options });
+  }
+  for (const stream of container.pendingStreams) stream.abandon();
+  container.pendingStreams.clear();
+  try {
+    await releaseVolumes(context, container.record, { remove: options.volumes });
+    await context.snapshots.remove(id);
+    rmSync(containerFolder(context, id), { recursive: true, force: true });
+    removeBundle(context, id);
+  } catch (error) {
+    context.store.note(container, {
+      phase: "dead",
+      error: `could not be removed: ${messageOf(error)}`,
+    });
+    container.isRemoving = false;
+    throw new EngineError("internal", `remove container ${id}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  context.store.remove(container);
+  context.execs.removeOf(container);
+  publish(context, container, { action: "destroy" });
+  container.tell("removal", container.lastResult);
+  container.tell("exit", container.lastResult);
+}
