@@ -39,6 +39,8 @@ export interface HostConfigDefaults {
   readonly defaultRuntime: string;
   /** `max-size` and the like for containers with the default log driver. */
   readonly logOptions: Readonly<Record<string, string>>;
+  /** Driver of logs that ask for none; `json-file` when absent. */
+  readonly logDriver?: string;
   readonly shmSizeBytes?: number;
 }
 
@@ -78,7 +80,7 @@ function fillIn(
   return {
     ...kept,
     LogConfig: {
-      Type: asked.LogConfig.Type === "" ? "json-file" : asked.LogConfig.Type,
+      Type: asked.LogConfig.Type || (options.defaults.logDriver ?? "json-file"),
       Config: asked.LogConfig.Config ?? {},
     },
     NetworkMode: ["", "default"].includes(asked.NetworkMode) ? "bridge" : asked.NetworkMode,

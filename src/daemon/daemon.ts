@@ -2,9 +2,9 @@
  * The composition root: builds the engine's objects in order, and takes them down in reverse. The
  * only place that names implementations.
  */
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { openContainers } from "../container/containers.ts";
+import { type ContainerDefaults, openContainers } from "../container/local-containers.ts";
 import { openContentStore } from "../content/local-content-store.ts";
 import { createEventBus } from "../event/journal-event-bus.ts";
 import { openImageService } from "../image/local-image-service.ts";
@@ -104,6 +104,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   const host = readHostFacts(
     config.seccompProfile === undefined ? {} : { seccompPath: config.seccompProfile },
   );
+  const defaults = containerDefaults(() => current);
   const containers = openContainers({
     dataRoot: config.dataRoot,
     execRoot: config.execRoot,
@@ -115,7 +116,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     networks,
     volumes,
     host,
-    settings: () => containerSettings(current),
+    defaults,
     logger,
   });
   images.useUsers(containers);
@@ -223,20 +224,48 @@ function daemonId(dataRoot: string): string {
   return id;
 }
 
-/** What containers are made with where they do not say it. */
-function containerSettings(
-  config: DaemonConfig,
-): Parameters<typeof openContainers>[0]["settings"] extends () => infer Settings
-  ? Settings
-  : never {
+/** Where init helpers are, best first, unless one is named. */
+const initPaths = ["/usr/bin/tini-static", "/usr/bin/docker-init", "/usr/bin/tini"];
+
+/** What containers are made with where they do not say it; asked anew each time, for reloads. */
+function containerDefaults(config: () => DaemonConfig): ContainerDefaults {
+  const initPath = config().initPath ?? initPaths.find((path) => existsSync(path));
+  const { bridge } = config();
   return {
-    runtimes: config.runtimes,
-    defaultRuntime: config.defaultRuntime,
-    initPath: config.initPath ?? "/usr/bin/tini-static",
-    hasInit: config.hasInit,
-    logDriver: config.logDriver,
-    logOptions: config.logOpts,
-    shmSizeBytes: config.shmSizeBytes,
-    hasNoNewPrivileges: config.hasNoNewPrivileges,
+    get runtimes() {
+      return Object.fromEntries(
+        Object.entries(config().runtimes).map(([name, { path, args }]) => [
+          name,
+          { path: findProgram(path), args },
+        ]),
+      );
+    },
+    get defaultRuntime() {
+      return config().defaultRuntime;
+    },
+    get logOptions() {
+      return config().logOpts;
+    },
+    get logDriver() {
+      return config().logDriver;
+    },
+    get shutdownTimeoutS() {
+      return config().shutdownTimeoutS;
+    },
+    shmSizeBytes: config().shmSizeBytes,
+    hasNoNewPrivileges: config().hasNoNewPrivileges,
+    hasInit: config().hasInit,
+    // Daemons side by side keep their control groups apart.
+    cgroupParent: bridge === defaultBridge ? "/tug" : `/tug-${bridge}`,
+    ulimits: [],
+    ...(initPath === undefined ? {} : { initPath }),
   };
+}
+
+/** The absolute path of a program that is named without one. */
+function findProgram(program: string): string {
+  if (program.includes("/")) return program;
+  const folders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+  const paths = folders.map((folder) => join(folder, program));
+  return paths.find((path) => existsSync(path)) ?? program;
 }
