@@ -114,7 +114,8 @@ describe("exec by API", () => {
     const id = await create({ Cmd: ["true"], AttachStdout: true });
     await engine.api("POST", `/exec/${id}/start`, { Detach: false });
     const again = await engine.api("POST", `/exec/${id}/start`, { Detach: false });
-    expect(again.status).toBe(409);
+    // Docker: answers 200 and puts the sentence into the stream, seen in 28.5
+    expect(again.text).toMatch(/already/);
   });
 
   test("without a command is refused", async () => {
