@@ -124,6 +124,7 @@ export async function removeContainer(
   context.store.remove(container);
   context.execs.removeOf(container);
   publish(context, container, { action: "destroy" });
-  container.tell("removal", container.lastResult);
+  // Docker: a removal tells the exit code alone, seen in 28.5
+  container.tell("removal", { StatusCode: container.record.exitCode });
   container.tell("exit", container.lastResult);
 }

@@ -125,7 +125,12 @@ async function launch(
       interfaces: inside?.interfaces ?? [],
       ...(inside?.dns === undefined ? {} : { dns: inside.dns }),
       ports: inside?.ports ?? [],
-      sysctls: {},
+      // An endpoint without IPv6 must not give itself an address.
+      sysctls: Object.fromEntries(
+        (inside?.interfaces ?? [])
+          .filter(({ addresses }) => !addresses.some((address) => address.includes(":")))
+          .map(({ name }) => [`net.ipv6.conf.${name}.disable_ipv6`, "1"]),
+      ),
     },
   });
   taken.result = result;

@@ -6,7 +6,7 @@ import { decodeQuery } from "../api/query.ts";
 import { matchRoute, pageNotFound } from "../api/routes.ts";
 import { apiVersionMax, negotiateVersion } from "../api/versions.ts";
 import { createId } from "../lib/id.ts";
-import { EngineError, messageOf } from "../lib/errors.ts";
+import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
 import { containerRoutes } from "./container-routes.ts";
@@ -109,6 +109,10 @@ function answerFailure(
   { request, response, error }: Pair & { readonly error: unknown },
 ): void {
   const status = statusOf(error);
+  if (isKind(error, "canceled") && response.destroyed) {
+    logger.debug("the client went away", { method: request.method, path: request.url });
+    return;
+  }
   const fields = { method: request.method, path: request.url?.split("?")[0], status };
   if (error instanceof EngineError && status !== 500) {
     logger.debug(messageOf(error), fields);
