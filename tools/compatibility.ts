@@ -6,6 +6,10 @@
 import { Glob } from "bun";
 import { type Route, routes } from "../src/api/route-table.ts";
 import { apiVersionMax, apiVersionMin } from "../src/api/versions.ts";
+import type { Command } from "../src/cli/command.ts";
+import { type CommandEntry, commands } from "../src/cli/commands.ts";
+import { codeOf } from "../src/lib/errors.ts";
+import type { FlagDefinition } from "../src/lib/flags.ts";
 import { type DaemonOption, daemonOptions } from "../src/daemon/options.ts";
 import { handlers } from "../src/server/server.ts";
 
@@ -41,6 +45,7 @@ export async function renderCompatibility(): Promise<string> {
   return [
     head,
     renderOperations(),
+    await renderCommands(),
     renderDaemonOptions(daemonOptions),
     renderRefusals(await findRefusals()),
   ].join("\n");
@@ -94,6 +99,75 @@ function renderGroup(group: readonly Route[]): readonly string[] {
         ];
   const list = planned.map(({ method, path }) => `\`${method} ${path}\``).join(", ");
   return planned.length === 0 ? table : [...table, `Not yet (501): ${list}`, ""];
+}
+
+/** A command of the table; one whose file is missing has no definition. */
+interface LoadedCommand {
+  readonly entry: CommandEntry;
+  readonly command: Command | undefined;
+}
+
+/** The command whose flags are shown one by one. */
+const shownInFull = "container run";
+
+async function renderCommands(): Promise<string> {
+  const visible = commands.filter((entry) => entry.isHidden !== true);
+  const loaded = await Promise.all(
+    visible.map(async (entry) => ({ entry, command: await loadCommand(entry) })),
+  );
+  const there = loaded.filter(({ command }) => command !== undefined);
+  const missing = loaded.filter(({ command }) => command === undefined);
+  const run = there.find(({ entry }) => entry.names[0] === shownInFull)?.command;
+  return [
+    "## Commands",
+    "",
+    `\`tug\` has ${there.length} commands of Docker's, with these flags. A flag that is not listed is refused by name.`,
+    "",
+    "| command | also | flags |",
+    "|---|---|---|",
+    ...there.map(renderCommand),
+    "",
+    ...(missing.length === 0
+      ? []
+      : [
+          `Not there yet: ${missing.map(({ entry }) => code(entry.names[0] ?? "")).join(", ")}`,
+          "",
+        ]),
+    ...(run === undefined ? [] : renderFlags("Flags of `tug run`", run.flags)),
+  ].join("\n");
+}
+
+async function loadCommand(entry: CommandEntry): Promise<Command | undefined> {
+  try {
+    return await entry.load();
+  } catch (error) {
+    if (codeOf(error) === "ERR_MODULE_NOT_FOUND" || error instanceof ResolveMessage)
+      return undefined;
+    throw error;
+  }
+}
+
+function renderCommand({ entry, command }: LoadedCommand): string {
+  const [name = "", ...others] = entry.names;
+  const shown = (command?.flags ?? []).filter(({ isHidden }) => isHidden !== true);
+  const flags = name === shownInFull ? "below" : shown.map(flagName).join(", ");
+  return `| ${code(`tug ${name}`)} | ${others.map(code).join(", ")} | ${flags} |`;
+}
+
+function renderFlags(title: string, flags: readonly FlagDefinition[]): readonly string[] {
+  const rows = flags
+    .filter(({ isHidden }) => isHidden !== true)
+    .toSorted((left, right) => left.name.localeCompare(right.name))
+    .map((flag) => `| ${flagName(flag)} | ${cell(flag.help)} |`);
+  return [`### ${title}`, "", "| flag | |", "|---|---|", ...rows, ""];
+}
+
+function flagName({ name, short }: FlagDefinition): string {
+  return short === undefined ? code(`--${name}`) : `${code(`-${short}`)} ${code(`--${name}`)}`;
+}
+
+function code(text: string): string {
+  return `\`${text}\``;
 }
 
 function renderDaemonOptions(options: readonly DaemonOption[]): string {

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { routes } from "../src/api/route-table.ts";
+import { commands } from "../src/cli/commands.ts";
 import * as exitCodes from "../src/cli/errors.ts";
 import { EngineError, errorKinds } from "../src/lib/errors.ts";
 import { statusOfKind } from "../src/server/errors.ts";
@@ -161,6 +162,15 @@ describe("docs/compatibility.md", () => {
   test("tells of every operation", () => {
     const text = read(compatibilityPath);
     for (const { method, path } of routes) expect(text).toContain(`\`${method} ${path}\``);
+  });
+
+  test("tells of every command", () => {
+    const text = read(compatibilityPath);
+    const visible = commands.filter(({ isHidden }) => isHidden !== true);
+    expect(visible.length).toBeGreaterThan(30);
+    for (const { names } of visible) {
+      for (const name of names.slice(0, 1)) expect(text).toMatch(new RegExp(`\\`(?:tug )?${name}\\``));
+    }
   });
 
   test("what the table of operations claims is what the server does", () => {
