@@ -4,7 +4,6 @@
 import { EngineError } from "../lib/errors.ts";
 import { noLogStream } from "../lib/docker-messages.ts";
 import { toReadableStream } from "../lib/stream-limit.ts";
-import { readJsonFileLog } from "../runtime/json-file-reader.ts";
 import { type Context, logPath } from "./_context.ts";
 import type { LogQuery } from "./container-service.ts";
 import type { LiveContainer } from "./_live-container.ts";
@@ -32,7 +31,6 @@ export async function openLogs(
   void signal;
   void follow;
   void takeBack;
-  void readJsonFileLog;
   void logPath(context, record.id);
   throw new EngineError("not-implemented", "logs");
 }

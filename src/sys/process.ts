@@ -1,7 +1,7 @@
 /**
  * Processes: run one to its end, start one that outlives us, reap orphans, signal without races.
  */
-import { closeSync, readFileSync } from "node:fs";
+import { closeSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { check, errno, errnoName, lazyLibc, nodeFailure, systemCall } from "./libc.ts";
@@ -67,9 +67,16 @@ function stdioOf(stdio: readonly Stdio[]): [Stdio, Stdio, Stdio, ...Stdio[]] {
   return [stdin, stdout, stderr, ...others];
 }
 
-/** Makes this process the parent of orphans below it; they must then be waited for. */
+let isSubreaper = false;
+
+/**
+ * Makes this process the parent of orphans below it. They must be watched; those of other PID
+ * namespaces that nobody watches are reaped as long as anything is: unreaped, they would keep the
+ * first process of their namespace from ending.
+ */
 export function becomeSubreaper(): void {
   check(libc().prctl(prSetChildSubreaper, 1, 0, 0, 0), "become subreaper");
+  isSubreaper = true;
 }
 
 /** Has the kernel send `signal` to this process when its parent thread ends. */
@@ -226,11 +233,66 @@ function reap(): void {
     stopSweeping();
     callback(status);
   }
+  if (isSubreaper) reapForeign();
+}
+
+/** Children of the runtime are in this PID namespace: only others are nobody's. */
+function reapForeign(): void {
+  for (const pid of childPids()) {
+    if (watched.has(pid) || processFields(pid)?.[0] !== "Z") continue;
+    const names = /^NSpid:\t(.*)$/m.exec(readStatus(pid))?.[1]?.split("\t") ?? [];
+    if (names.length > 1) noteEarlyEnd(pid, statusOf(pid));
+  }
+}
+
+/** Ends that nobody watched yet: `watchExit` may come for them. */
+const earlyEnds = new Map<number, { readonly status: WaitStatus; readonly atMs: number }>();
+const earlyEndMaxMs = 10_000;
+const earlyEndCountMax = 1000;
+
+function noteEarlyEnd(pid: number, status: WaitStatus): void {
+  earlyEnds.delete(pid);
+  earlyEnds.set(pid, { status, atMs: performance.now() });
+  if (earlyEnds.size <= earlyEndCountMax) return;
+  for (const oldest of earlyEnds.keys()) {
+    earlyEnds.delete(oldest);
+    break;
+  }
+}
+
+/** The end of a process that was reaped before it was watched; none when the PID is in use again. */
+function takeEarlyEnd(pid: number): WaitStatus | undefined {
+  const early = earlyEnds.get(pid);
+  earlyEnds.delete(pid);
+  const isStale = early === undefined || performance.now() - early.atMs > earlyEndMaxMs;
+  return isStale || processFields(pid) !== undefined ? undefined : early.status;
+}
+
+function childPids(): number[] {
+  return readdirSync("/proc/self/task").flatMap((thread) => {
+    const text = readOptional(`/proc/self/task/${thread}/children`);
+    return text.split(" ").filter(Boolean).map(Number);
+  });
+}
+
+function readStatus(pid: number): string {
+  return readOptional(`/proc/${pid}/status`);
+}
+
+function readOptional(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "ENOENT" || code === "ESRCH") return "";
+    throw nodeFailure(error, `read ${path}`);
+  }
 }
 
 function statusOf(pid: number): WaitStatus {
   try {
-    return waitPid(pid);
+    const early = earlyEnds.size === 0 ? undefined : takeEarlyEnd(pid);
+    return early ?? waitPid(pid);
   } catch (error) {
     if (error instanceof EngineError && error.details["code"] === "ECHILD") return { exited: true };
     throw error;
