@@ -21,7 +21,7 @@
  * attach connection all further bytes from the shim are output in Docker's stdcopy frames (raw when
  * the process has a terminal), and all bytes to it are stdin; half-close ends stdin.
  */
-import type { RuntimeSpec, ProcessSpec } from "../oci/runtime-spec.ts";
+import type { RuntimeProcess, RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { SnapshotMountPlan, SandboxPlan, BoundPort } from "./sandbox-plan.ts";
 
 /** Version of this protocol; a daemon does not adopt a spare of another version, but serves
@@ -80,14 +80,18 @@ export interface StartRequest {
   readonly stdio: StdioPlan;
   readonly log: LogPlan;
   readonly sandbox: SandboxPlan;
-  readonly runtime: { readonly path: string; readonly args: readonly string[]; readonly root: string };
+  readonly runtime: {
+    readonly path: string;
+    readonly args: readonly string[];
+    readonly root: string;
+  };
 }
 
 /** An added process. */
 export interface ExecRequest {
   readonly op: "exec";
   readonly execId: string;
-  readonly process: ProcessSpec;
+  readonly process: RuntimeProcess;
   readonly stdio: StdioPlan;
 }
 
@@ -96,7 +100,12 @@ export type ShimRequest =
   | { readonly op: "adopt"; readonly containerId: string; readonly logLevel: string }
   | StartRequest
   | ExecRequest
-  | { readonly op: "resize"; readonly execId?: string; readonly rows: number; readonly columns: number }
+  | {
+      readonly op: "resize";
+      readonly execId?: string;
+      readonly rows: number;
+      readonly columns: number;
+    }
   | { readonly op: "closeStdin"; readonly execId?: string }
   | { readonly op: "state" }
   /** Reopens or rotates nothing; asks for the counters of the log. */

@@ -1,0 +1,77 @@
+/** Removes what the OCI runtime made for a container, without the cost of calling it again. */
+import { readdirSync, rmdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { codeOf, EngineError } from "../lib/errors.ts";
+import { cgroupPids, killCgroup } from "../sys/cgroup.ts";
+import { readMountInfo } from "../sys/mount.ts";
+import type { RuntimeProgram } from "./_runtime-call.ts";
+
+const attemptCountMax = 50;
+const attemptIntervalMs = 2;
+
+let roots: readonly string[] | undefined;
+
+/** Where hierarchies are mounted, the named ones and the empty unified one included. */
+export function cgroupRoots(): readonly string[] {
+  roots ??= readMountInfo()
+    .filter((info) => info.type === "cgroup" || info.type === "cgroup2")
+    .map((info) => info.target);
+  return roots;
+}
+
+/**
+ * Kills what still runs in the control group, removes it from every hierarchy, and the runtime's
+ * state of the container.
+ *
+ * @throws conflict when processes stay
+ */
+export async function removeRemains(remains: {
+  readonly cgroupsPath: string;
+  readonly program: RuntimeProgram;
+  readonly containerId: string;
+}): Promise<void> {
+  const { cgroupsPath, program, containerId } = remains;
+  if (!/^\/[^\s:]*[^/.:]/.test(cgroupsPath) || cgroupsPath.split("/").includes("..")) {
+    throw new EngineError(
+      "invalid-argument",
+      `remove cgroup ${JSON.stringify(cgroupsPath)}: not below the root`,
+    );
+  }
+  for (const root of cgroupRoots()) {
+    const path = join(root, cgroupsPath);
+    for (let attempt = 1; !removeTree(path); attempt += 1) {
+      // Seldom: something outlived the first process, or is just being reaped.
+      if (attempt === 1 && cgroupPids(cgroupsPath).length > 0) killCgroup(cgroupsPath);
+      if (attempt === attemptCountMax) {
+        throw new EngineError("conflict", `remove cgroup ${path}: it has processes`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, attemptIntervalMs));
+    }
+  }
+  rmSync(join(program.root, containerId), { recursive: true, force: true });
+}
+
+/** @returns false when it is busy */
+function removeTree(path: string): boolean {
+  try {
+    rmdirSync(path);
+    return true;
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "ENOENT" || code === "ENODEV") return true;
+    if (code !== "EBUSY") throw error;
+  }
+  const below = childrenOf(path);
+  return below.length > 0 && below.every((child) => removeTree(child)) && removeTree(path);
+}
+
+function childrenOf(path: string): string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => join(path, entry.name));
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return [];
+    throw error;
+  }
+}

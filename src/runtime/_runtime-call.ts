@@ -1,0 +1,138 @@
+/** Calls of the OCI runtime, and its failures in Docker's words. */
+import { readFileSync, rmSync } from "node:fs";
+import { EngineError } from "../lib/errors.ts";
+import { run } from "../sys/process.ts";
+
+/** Which runtime, with what state folder. */
+export interface RuntimeProgram {
+  readonly path: string;
+  readonly args: readonly string[];
+  readonly root: string;
+}
+
+/** How one call is made. */
+export interface RuntimeCallOptions {
+  readonly program: RuntimeProgram;
+  /** Subcommand and what follows. */
+  readonly argv: readonly string[];
+  /** Where the runtime writes why it failed; removed afterwards. */
+  readonly logPath: string;
+  readonly stdio: {
+    readonly stdin: number | "ignore";
+    readonly stdout: number | "ignore";
+    readonly stderr: number | "ignore";
+  };
+}
+
+/**
+ * Calls the runtime and waits for its end.
+ *
+ * @returns undefined when it did what it was asked; else its last complaint
+ * @throws not-found when there is no such program
+ */
+export async function callRuntime(options: RuntimeCallOptions): Promise<string | undefined> {
+  const { program } = options;
+  const argv = [
+    program.path,
+    ...program.args,
+    "--root",
+    program.root,
+    "--log",
+    options.logPath,
+    "--log-format",
+    "json",
+    ...options.argv,
+  ];
+  const { exitCode } = await run({ argv, stdio: options.stdio });
+  if (exitCode === 0) return undefined;
+  const complaint = lastComplaint(options.logPath);
+  rmSync(options.logPath, { force: true });
+  return complaint ?? `${program.path} exited with status ${exitCode}`;
+}
+
+function lastComplaint(logPath: string): string | undefined {
+  let text: string;
+  try {
+    text = readFileSync(logPath, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+  // crun 1.8 writes {"msg":…,"level":"error",…}, runc {"level":"error","msg":…}.
+  const messages = [...text.matchAll(/"msg":("(?:[^"\\]|\\.)*")/g)].map(
+    (match) => match[1] ?? '""',
+  );
+  const last = messages.at(-1);
+  return last === undefined ? undefined : decodeString(last);
+}
+
+function decodeString(json: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(json);
+    return typeof value === "string" ? value : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return json;
+    throw error;
+  }
+}
+
+/** What was to be started. */
+export interface StartedCommand {
+  readonly verb: "create" | "exec";
+  readonly command: string;
+  readonly cwd: string;
+}
+
+/**
+ * The failure for a complaint of the runtime.
+ *
+ * invalid-argument with `details.exitCode` 127 (not there) or 126 (not to be run) when the command
+ * is to blame, internal otherwise.
+ */
+export function runtimeFailure(complaint: string, started: StartedCommand): EngineError {
+  // Docker: these sentences, without the ": unknown" of older ones, seen in 28.5.
+  const head =
+    started.verb === "create"
+      ? "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+      : "OCI runtime exec failed: ";
+  const why = started.verb === "create" ? "runc create failed: " : "exec failed: ";
+  const blamed = blame(complaint, started);
+  if (blamed === undefined) return new EngineError("internal", `${head}${complaint}`);
+  const message = `${head}${why}unable to start container process: ${blamed.reason}`;
+  return new EngineError("invalid-argument", message, { details: { exitCode: blamed.exitCode } });
+}
+
+interface Blame {
+  readonly exitCode: 126 | 127;
+  readonly reason: string;
+}
+
+function blame(complaint: string, started: StartedCommand): Blame | undefined {
+  const command = JSON.stringify(started.command);
+  const [, runcReason] = /unable to start container process: (.*)$/.exec(complaint) ?? [];
+  if (runcReason !== undefined) return blameRunc(runcReason);
+  if (/^executable file .* not found/.test(complaint)) {
+    const reason = started.command.includes("/")
+      ? `stat ${started.command}: no such file or directory`
+      : "executable file not found in $PATH";
+    return { exitCode: 127, reason: `exec: ${command}: ${reason}` };
+  }
+  if (
+    /^(?:open executable|exec[^:]*): (?:Permission denied|Operation not permitted|Is a directory)/.test(
+      complaint,
+    )
+  ) {
+    return { exitCode: 126, reason: `exec: ${command}: permission denied` };
+  }
+  const [, errno] = /^chdir `.*`: (.*)$/s.exec(complaint) ?? [];
+  if (errno === undefined) return undefined;
+  const reason = `chdir to cwd (${JSON.stringify(started.cwd)}) set in config.json failed: ${errno.toLowerCase()}`;
+  return { exitCode: errno === "No such file or directory" ? 127 : 126, reason };
+}
+
+function blameRunc(reason: string): Blame | undefined {
+  if (/not found|no such file/.test(reason)) return { exitCode: 127, reason };
+  if (/permission denied|is a directory|not a directory/.test(reason))
+    return { exitCode: 126, reason };
+  return undefined;
+}

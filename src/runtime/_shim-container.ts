@@ -1,0 +1,380 @@
+/** The container of one shim: start, processes added, end. */
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
+import { nowNs } from "../lib/time.ts";
+import { oomKillCount, watchOom } from "../sys/cgroup.ts";
+import { writeFileAtomic } from "../sys/fs.ts";
+import type { WaitStatus } from "../sys/process.ts";
+import { expectStart } from "./cgroup-warmth.ts";
+import { removeRemains } from "./_cgroup-remains.ts";
+import { callRuntime } from "./_runtime-call.ts";
+import { configureSandbox, mountRootfs, unmountRootfs } from "./_sandbox.ts";
+import type { SandboxServices } from "./_sandbox-services.ts";
+import { exitStatusOf, ShimProcess } from "./_shim-process.ts";
+import { type JsonFileWriter, type LogState, openJsonFileWriter } from "./json-file-writer.ts";
+import type { BoundPort } from "./sandbox-plan.ts";
+import type {
+  ExecRequest,
+  LogPlan,
+  ShimEvent,
+  ShimState,
+  StartRequest,
+  StartResult,
+} from "./shim-protocol.ts";
+import { shimProtocolVersion } from "./shim-protocol.ts";
+
+/** Execs a container may have at a time, ended ones that were not asked after included. */
+const execCountMax = 10_000;
+/** How long the end of a container waits for that of its execs. */
+const execEndMaxMs = 1000;
+/** Ended execs whose status is kept for `state`. */
+const endedExecCountMax = 256;
+
+/** What a container needs of its shim. */
+export interface ShimContainerOptions {
+  readonly directory: string;
+  /** The network namespace of the host. */
+  readonly hostNetworkFd: number;
+  readonly tell: (event: ShimEvent) => void;
+  /** The container has ended and its status is stored. */
+  readonly onOver: () => void;
+}
+
+/** What a daemon reads of a shim that is gone, to clean up behind it: `<directory>/shim.json`. */
+export interface ShimRecord {
+  readonly shimPid: number;
+  readonly shimStartTime: string;
+  readonly containerId: string;
+  readonly rootfs?: string;
+  readonly bundle?: string;
+  readonly runtime?: StartRequest["runtime"];
+  readonly cgroupsPath?: string;
+}
+
+/** The container of one shim. */
+export class ShimContainer {
+  readonly main: ShimProcess = new ShimProcess();
+  readonly #options: ShimContainerOptions;
+  readonly #execs = new Map<string, ShimProcess>();
+  #phase: ShimState["phase"] = "spare";
+  #containerId: string | undefined;
+  #request: StartRequest | undefined;
+  #startedAtNs: string | undefined;
+  #ports: readonly BoundPort[] = [];
+  #services: SandboxServices | undefined;
+  #log: JsonFileWriter | undefined;
+  #oomWatch: { close(): void } | undefined;
+  #isOomKilled = false;
+
+  constructor(options: ShimContainerOptions) {
+    this.#options = options;
+  }
+
+  get phase(): ShimState["phase"] {
+    return this.#phase;
+  }
+
+  /** From now on the shim is this container's. */
+  adopt(containerId: string, shim: { readonly pid: number; readonly startTime: string }): void {
+    if (this.#phase !== "spare") {
+      throw new EngineError("conflict", `adopt container ${containerId}: the shim is taken`);
+    }
+    this.#containerId = containerId;
+    this.#phase = "adopted";
+    this.#note({ shimPid: shim.pid, shimStartTime: shim.startTime, containerId });
+  }
+
+  /** @throws as `Shim.start`; everything is undone then */
+  async start(request: StartRequest): Promise<StartResult> {
+    if (this.#phase !== "adopted") {
+      throw new EngineError("conflict", `start container: the shim is ${this.#phase}`);
+    }
+    this.#phase = "starting";
+    expectStart();
+    this.#request = request;
+    this.#note(this.#record(request));
+    try {
+      const prepared = await this.#prepare(request);
+      await this.main.start(prepared);
+    } catch (error) {
+      await this.#undo(request);
+      this.#phase = "adopted";
+      throw error;
+    }
+    this.#phase = "running";
+    this.#startedAtNs = String(nowNs());
+    this.#watchMemory(request);
+    return {
+      pid: this.main.pid ?? 0,
+      pidStartTime: this.main.startTime,
+      ports: this.#ports,
+    };
+  }
+
+  /** @throws as `Shim.exec` */
+  async exec(request: ExecRequest): Promise<{ readonly pid: number }> {
+    const container = this.#request;
+    if (this.#phase !== "running" || container === undefined) {
+      throw new EngineError("conflict", `container ${this.#containerId ?? ""} is not running`);
+    }
+    const process = this.process(request.execId);
+    if (process.isStarting || process.exit !== undefined) {
+      throw new EngineError("conflict", `exec ${request.execId} has already run`);
+    }
+    expectStart();
+    const scratch = join(container.bundle, `exec-${request.execId.slice(0, 32)}`);
+    const specPath = `${scratch}.json`;
+    writeFileSync(specPath, JSON.stringify(request.process));
+    try {
+      await process.start({
+        program: container.runtime,
+        verb: ["exec", "--detach", "--process", specPath],
+        id: container.containerId,
+        scratch,
+        stdio: request.stdio,
+        sink: () => undefined,
+        command: {
+          verb: "exec",
+          command: request.process.args[0] ?? "",
+          cwd: request.process.cwd,
+        },
+        onExit: (status) => void this.#execExited(request.execId, process, status),
+      });
+    } catch (error) {
+      this.#execs.delete(request.execId);
+      throw error;
+    } finally {
+      rmSync(specPath, { force: true });
+    }
+    return { pid: process.pid ?? 0 };
+  }
+
+  /** The process of an exec, made when it is named first; the container's own without an id. */
+  process(execId: string | undefined): ShimProcess {
+    if (execId === undefined) return this.main;
+    const known = this.#execs.get(execId);
+    if (known !== undefined) return known;
+    if (!/^[\w.-]{1,128}$/.test(execId)) {
+      throw new EngineError("invalid-argument", `exec ${JSON.stringify(execId)}: not an id`);
+    }
+    if (this.#execs.size >= execCountMax) {
+      throw new EngineError("unavailable", `exec ${execId}: more than ${execCountMax} execs`);
+    }
+    const made = new ShimProcess();
+    this.#execs.set(execId, made);
+    return made;
+  }
+
+  state(): ShimState {
+    const { pid, startTime, exit } = this.main;
+    return {
+      version: shimProtocolVersion,
+      phase: this.#phase,
+      ...(this.#containerId === undefined ? {} : { containerId: this.#containerId }),
+      ...(pid === undefined ? {} : { pid, pidStartTime: startTime }),
+      ...(this.#startedAtNs === undefined ? {} : { startedAtNs: this.#startedAtNs }),
+      ports: this.#ports,
+      ...(exit === undefined ? {} : { exit }),
+      execs: [...this.#execs].map(([execId, exec]) => ({
+        execId,
+        ...(exec.pid === undefined ? {} : { pid: exec.pid }),
+        ...(exec.exit === undefined ? {} : { exit: exec.exit }),
+      })),
+    };
+  }
+
+  /** Forgets an exec that was attached to and never run. */
+  forgetIdle(execId: string): void {
+    const exec = this.#execs.get(execId);
+    if (exec === undefined || exec.pid !== undefined || exec.isStarting) return;
+    if (exec.io.attachmentCount === 0) this.#execs.delete(execId);
+  }
+
+  logState(): LogState {
+    return this.#log?.state() ?? { writtenBytes: 0, droppedBytes: 0, rotationCount: 0 };
+  }
+
+  /** Resolves when no client is attached any more. */
+  async clientsGone(): Promise<void> {
+    const processes = [this.main, ...this.#execs.values()];
+    await Promise.all(processes.map((process) => process.io.attachmentsGone()));
+  }
+
+  /** In the order that fails early and spawns soon; `main.start` follows. */
+  async #prepare(request: StartRequest): Promise<Parameters<ShimProcess["start"]>[0]> {
+    mkdirSync(request.bundle, { recursive: true, mode: 0o711 });
+    this.#log = openLog(request.log, (message) =>
+      this.#options.tell({ event: "warning", message }),
+    );
+    configureSandbox(request.sandbox);
+    if (request.sandbox.ports.length > 0 || request.sandbox.dns !== undefined) {
+      const { startSandboxServices } = await import("./_sandbox-services.ts");
+      this.#services = await startSandboxServices(request.sandbox, {
+        hostNetworkFd: this.#options.hostNetworkFd,
+        onWarning: (message) => this.#options.tell({ event: "warning", message }),
+      });
+      this.#ports = this.#services.ports;
+    }
+    mountRootfs(request.rootfs);
+    writeFileSync(join(request.bundle, "config.json"), JSON.stringify(request.spec), {
+      mode: 0o600,
+    });
+    const log = this.#log;
+    return {
+      program: request.runtime,
+      verb: ["run", "--detach", "--bundle", request.bundle],
+      id: request.containerId,
+      scratch: join(request.bundle, "init"),
+      stdio: request.stdio,
+      sink: log === undefined ? () => undefined : (stream, chunk) => log.write(stream, chunk),
+      command: {
+        verb: "create",
+        command: request.spec.process?.args?.[0] ?? "",
+        cwd: request.spec.process?.cwd ?? "/",
+      },
+      onExit: (status) => void this.#exited(request, status),
+    };
+  }
+
+  async #undo(request: StartRequest): Promise<void> {
+    this.#closeServices();
+    this.#log?.close();
+    await this.#removeFromRuntime(request, true);
+    unmountRootfs(request.rootfs.target, { keepsOpen: true });
+    rmSync(join(request.bundle, "config.json"), { force: true });
+  }
+
+  #closeServices(): void {
+    this.#services?.close();
+    this.#services = undefined;
+    this.#ports = [];
+  }
+
+  async #exited(request: StartRequest, status: WaitStatus): Promise<void> {
+    if (!this.#isOomKilled && this.#oomCount(request) > 0) this.#oomHappened();
+    const exit = exitStatusOf(status, this.#isOomKilled);
+    this.#oomWatch?.close();
+    // Before the output is complete: what is left may hold its pipes open.
+    await this.#attempt("remove container", () => this.#removeFromRuntime(request, false));
+    await this.main.io.exited();
+    await this.#attempt("close log", () => this.#log?.close());
+    this.#closeServices();
+    await this.#attempt("unmount root file system", () =>
+      unmountRootfs(request.rootfs.target, { keepsOpen: true }),
+    );
+    rmSync(join(request.bundle, "config.json"), { force: true });
+    await this.#execsOver();
+    this.main.setExit(exit);
+    this.#phase = "exited";
+    await this.#attempt("store exit status", () =>
+      writeFileAtomic(join(this.#options.directory, "exit.json"), JSON.stringify(exit)),
+    );
+    this.#options.tell({ event: "exit", status: exit });
+    this.#options.onOver();
+  }
+
+  /** The execs die with the container, and are told before it. */
+  async #execsOver(): Promise<void> {
+    const running = [...this.#execs.values()].filter((exec) => exec.pid !== undefined);
+    if (running.length === 0) return;
+    const { promise: isLate, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, execEndMaxMs);
+    await Promise.race([isLate, Promise.all(running.map((exec) => exec.ended))]);
+    clearTimeout(timer);
+  }
+
+  async #execExited(execId: string, process: ShimProcess, status: WaitStatus): Promise<void> {
+    const exit = exitStatusOf(status, false);
+    await process.io.exited();
+    process.setExit(exit);
+    this.#options.tell({ event: "execExit", execId, status: exit });
+    const ended = [...this.#execs].filter(([, exec]) => exec.exit !== undefined);
+    for (const [id] of ended.slice(0, -endedExecCountMax)) this.#execs.delete(id);
+  }
+
+  #watchMemory(request: StartRequest): void {
+    const cgroup = request.spec.linux?.cgroupsPath;
+    // Without a limit the kernel's own shortage is the only one; it is seen at the end.
+    if (cgroup === undefined || request.spec.linux?.resources?.memory?.limit === undefined) return;
+    try {
+      this.#oomWatch = watchOom(cgroup, () => this.#oomHappened());
+    } catch (error) {
+      // The container may have ended already, and its cgroup with it.
+      this.#options.tell({ event: "warning", message: `watch memory: ${messageOf(error)}` });
+    }
+  }
+
+  #oomHappened(): void {
+    this.#isOomKilled = true;
+    this.#options.tell({ event: "oom" });
+  }
+
+  #oomCount(request: StartRequest): number {
+    const cgroup = request.spec.linux?.cgroupsPath;
+    return cgroup === undefined ? 0 : oomKillCount(cgroup);
+  }
+
+  /** Kills what is left, removes cgroup and the runtime's state. */
+  async #removeFromRuntime(request: StartRequest, isFailure: boolean): Promise<void> {
+    const cgroup = request.spec.linux?.cgroupsPath;
+    const hasHooks = (request.spec.hooks?.poststop?.length ?? 0) > 0;
+    if (!isFailure && !hasHooks && cgroup !== undefined) {
+      try {
+        const { runtime: program, containerId } = request;
+        await removeRemains({ cgroupsPath: cgroup, program, containerId });
+        return;
+      } catch (error) {
+        this.#options.tell({ event: "warning", message: messageOf(error) });
+      }
+    }
+    await callRuntime({
+      program: request.runtime,
+      argv: ["delete", "--force", request.containerId],
+      logPath: join(request.bundle, "delete.log"),
+      stdio: { stdin: "ignore", stdout: "ignore", stderr: "ignore" },
+    });
+    if (cgroup !== undefined) {
+      const { runtime: program, containerId } = request;
+      await removeRemains({ cgroupsPath: cgroup, program, containerId });
+    }
+  }
+
+  async #attempt(what: string, work: () => void | Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#options.tell({ event: "warning", message: `${what}: ${messageOf(error)}` });
+    }
+  }
+
+  #record(request: StartRequest): ShimRecord {
+    const cgroup = request.spec.linux?.cgroupsPath;
+    return {
+      ...this.#shim,
+      rootfs: request.rootfs.target,
+      bundle: request.bundle,
+      runtime: request.runtime,
+      ...(cgroup === undefined ? {} : { cgroupsPath: cgroup }),
+    };
+  }
+
+  #shim: ShimRecord = { shimPid: 0, shimStartTime: "0", containerId: "" };
+
+  #note(record: ShimRecord): void {
+    this.#shim = record;
+    const path = join(this.#options.directory, "shim.json");
+    writeFileAtomic(path, JSON.stringify(record), { durable: false, mode: 0o600 });
+  }
+}
+
+function openLog(plan: LogPlan, onWarning: (message: string) => void): JsonFileWriter | undefined {
+  if (plan.driver === "none" || plan.path === undefined) return undefined;
+  try {
+    return openJsonFileWriter({ plan: { ...plan, path: plan.path }, onWarning });
+  } catch (error) {
+    throw new EngineError("unavailable", `open log: ${codeOf(error) ?? messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}

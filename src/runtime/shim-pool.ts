@@ -1,0 +1,303 @@
+/** Starts shims, keeps spares warm, finds those of an earlier daemon again. */
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { EngineError } from "../lib/errors.ts";
+import { createId } from "../lib/id.ts";
+import type { Logger } from "../lib/log.ts";
+import { spawnDetached } from "../sys/process.ts";
+import { expectStart } from "./cgroup-warmth.ts";
+import { connectShim } from "./_shim-connection.ts";
+import { cleanUpBehind, isShimAlive, readShimRecord } from "./_shim-cleanup.ts";
+import { readExitStatus, ShimClient } from "./shim-client.ts";
+import type { RecoveredShim, Shim, ShimPool } from "./shim.ts";
+import { shimProtocolVersion } from "./shim-protocol.ts";
+
+/** Shims being started at the same time. */
+const startingCountMax = 2;
+/** Spares kept after a burst, and for how long the burst is remembered. */
+const burstSpareCountMax = 8;
+const burstMemoryMs = 60_000;
+/** Until a started shim must listen. */
+/** A start uses both processors for about this long. */
+const replenishDelayMs = 30;
+const readyMaxMs = 10_000;
+const readyLookMs = 1;
+const nameLength = 16;
+const removeAttemptCountMax = 10;
+
+/** What `openShimPool` needs. */
+export interface ShimPoolOptions {
+  /** The pool's folder is `<execRoot>/shims`; short, as socket paths are at most 107 bytes. */
+  readonly execRoot: string;
+  readonly logger: Logger;
+  /** Spares kept at rest; 2 when absent. */
+  readonly spareCount?: number;
+  /** Argv prefix that starts a shim; the directory is appended. */
+  readonly command: readonly string[];
+  /** The whole environment of shims; a search path alone when absent. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Opens the pool and begins to start spares. */
+export function openShimPool(options: ShimPoolOptions): ShimPool {
+  return new SpareShimPool(options);
+}
+
+class SpareShimPool implements ShimPool {
+  readonly #options: ShimPoolOptions;
+  readonly #folder: string;
+  readonly #spares: ShimClient[] = [];
+  readonly #waiting: PromiseWithResolvers<ShimClient>[] = [];
+  readonly #taken = new Set<ShimClient>();
+  /** Of all shims this pool has started, ready or not. */
+  readonly #names = new Set<string>();
+  #startingCount = 0;
+  #wantedCount: number;
+  #isClosed = false;
+  #calm: ReturnType<typeof setTimeout> | undefined;
+  #soon: ReturnType<typeof setTimeout> | undefined;
+  #failure: unknown;
+
+  constructor(options: ShimPoolOptions) {
+    this.#options = options;
+    this.#folder = join(options.execRoot, "shims");
+    this.#wantedCount = options.spareCount ?? 2;
+    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+    this.#replenish();
+  }
+
+  async acquire(containerId: string): Promise<Shim> {
+    expectStart();
+    for (;;) {
+      const shim = await this.#take();
+      try {
+        await shim.adopt(containerId);
+        this.#taken.add(shim);
+        return shim;
+      } catch (error) {
+        // It died between being offered and being asked.
+        shim.disconnect();
+        if (shim.isAlive) throw error;
+      }
+    }
+  }
+
+  async recover(
+    known: readonly { readonly name: string; readonly containerId: string }[],
+  ): Promise<readonly RecoveredShim[]> {
+    const found = await Promise.all(known.map((each) => this.#recoverOne(each)));
+    const kept = new Set([...known.map((each) => each.name), ...this.#names]);
+    for (const name of readdirSync(this.#folder)) {
+      if (!kept.has(name)) await this.#removeUnknown(name);
+    }
+    return found;
+  }
+
+  async forget(name: string): Promise<void> {
+    for (const shim of this.#taken) if (shim.name === name) this.#taken.delete(shim);
+    this.#names.delete(name);
+    await removeDirectory(this.#directory(name));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#calm);
+    clearTimeout(this.#soon);
+    for (const call of this.#waiting.splice(0)) call.reject(closed());
+    // Spares end with their connection, shims of containers live on.
+    for (const shim of this.#spares.splice(0)) shim.disconnect();
+    for (const shim of this.#taken) shim.disconnect();
+    this.#taken.clear();
+  }
+
+  async #take(): Promise<ShimClient> {
+    if (this.#isClosed) throw closed();
+    for (let spare = this.#spares.shift(); spare !== undefined; spare = this.#spares.shift()) {
+      if (!spare.isAlive) continue;
+      this.#replenishSoon();
+      return spare;
+    }
+    this.#expectBurst();
+    const call = Promise.withResolvers<ShimClient>();
+    this.#waiting.push(call);
+    this.#replenish();
+    return await call.promise;
+  }
+
+  /** More spares for a while: who starts many containers at once does so again. */
+  #expectBurst(): void {
+    this.#wantedCount = Math.max(this.#options.spareCount ?? 2, burstSpareCountMax);
+    clearTimeout(this.#calm);
+    this.#calm = setTimeout(() => {
+      this.#wantedCount = this.#options.spareCount ?? 2;
+      for (const spare of this.#spares.splice(this.#wantedCount)) spare.disconnect();
+    }, burstMemoryMs);
+    this.#calm.unref();
+  }
+
+  /** The container that was just given a shim goes first, unless more are waiting for theirs. */
+  #replenishSoon(): void {
+    clearTimeout(this.#soon);
+    this.#soon = setTimeout(() => this.#replenish(), replenishDelayMs);
+  }
+
+  #replenish(): void {
+    if (this.#isClosed) return;
+    const missing = (): number =>
+      this.#waiting.length + this.#wantedCount - this.#spares.length - this.#startingCount;
+    while (missing() > 0 && this.#startingCount < startingCountMax) {
+      this.#startingCount += 1;
+      void this.#startOne();
+    }
+  }
+
+  async #startOne(): Promise<void> {
+    try {
+      this.#offer(await this.#start());
+      this.#failure = undefined;
+    } catch (error) {
+      // Told once: a pool that cannot start shims would say so again and again.
+      if (this.#failure === undefined) this.#options.logger.error("start shim", { error });
+      this.#failure = error;
+      for (const call of this.#waiting.splice(0)) call.reject(error);
+    } finally {
+      this.#startingCount -= 1;
+    }
+    if (this.#failure === undefined) this.#replenish();
+  }
+
+  #offer(shim: ShimClient): void {
+    if (this.#isClosed) {
+      shim.disconnect();
+      return;
+    }
+    const call = this.#waiting.shift();
+    if (call !== undefined) {
+      call.resolve(shim);
+      return;
+    }
+    shim.onSpareLost = () => {
+      const index = this.#spares.indexOf(shim);
+      if (index >= 0) this.#spares.splice(index, 1);
+      this.#names.delete(shim.name);
+      void removeDirectory(this.#directory(shim.name));
+    };
+    this.#spares.push(shim);
+  }
+
+  async #start(): Promise<ShimClient> {
+    const name = createId().slice(0, nameLength);
+    const directory = this.#directory(name);
+    this.#names.add(name);
+    mkdirSync(directory, { mode: 0o700 });
+    const log = openSync(join(directory, "shim.log"), "a", 0o600);
+    let pid: number;
+    try {
+      pid = spawnDetached({
+        argv: [...this.#options.command, directory],
+        cwd: "/",
+        env: this.#options.env ?? environmentDefault,
+        stdio: ["ignore", log, log],
+      }).pid;
+    } catch (error) {
+      rmSync(directory, { recursive: true, force: true });
+      throw error;
+    } finally {
+      closeSync(log);
+    }
+    return await this.#connect({ name, directory, pid });
+  }
+
+  async #connect(shim: {
+    readonly name: string;
+    readonly directory: string;
+    readonly pid: number;
+  }): Promise<ShimClient> {
+    const deadline = performance.now() + readyMaxMs;
+    const path = join(shim.directory, "shim.sock");
+    while (performance.now() < deadline) {
+      const socket = existsSync(path) ? await connectShim(path, { kind: "control" }) : undefined;
+      if (socket !== undefined) {
+        return new ShimClient(socket, { ...shim, logger: this.#options.logger });
+      }
+      await new Promise((resolve) => setTimeout(resolve, readyLookMs));
+    }
+    throw new EngineError("unavailable", `start shim: process ${shim.pid} does not answer`);
+  }
+
+  #directory(name: string): string {
+    if (!/^[\da-f]{1,64}$/.test(name)) {
+      throw new EngineError("invalid-argument", `shim name ${JSON.stringify(name)}: not a name`);
+    }
+    return join(this.#folder, name);
+  }
+
+  async #recoverOne(known: {
+    readonly name: string;
+    readonly containerId: string;
+  }): Promise<RecoveredShim> {
+    const { name, containerId } = known;
+    const directory = this.#directory(name);
+    const shim = await this.#reconnect(name, containerId);
+    if (shim !== undefined) {
+      try {
+        const state = await shim.state();
+        if (state.version === shimProtocolVersion && state.phase === "running") {
+          this.#taken.add(shim);
+          return { kind: "running", shim, state };
+        }
+        shim.disconnect();
+      } catch (error) {
+        if (!(error instanceof EngineError && error.kind === "unavailable")) throw error;
+      }
+    }
+    const status = readExitStatus(directory);
+    if (status !== undefined) return { kind: "exited", containerId, status };
+    await cleanUpBehind(directory);
+    const pid = readShimRecord(directory)?.shimPid;
+    const reason = pid === undefined ? "its shim left nothing" : `shim ${pid} was killed`;
+    return { kind: "lost", containerId, reason };
+  }
+
+  async #reconnect(name: string, containerId: string): Promise<ShimClient | undefined> {
+    const directory = this.#directory(name);
+    const record = readShimRecord(directory);
+    if (record === undefined || !isShimAlive(record)) return undefined;
+    const socket = await connectShim(join(directory, "shim.sock"), { kind: "control" });
+    if (socket === undefined) return undefined;
+    const shim = new ShimClient(socket, {
+      directory,
+      name,
+      pid: record.shimPid,
+      logger: this.#options.logger,
+    });
+    shim.adopted(containerId);
+    return shim;
+  }
+
+  /** A shim that no container knows: its start was never acknowledged. */
+  async #removeUnknown(name: string): Promise<void> {
+    if (!/^[\da-f]{1,64}$/.test(name)) return;
+    const directory = this.#directory(name);
+    await cleanUpBehind(directory);
+    await removeDirectory(directory);
+  }
+}
+
+/** Shims are told nothing by the environment of the daemon. */
+const environmentDefault: Readonly<Record<string, string>> = {
+  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+};
+
+/** A shim that is just leaving removes its socket at the same time, which stops a removal early. */
+async function removeDirectory(path: string): Promise<void> {
+  for (let attempt = 1; attempt <= removeAttemptCountMax; attempt += 1) {
+    rmSync(path, { recursive: true, force: true });
+    if (!existsSync(path)) return;
+    await new Promise((resolve) => setTimeout(resolve, attempt));
+  }
+}
+
+function closed(): EngineError {
+  return new EngineError("unavailable", "start shim: the daemon is stopping");
+}
