@@ -27,7 +27,9 @@ for (const name of clientNames) {
 
   describe(`attach with ${name}`, () => {
     test("passes stdin and output, and ends with the container's exit code", async () => {
-      const container = await catching(engine, { Cmd: ["sh", "-c", "read x; echo got $x; exit 5"] });
+      const container = await catching(engine, {
+        Cmd: ["sh", "-c", "read x; echo got $x; exit 5"],
+      });
       const result = await cli.run(["attach", container], { input: "word\n" });
       expect(result.stdout).toBe("got word\n");
       expect(result.exitCode).toBe(5);
@@ -115,24 +117,27 @@ describe("attach by API", () => {
     expect(raw.received.toString()).toContain("before\n");
   });
 
-  test.skipIf(referenceHost !== undefined)("several listen to one container, and one that does not read holds nobody up", async () => {
-    const container = uniqueName();
-    const script = "read go; head -c 3000000 /dev/zero | tr '\\0' y; echo; echo done";
-    await engine.runDetached(
-      { Image: "busybox", Cmd: ["sh", "-c", script], OpenStdin: true },
-      container,
-    );
-    using slow = await engine.raw();
-    slow.send(hijackHead(`/containers/${container}/attach?stream=1&stdout=1`, true));
-    await until(() => slow.received.length > 0, "the slow one to be attached");
-    slow.socket.pause();
-    using quick = await engine.raw();
-    quick.send(hijackHead(`/containers/${container}/${query}`, true));
-    await until(() => quick.received.length > 0, "the quick one to be attached");
-    quick.send("go\n");
-    await until(() => quick.received.subarray(-20).includes("done\n"), "all output", 20_000);
-    expect(quick.received.length).toBeGreaterThan(3_000_000);
-  });
+  test.skipIf(referenceHost !== undefined)(
+    "several listen to one container, and one that does not read holds nobody up",
+    async () => {
+      const container = uniqueName();
+      const script = "read go; head -c 3000000 /dev/zero | tr '\\0' y; echo; echo done";
+      await engine.runDetached(
+        { Image: "busybox", Cmd: ["sh", "-c", script], OpenStdin: true },
+        container,
+      );
+      using slow = await engine.raw();
+      slow.send(hijackHead(`/containers/${container}/attach?stream=1&stdout=1`, true));
+      await until(() => slow.received.length > 0, "the slow one to be attached");
+      slow.socket.pause();
+      using quick = await engine.raw();
+      quick.send(hijackHead(`/containers/${container}/${query}`, true));
+      await until(() => quick.received.length > 0, "the quick one to be attached");
+      quick.send("go\n");
+      await until(() => quick.received.subarray(-20).includes("done\n"), "all output", 20_000);
+      expect(quick.received.length).toBeGreaterThan(3_000_000);
+    },
+  );
 
   test("a websocket carries both directions", async () => {
     const container = await catching(engine);

@@ -61,7 +61,9 @@ for (const name of clientNames) {
     });
 
     test("-d returns at once and the process runs on", async () => {
-      expect(await cli.ok("exec", "-d", container, "sh", "-c", "sleep 0.2; touch /tmp/done")).toBe("");
+      expect(await cli.ok("exec", "-d", container, "sh", "-c", "sleep 0.2; touch /tmp/done")).toBe(
+        "",
+      );
       await Bun.sleep(600);
       expect(await cli.ok("exec", container, "ls", "/tmp/done")).toBe("/tmp/done");
     });

@@ -78,9 +78,17 @@ for (const name of clientNames) {
     });
 
     test("history tells the layers", async () => {
-      const said = await cli.ok("history", "--no-trunc", "--format", "{{.ID}} {{.Size}}", "busybox");
+      const said = await cli.ok(
+        "history",
+        "--no-trunc",
+        "--format",
+        "{{.ID}} {{.Size}}",
+        "busybox",
+      );
       expect(said).toContain(await imageId(engine, "busybox"));
-      expect(await cli.ok("history", "busybox")).toMatch(/^IMAGE +CREATED +CREATED BY +SIZE +COMMENT/);
+      expect(await cli.ok("history", "busybox")).toMatch(
+        /^IMAGE +CREATED +CREATED BY +SIZE +COMMENT/,
+      );
     });
 
     test("image prune removes images without a name", async () => {
@@ -125,12 +133,12 @@ describe("images by API", () => {
     expect(answer.message).toBe("No such image: no-such:latest");
   });
 
-  test("the list counts containers and shows shared names", async () => {
+  test("the list has names, times and no sizes that were not asked for", async () => {
     const list = await engine.api("GET", "/images/json");
     const web = listAt(list.json).find((item) =>
       JSON.stringify(at(item, "RepoTags")).includes("web:latest"),
     );
-    expect(web).toMatchObject({ Containers: -1, SharedSize: -1 });
+    expect(web).toMatchObject({ SharedSize: -1, ParentId: "" });
     expect(at(web, "Created")).toBeGreaterThan(1_600_000_000);
   });
 });

@@ -31,7 +31,7 @@ for (const name of clientNames) {
       expect(await show("{{if .State.Running}}up{{else}}down{{end}}")).toBe("down");
       expect(await show("{{len .Mounts}}")).toBe("0");
       expect(await show('{{with .Config}}{{join .Cmd "-"}}{{end}}')).toBe("a-b");
-      expect(await show("{{printf \"%s|%d\" .Path (len .Args)}}")).toBe("a|1");
+      expect(await show('{{printf "%s|%d" .Path (len .Args)}}')).toBe("a|1");
     });
 
     test("finds images and volumes too, --type narrows it", async () => {
@@ -46,7 +46,17 @@ for (const name of clientNames) {
 
     test("-s adds the sizes", async () => {
       const container = uniqueName();
-      await cli.ok("run", "--name", container, "busybox", "dd", "if=/dev/zero", "of=/f", "bs=1k", "count=64");
+      await cli.ok(
+        "run",
+        "--name",
+        container,
+        "busybox",
+        "dd",
+        "if=/dev/zero",
+        "of=/f",
+        "bs=1k",
+        "count=64",
+      );
       const document: unknown = JSON.parse(await cli.ok("inspect", "-s", container));
       expect(numberAt(document, 0, "SizeRw")).toBeGreaterThanOrEqual(65_536);
       expect(numberAt(document, 0, "SizeRootFs")).toBeGreaterThan(numberAt(document, 0, "SizeRw"));
@@ -117,7 +127,6 @@ describe("inspect by API", () => {
       IpcMode: "private",
       Privileged: false,
       AutoRemove: false,
-      OomKillDisable: null,
     });
     expect(at(document, "HostConfig", "MaskedPaths")).toContain("/proc/kcore");
     expect(at(document, "HostConfig", "ReadonlyPaths")).toContain("/proc/sys");

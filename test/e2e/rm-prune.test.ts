@@ -112,15 +112,18 @@ describe("removal by API", () => {
     expect(typeof at(answer.json, "SpaceReclaimed")).toBe("number");
   });
 
-  test.skipIf(referenceHost !== undefined)("after everything is removed, nothing is left", async () => {
-    for (let round = 0; round < 3; round += 1) {
-      await Promise.all(
-        Array.from({ length: 4 }, async () => {
-          await engine.runDetached({ Image: "volimg", Cmd: ["sleep", "60"] });
-        }),
-      );
-      await engine.removeContainers();
-    }
-    expect(await engine.daemon?.leaks()).toEqual([]);
-  });
+  test.skipIf(referenceHost !== undefined)(
+    "after everything is removed, nothing is left",
+    async () => {
+      for (let round = 0; round < 3; round += 1) {
+        await Promise.all(
+          Array.from({ length: 4 }, async () => {
+            await engine.runDetached({ Image: "volimg", Cmd: ["sleep", "60"] });
+          }),
+        );
+        await engine.removeContainers();
+      }
+      expect(await engine.daemon?.leaks()).toEqual([]);
+    },
+  );
 });

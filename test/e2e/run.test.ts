@@ -20,7 +20,15 @@ for (const name of clientNames) {
 
     test("gives 128 and the signal for a killed process", async () => {
       const container = uniqueName();
-      const child = cli.start(["run", "--name", container, "busybox", "sh", "-c", "echo up; sleep 60"]);
+      const child = cli.start([
+        "run",
+        "--name",
+        container,
+        "busybox",
+        "sh",
+        "-c",
+        "echo up; sleep 60",
+      ]);
       await child.prints("up");
       await engine.api("POST", `/containers/${container}/kill`);
       expect(await child.exited).toBe(137);
@@ -54,7 +62,14 @@ for (const name of clientNames) {
 
   describe(`run with ${name}: streams`, () => {
     test("keeps stdout and stderr apart", async () => {
-      const result = await cli.run(["run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2"]);
+      const result = await cli.run([
+        "run",
+        "--rm",
+        "busybox",
+        "sh",
+        "-c",
+        "echo out; echo err >&2",
+      ]);
       expect(result.stdout).toBe("out\n");
       expect(result.stderr).toBe("err\n");
     });
@@ -172,7 +187,16 @@ for (const name of clientNames) {
     test("--env-file is read, and -e wins over it", async () => {
       const file = inFolder(engine, uniqueName("env"));
       await Bun.write(file, "# comment\nONE=from file\nTWO=2\n\n");
-      const said = await cli.ok("run", "--rm", "--env-file", file, "-e", "TWO=cli", "busybox", "env");
+      const said = await cli.ok(
+        "run",
+        "--rm",
+        "--env-file",
+        file,
+        "-e",
+        "TWO=cli",
+        "busybox",
+        "env",
+      );
       expect(said.split("\n")).toContain("ONE=from file");
       expect(said.split("\n")).toContain("TWO=cli");
     });
@@ -207,7 +231,14 @@ for (const name of clientNames) {
 
     test("-h sets the host name, and the ID is it otherwise", async () => {
       expect(await cli.ok("run", "--rm", "-h", "boat", "busybox", "hostname")).toBe("boat");
-      const said = await cli.ok("run", "--rm", "busybox", "sh", "-c", "hostname; cat /etc/hostname");
+      const said = await cli.ok(
+        "run",
+        "--rm",
+        "busybox",
+        "sh",
+        "-c",
+        "hostname; cat /etc/hostname",
+      );
       expect(said).toMatch(/^([0-9a-f]{12})\n\1$/);
     });
 

@@ -74,7 +74,9 @@ for (const name of clientNames) {
     });
 
     test("save refuses a terminal and unknown images", async () => {
-      expect(await cli.fails("save", "no-such")).toMatch(/No such image: no-such|reference does not exist/);
+      expect(await cli.fails("save", "no-such")).toMatch(
+        /No such image: no-such|reference does not exist/,
+      );
       const shown = await cli.terminal(["save", "busybox"]);
       expect(shown.exitCode).not.toBe(0);
       expect(shown.stdout).toMatch(/terminal/);

@@ -8,7 +8,11 @@ import { useEngine } from "../support/use-engine.ts";
 
 const engine = await useEngine({ images: ["busybox"] });
 
-const polite = ["sh", "-c", "trap 'exit 4' TERM; trap 'echo hup' HUP; while :; do sleep 0.05; done"];
+const polite = [
+  "sh",
+  "-c",
+  "trap 'exit 4' TERM; trap 'echo hup' HUP; while :; do sleep 0.05; done",
+];
 const deaf = ["sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"];
 
 async function running(config: Readonly<Record<string, unknown>> = {}): Promise<string> {

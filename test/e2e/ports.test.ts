@@ -1,0 +1,193 @@
+/** Published ports: reached from where they should be, reserved, told. */
+import { describe, expect, test } from "bun:test";
+import { clientNames } from "../support/clients.ts";
+import { referenceHost, uniqueName } from "../support/engine.ts";
+import { at, listAt, numberAt, textAt } from "../support/json.ts";
+import { until } from "../support/process.ts";
+import { useEngine } from "../support/use-engine.ts";
+
+const engine = await useEngine({ images: ["busybox", "web"] });
+
+/** Ports of this file begin here, away from what the kernel gives out. */
+let nextPort = 21_000 + (process.pid % 500) * 20;
+function freePort(): number {
+  nextPort += 1;
+  return nextPort;
+}
+
+async function page(port: number, host = "127.0.0.1"): Promise<string> {
+  let text = "";
+  await until(async () => {
+    try {
+      text = await engine.fetchText(`http://${host}:${port}/`);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+    }
+    return text !== "";
+  }, `port ${port} to answer`);
+  return text;
+}
+
+for (const name of clientNames) {
+  const cli = engine.client(name);
+
+  describe(`-p with ${name}`, () => {
+    test("a chosen port answers on localhost, and is told by port and ps", async () => {
+      const container = uniqueName();
+      const port = freePort();
+      await cli.ok("run", "-d", "--name", container, "-p", `${port}:8080`, "web");
+      expect(await page(port)).toBe("hello from web\n");
+      expect(await cli.ok("port", container)).toContain(`8080/tcp -> 0.0.0.0:${port}`);
+      expect(await cli.ok("port", container, "8080")).toContain(`0.0.0.0:${port}`);
+      expect(await cli.ok("ps", "-f", `name=${container}`)).toContain(`0.0.0.0:${port}->8080/tcp`);
+    });
+
+    test("an ephemeral port on one address", async () => {
+      const container = uniqueName();
+      await cli.ok("run", "-d", "--name", container, "-p", "127.0.0.1::8080", "web");
+      const said = await cli.ok("port", container, "8080/tcp");
+      expect(said).toMatch(/^127\.0\.0\.1:\d+$/);
+      expect(await page(Number(said.split(":")[1]))).toBe("hello from web\n");
+    });
+
+    test("-P publishes what the image exposes, --expose adds to it", async () => {
+      const container = uniqueName();
+      await cli.ok("run", "-d", "-P", "--expose", "9999", "--name", container, "web");
+      const said = await cli.ok("port", container);
+      expect(said).toMatch(/8080\/tcp -> 0\.0\.0\.0:\d{4,5}/);
+      expect(said).toMatch(/9999\/tcp -> 0\.0\.0\.0:\d{4,5}/);
+    });
+
+    test("a range to a range", async () => {
+      const container = uniqueName();
+      const port = freePort();
+      nextPort += 2;
+      await cli.ok("run", "-d", "--name", container, "-p", `${port}-${port + 2}:8080-8082`, "web");
+      const said = await cli.ok("port", container);
+      for (const offset of [0, 1, 2]) {
+        expect(said).toContain(`${8080 + offset}/tcp -> 0.0.0.0:${port + offset}`);
+      }
+    });
+
+    test("a taken port is an error that names it, and the container does not run", async () => {
+      const port = freePort();
+      await cli.ok("run", "-d", "-p", `127.0.0.1:${port}:8080`, "web");
+      const container = uniqueName();
+      const args = ["run", "-d", "--name", container, "-p", `127.0.0.1:${port}:8080`, "web"];
+      const result = await cli.run(args);
+      expect(result.exitCode).toBe(125);
+      expect(result.stderr).toMatch(
+        new RegExp(`${port}.*already (allocated|in use)|already.*${port}`),
+      );
+      expect(at(await engine.inspect(container), "State", "Running")).toBe(false);
+    });
+
+    test("the port is free again when the container is stopped", async () => {
+      const port = freePort();
+      const first = await cli.ok("run", "-d", "-p", `${port}:8080`, "web");
+      await cli.ok("stop", "-t", "0", first);
+      const second = await cli.ok("run", "-d", "-p", `${port}:8080`, "web");
+      expect(await page(port)).toBe("hello from web\n");
+      await cli.ok("rm", "-f", second);
+    });
+
+    test("malformed ports are refused", async () => {
+      for (const spec of ["x:80", "70000:80", "80:0", "1-3:80-81", "999.1.1.1:80:80"]) {
+        const said = await cli.fails("run", "--rm", "-p", spec, "busybox", "true");
+        expect(said).toMatch(/invalid|range|port|IP/i);
+      }
+    });
+  });
+
+  describe(`udp with ${name}`, () => {
+    test("a datagram goes in and its answer comes out", async () => {
+      const port = freePort();
+      const container = uniqueName();
+      await cli.ok(
+        ...["run", "-d", "--name", container, "-p", `127.0.0.1:${port}:5353/udp`, "busybox"],
+        ...["nc", "-u", "-l", "-p", "5353", "-e", "cat"],
+      );
+      expect(await cli.ok("port", container)).toBe(`5353/udp -> 127.0.0.1:${port}`);
+      if (referenceHost !== undefined) return;
+      const answer = Promise.withResolvers<string>();
+      const socket = await Bun.udpSocket({
+        socket: { data: (_, data) => answer.resolve(data.toString()) },
+      });
+      const timer = setInterval(() => socket.send("ping", port, "127.0.0.1"), 200);
+      expect(await answer.promise).toContain("ping");
+      clearInterval(timer);
+      socket.close();
+    });
+  });
+}
+
+describe("published ports, from everywhere", () => {
+  test("another container reaches it by the host's bridge address", async () => {
+    const port = freePort();
+    await engine.runDetached({
+      Image: "web",
+      HostConfig: { PortBindings: { "8080/tcp": [{ HostPort: String(port) }] } },
+    });
+    await page(port);
+    const other = uniqueName();
+    await engine.runDetached({ Image: "busybox", Cmd: ["sleep", "60"] }, other);
+    const gateway = textAt(
+      await engine.inspect(other),
+      ...["NetworkSettings", "Networks", "bridge", "Gateway"],
+    );
+    const [cli = engine.client("tug")] = clientNames.map((name) => engine.client(name));
+    const url = `http://${gateway}:${port}/`;
+    expect(await cli.ok("exec", other, "wget", "-qO-", url)).toBe("hello from web");
+  });
+
+  test("one container reaches another by its address", async () => {
+    const server = await engine.runDetached({ Image: "web" });
+    const address = textAt(
+      await engine.inspect(server),
+      ...["NetworkSettings", "Networks", "bridge", "IPAddress"],
+    );
+    const other = await engine.runDetached({ Image: "busybox", Cmd: ["sleep", "60"] });
+    const [cli = engine.client("tug")] = clientNames.map((name) => engine.client(name));
+    const said = await cli.ok("exec", other, "wget", "-qO-", `http://${address}:8080/`);
+    expect(said).toBe("hello from web");
+  });
+
+  test("inspect tells the bindings, wished and real", async () => {
+    const id = await engine.runDetached({
+      Image: "web",
+      HostConfig: { PortBindings: { "8080/tcp": [{ HostIp: "127.0.0.1", HostPort: "" }] } },
+    });
+    const document = await engine.inspect(id);
+    const bound = at(document, "NetworkSettings", "Ports", "8080/tcp", 0);
+    expect(textAt(bound, "HostIp")).toBe("127.0.0.1");
+    expect(Number(textAt(bound, "HostPort"))).toBeGreaterThan(1023);
+    const list = await engine.api("GET", "/containers/json");
+    const ports = at(
+      listAt(list.json).find((item) => textAt(item, "Id") === id),
+      "Ports",
+      0,
+    );
+    expect(ports).toMatchObject({ IP: "127.0.0.1", PrivatePort: 8080, Type: "tcp" });
+    expect(numberAt(ports, "PublicPort")).toBe(Number(textAt(bound, "HostPort")));
+  });
+
+  test("thirty at once get thirty different ephemeral ports", async () => {
+    const ids = await Promise.all(
+      Array.from({ length: 30 }, () =>
+        engine.runDetached({
+          Image: "web",
+          HostConfig: { PortBindings: { "8080/tcp": [{ HostIp: "127.0.0.1", HostPort: "0" }] } },
+        }),
+      ),
+    );
+    const ports = await Promise.all(
+      ids.map(async (id) =>
+        textAt(
+          await engine.inspect(id),
+          ...["NetworkSettings", "Ports", "8080/tcp", 0, "HostPort"],
+        ),
+      ),
+    );
+    expect(new Set(ports).size).toBe(30);
+  });
+});
