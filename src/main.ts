@@ -9,6 +9,8 @@ async function main(): Promise<number> {
       return (await import("./runtime/shim-main.ts")).shimMain(rest);
     case "unpack":
       return (await import("./snapshot/unpack-main.ts")).unpackMain(rest);
+    case "seccomp":
+      return (await import("./runtime/seccomp-main.ts")).seccompMain();
     default:
       return (await import("./cli/cli.ts")).cliMain(process.argv.slice(2));
   }

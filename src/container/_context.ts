@@ -6,6 +6,7 @@ import type { TaskGroup } from "../lib/task-group.ts";
 import type { EventBus } from "../event/event-bus.ts";
 import type { ImageService } from "../image/image-service.ts";
 import type { NetworkService } from "../network/network-service.ts";
+import type { SeccompPrograms } from "../runtime/seccomp-programs.ts";
 import type { HostFacts } from "../runtime/spec/host-facts.ts";
 import type { ShimPool } from "../runtime/shim.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
@@ -45,6 +46,8 @@ export interface Context {
   readonly volumes: VolumeService;
   readonly events: EventBus;
   readonly host: HostFacts;
+  /** Compiled filters; without them the runtime compiles each anew. */
+  readonly seccompPrograms?: SeccompPrograms;
   readonly defaults: ContainerDefaults;
   readonly logger: Logger;
   readonly store: ContainerStore;

@@ -18,6 +18,7 @@ import type { Logger } from "../lib/log.ts";
 import { TaskGroup } from "../lib/task-group.ts";
 import type { Metadata } from "../metadata/metadata.ts";
 import type { NetworkService } from "../network/network-service.ts";
+import type { SeccompPrograms } from "../runtime/seccomp-programs.ts";
 import type { HostFacts } from "../runtime/spec/host-facts.ts";
 import type { ShimPool } from "../runtime/shim.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
@@ -66,6 +67,8 @@ export interface ContainersOptions {
   readonly networks: NetworkService;
   readonly volumes: VolumeService;
   readonly host: HostFacts;
+  /** Compiled filters; without them the runtime compiles each anew. */
+  readonly seccompPrograms?: SeccompPrograms;
   readonly defaults: ContainerDefaults;
   readonly logger: Logger;
   /** Nanoseconds since 1970; the system's when absent. */

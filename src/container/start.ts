@@ -145,7 +145,7 @@ async function settled<T>(
   waits: readonly (Promise<unknown> | undefined)[],
   work: () => T,
 ): Promise<T> {
-  const all = Promise.allSettled(waits);
+  const all = Promise.allSettled(waits.filter((wait) => wait !== undefined));
   let result: T;
   try {
     result = work();
@@ -256,10 +256,11 @@ function startRequestOf(
   const [rows, columns] = hostConfig.ConsoleSize;
   const bundle = bundleFolder(context, id);
   mkdirSync(join(bundle, "rootfs"), { recursive: true, mode: 0o711 });
+  const spec = generateSpec(plan.input, context.host);
   return {
     containerId: id,
     bundle,
-    spec: generateSpec(plan.input, context.host),
+    spec: context.seccompPrograms?.addTo(spec) ?? spec,
     rootfs: { ...plan.rootfs, target: plan.input.rootfs },
     stdio: {
       hasTty: config.Tty,

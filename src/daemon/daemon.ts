@@ -15,6 +15,7 @@ import { openDiskReserve } from "../metadata/disk-reserve.ts";
 import { createLeases } from "../metadata/leases.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { openNetworkService } from "../network/local-network-service.ts";
+import { openSeccompPrograms } from "../runtime/seccomp-programs.ts";
 import { openShimPool } from "../runtime/shim-pool.ts";
 import { readHostFacts } from "../runtime/spec/host-facts.ts";
 import { createHttpFront } from "../server/http-front.ts";
@@ -116,6 +117,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     networks,
     volumes,
     host,
+    seccompPrograms: openSeccompPrograms({ command: [...selfExecutable(), "seccomp"], logger }),
     defaults,
     logger,
   });
