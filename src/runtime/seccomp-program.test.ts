@@ -49,7 +49,8 @@ test.skipIf(!hasCrun)(
     const root = mkdtempSync("/tmp/tug-bpf-");
     const bundle = join(root, "b");
     mkdirSync(join(bundle, "rootfs"), { recursive: true });
-    const spec = {
+    const seccomp = defaultFilter();
+  const spec = {
       ociVersion: "1.0.2",
       process: { user: { uid: 0, gid: 0 }, args: ["/nothing"], cwd: "/" },
       root: { path: "rootfs" },
