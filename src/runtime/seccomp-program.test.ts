@@ -42,6 +42,17 @@ const filter: RuntimeSeccomp = {
 const hasCrun = existsSync("/usr/bin/crun") && process.getuid?.() === 0 && process.arch === "x64";
 if (!hasCrun) console.log("skipped: comparing filter programs needs root, crun and amd64");
 
+/** The filter of a container with one capability. */
+function defaultFilter(): RuntimeSeccomp {
+  const { seccompProfile, architecture, kernelVersion } = readHostFacts();
+  if (seccompProfile === undefined) throw new EngineError("unavailable", "no seccomp profile");
+  return resolveSeccomp(seccompProfile, {
+    capabilities: ["CAP_CHOWN"],
+    architecture,
+    kernelVersion,
+  });
+}
+
 test.skipIf(!hasCrun)(
   "compileSeccomp() makes the very program that the runtime makes",
   async () => {
