@@ -59,12 +59,13 @@ test.skipIf(!hasCrun)(
     ensureCgroupMounts();
     const root = mkdtempSync("/tmp/tug-bpf-");
     const bundle = join(root, "b");
-    mkdirSync(join(bundle, "rootfs"), { recursive: true });
+    mkdirSync(join(bundle, "rootfs/proc"), { recursive: true });
     const seccomp = defaultFilter();
     const spec = {
       ociVersion: "1.0.2",
       process: { user: { uid: 0, gid: 0 }, args: ["/nothing"], cwd: "/" },
       root: { path: "rootfs" },
+      mounts: [{ destination: "/proc", type: "proc", source: "proc" }],
       linux: { namespaces: [{ type: "mount" }, { type: "pid" }], seccomp },
     };
     writeFileSync(join(bundle, "config.json"), JSON.stringify(spec));
