@@ -59,7 +59,9 @@ test.skipIf(!hasCrun)(
     ensureCgroupMounts();
     const root = mkdtempSync("/tmp/tug-bpf-");
     const bundle = join(root, "b");
-    mkdirSync(join(bundle, "rootfs/proc"), { recursive: true });
+    for (const name of ["proc", "dev", "sys"]) {
+      mkdirSync(join(bundle, "rootfs", name), { recursive: true });
+    }
     const seccomp = defaultFilter();
     const spec = {
       ociVersion: "1.0.2",
