@@ -1,0 +1,103 @@
+/**
+ * Lists in the forms that `--format` names: the default table, `table TEMPLATE`, `json`, `raw`, or a
+ * template.
+ */
+import { EngineError, messageOf } from "../../lib/errors.ts";
+import { escapeControls } from "../../lib/terminal-text.ts";
+import { alignCells } from "./table.ts";
+
+/** What a list of `T` can show. */
+export interface Listing<T> {
+  /** Values by field name; a function of a row is a method of the template. */
+  readonly fields: Readonly<Record<string, (item: T) => unknown>>;
+  /** Column heads by field name. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Fields of the default table. */
+  readonly columns: readonly string[];
+  /** Field that `--quiet` prints. */
+  readonly quiet: string;
+  /** Fields that `json` prints; all that are no methods when omitted. */
+  readonly jsonFields?: readonly string[];
+  /** What the rows' type is called in messages. */
+  readonly typeName: string;
+}
+
+/** How to list. */
+export interface ListOptions {
+  readonly format: string;
+  readonly isQuiet?: boolean;
+  /** The output is a terminal: escape what it may act on. */
+  readonly isTerminal: boolean;
+}
+
+/** Renders rows; the text ends with a newline unless it is empty. */
+export async function renderList<T>(
+  items: readonly T[],
+  listing: Listing<T>,
+  options: ListOptions,
+): Promise<string> {
+  const { format } = options;
+  if (format === "" || format === "table") {
+    return options.isQuiet === true ? renderQuiet(items, listing) : renderTable(items, listing);
+  }
+  const { compileTemplate } = await import("../template/evaluate.ts");
+  const isTable = /^table\s/.test(format);
+  const source = format === "json" ? "{{json .}}" : unescapeFormat(format.replace(/^table\s+/, ""));
+  const escape = (text: string): string =>
+    isTable || options.isTerminal ? escapeControls(text, { keep: "\n\t" }) : text;
+  const template = await guarded("failed to parse template", () =>
+    compileTemplate(source, { typeName: `*formatter.${listing.typeName}` }),
+  );
+  const rows = await guarded("failed to execute template", () =>
+    items.map((item) => `${escape(template.execute(rowOf(item, listing)))}\n`),
+  );
+  if (!isTable) return rows.join("");
+  const head = await guarded("failed to execute template", () =>
+    compileTemplate(source, { missingField: () => "<no value>" }).execute(listing.headers),
+  );
+  return alignCells([`${head}\n`, ...rows].join(""));
+}
+
+/** `\t` and `\n` as people write them in a shell. */
+export function unescapeFormat(format: string): string {
+  return format.replace(/\\([tn])/g, (_, letter: string) => (letter === "t" ? "\t" : "\n"));
+}
+
+function renderQuiet<T>(items: readonly T[], listing: Listing<T>): string {
+  const field = listing.fields[listing.quiet];
+  return items.map((item) => `${cell(field?.(item))}\n`).join("");
+}
+
+function renderTable<T>(items: readonly T[], listing: Listing<T>): string {
+  const lines = [listing.columns.map((name) => listing.headers[name] ?? name).join("\t")];
+  for (const item of items) {
+    lines.push(listing.columns.map((name) => cell(listing.fields[name]?.(item))).join("\t"));
+  }
+  return `${alignCells(lines.join("\n"))}\n`;
+}
+
+function cell(value: unknown): string {
+  return escapeControls(typeof value === "string" ? value : String(value ?? ""));
+}
+
+/** A row for a template: fields are read when they are asked for. */
+function rowOf<T>(item: T, listing: Listing<T>): object {
+  const row: object = {};
+  const jsonFields = listing.jsonFields ?? Object.keys(listing.fields);
+  for (const name of Object.keys(listing.fields).sort()) {
+    Object.defineProperty(row, name, {
+      enumerable: jsonFields.includes(name),
+      get: () => listing.fields[name]?.(item),
+    });
+  }
+  return row;
+}
+
+async function guarded<T>(prefix: string, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof EngineError) || error.details["isTemplate"] !== true) throw error;
+    throw new EngineError("invalid-argument", `${prefix}: ${messageOf(error)}`, { cause: error });
+  }
+}

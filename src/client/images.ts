@@ -1,0 +1,135 @@
+/** Operations on images. */
+import type {
+  HistoryResponseItem,
+  ImageDeleteResponseItem,
+  ImageInspect,
+  ImagePruneResponse,
+  ImageSummary,
+  JsonMessage,
+} from "../api/image.ts";
+import { type BodyStream, linesOf } from "./exchange.ts";
+import { decodeJson, encodeFilters, pathSegment, type Transport } from "./transport.ts";
+
+type FilterMap = ReadonlyMap<string, readonly string[]>;
+
+/** @see Engine API v1.51, ImageList */
+export function listImages(
+  transport: Transport,
+  options: {
+    readonly all?: boolean;
+    readonly digests?: boolean;
+    readonly filters?: FilterMap;
+  } = {},
+): Promise<readonly ImageSummary[]> {
+  const { all, filters = new Map() } = options;
+  return transport.json("GET /images/json", { query: { all, filters: encodeFilters(filters) } });
+}
+
+/** @see Engine API v1.51, ImageInspect */
+export function inspectImage(transport: Transport, image: string): Promise<ImageInspect> {
+  return transport.json(`GET /images/${pathSegment(image)}/json`);
+}
+
+/** @see Engine API v1.51, ImageHistory */
+export function imageHistory(
+  transport: Transport,
+  image: string,
+  options: { readonly platform?: string } = {},
+): Promise<readonly HistoryResponseItem[]> {
+  return transport.json(`GET /images/${pathSegment(image)}/history`, { query: { ...options } });
+}
+
+/** @see Engine API v1.51, ImageTag */
+export async function tagImage(
+  transport: Transport,
+  image: string,
+  target: { readonly repo: string; readonly tag: string },
+): Promise<void> {
+  await transport.send(`POST /images/${pathSegment(image)}/tag`, { query: { ...target } });
+}
+
+/** @see Engine API v1.51, ImageDelete */
+export function removeImage(
+  transport: Transport,
+  image: string,
+  options: {
+    readonly force?: boolean;
+    readonly noprune?: boolean;
+    readonly platforms?: readonly string[];
+  } = {},
+): Promise<readonly ImageDeleteResponseItem[]> {
+  return transport.json(`DELETE /images/${pathSegment(image)}`, { query: { ...options } });
+}
+
+/** @see Engine API v1.51, ImagePrune */
+export function pruneImages(transport: Transport, filters: FilterMap): Promise<ImagePruneResponse> {
+  return transport.json("POST /images/prune", { query: { filters: encodeFilters(filters) } });
+}
+
+/** A tar of images, to be read to its end or closed. */
+export function saveImages(
+  transport: Transport,
+  names: readonly string[],
+  options: { readonly platform?: string; readonly signal?: AbortSignal } = {},
+): Promise<BodyStream> {
+  const { platform, signal } = options;
+  const abort = signal === undefined ? {} : { signal };
+  const [only = ""] = names;
+  if (names.length === 1) {
+    return transport.stream(`GET /images/${pathSegment(only)}/get`, {
+      query: { platform },
+      ...abort,
+    });
+  }
+  return transport.stream("GET /images/get", { query: { names, platform }, ...abort });
+}
+
+/** Sends a tar of images; the answer is progress. */
+export function loadImages(
+  transport: Transport,
+  upload: AsyncIterable<Uint8Array>,
+  options: {
+    readonly quiet?: boolean;
+    readonly platform?: string;
+    readonly signal?: AbortSignal;
+  } = {},
+): Promise<BodyStream> {
+  const { quiet = false, platform, signal } = options;
+  return transport.stream("POST /images/load", {
+    query: { quiet: quiet ? 1 : 0, platform },
+    upload,
+    ...(signal === undefined ? {} : { signal }),
+  });
+}
+
+/** What `images/create` makes an image of. */
+export interface ImageCreateQuery {
+  readonly fromImage?: string;
+  readonly fromSrc?: string;
+  readonly repo?: string;
+  readonly tag?: string;
+  readonly message?: string;
+  readonly platform?: string;
+  readonly changes?: readonly string[];
+}
+
+/** Imports a filesystem or pulls; the answer is progress. */
+export function createImage(
+  transport: Transport,
+  query: ImageCreateQuery,
+  options: { readonly upload?: AsyncIterable<Uint8Array>; readonly signal?: AbortSignal } = {},
+): Promise<BodyStream> {
+  const { upload, signal } = options;
+  return transport.stream("POST /images/create", {
+    query: { ...query },
+    ...(upload === undefined ? {} : { upload }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+}
+
+/** The progress in an answer, one message at a time. */
+export async function* progressOf(stream: BodyStream): AsyncGenerator<JsonMessage> {
+  for await (const line of linesOf(stream.bytes())) {
+    if (line.trim() !== "") yield decodeJson<JsonMessage>(line);
+  }
+}

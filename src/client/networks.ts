@@ -1,0 +1,11 @@
+/** Operations on networks. */
+import type { Network } from "../api/network.ts";
+import { encodeFilters, type Transport } from "./transport.ts";
+
+/** @see Engine API v1.51, NetworkList */
+export function listNetworks(
+  transport: Transport,
+  filters: ReadonlyMap<string, readonly string[]> = new Map(),
+): Promise<readonly Network[]> {
+  return transport.json("GET /networks", { query: { filters: encodeFilters(filters) } });
+}
