@@ -13,7 +13,7 @@ import type { AttachOptions, Shim } from "../runtime/shim.ts";
 import { type Context, publish } from "./_context.ts";
 import type { AttachQuery, Attachment } from "./container-service.ts";
 import type { LiveContainer } from "./_live-container.ts";
-import { openLogs } from "./logs.ts";
+import { readLogs } from "./logs.ts";
 import { PendingStream } from "./_pending-stream.ts";
 import { isAlive, processOf } from "./_process-signal.ts";
 
@@ -49,7 +49,7 @@ export async function attachToContainer(
   const live = query.stream ? await openLive(context, container, wish) : undefined;
   publish(context, container, { action: "attach" });
   if (!query.logs) return { hasTty: config.Tty, stream: live ?? emptyStream() };
-  const logs = await openLogs(context, container, {
+  const logs = readLogs(context, container, {
     follow: false,
     stdout: query.stdout,
     stderr: query.stderr,

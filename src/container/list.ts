@@ -3,7 +3,7 @@ import type { ContainerSummary, Port } from "../api/container.ts";
 import { EngineError, isKind } from "../lib/errors.ts";
 import { booleanFilter, checkFilterNames, matchesLabels } from "../lib/filters.ts";
 import { parseContainerPorts } from "../network/ports.ts";
-import { type Context } from "./_context.ts";
+import type { Context } from "./_context.ts";
 import type { FilterMap } from "./container-service.ts";
 import { endpointsOf, mountPointsOf, sizesOf, statusOf } from "./inspect.ts";
 import type { LiveContainer } from "./_live-container.ts";

@@ -128,6 +128,44 @@ describe.skipIf(!isRoot)("containers", () => {
     expect(unframe(await output)).toBe("typed early\n");
   });
 
+  test("logs: all, followed to the end, and before what an attachment shows", async () => {
+    const { containers } = stack;
+    const request = createRequest(
+      { Cmd: ["sh", "-c", "echo one; echo two >&2; sleep 0.3; echo three"] },
+      none,
+    );
+    const id = await start(stack, request);
+    await Bun.sleep(100);
+    const query = { stdin: false, stdout: true, stderr: true, stream: true, logs: true };
+    const attached = collect((await containers.attach(id, query)).stream);
+    const all = { stdout: true, stderr: true, timestamps: false, details: false };
+    const followed = await containers.logs(id, { ...all, follow: true });
+    expect(followed.hasTty).toBe(false);
+    expect(unframe(await collect(followed.stream))).toBe("one\ntwo\nthree\n");
+    expect(unframe(await attached)).toBe("one\ntwo\nthree\n");
+    const errors = await containers.logs(id, { ...all, stdout: false, follow: false });
+    expect(unframe(await collect(errors.stream))).toBe("two\n");
+    const tail = await containers.logs(id, { ...all, follow: true, tail: 1 });
+    expect(unframe(await collect(tail.stream))).toBe("three\n");
+    await expect(
+      containers.logs(id, { ...all, stdout: false, stderr: false, follow: false }),
+    ).rejects.toThrow("you must choose at least one stream");
+  });
+
+  test("a read-only root takes mounts on files and new folders", async () => {
+    const { code } = await run(
+      stack,
+      createRequest(
+        { Cmd: ["sh", "-c", "cat /release /new/x/passwd > /out/y && ! echo x > /z"] },
+        {
+          ReadonlyRootfs: true,
+          Binds: ["/etc/os-release:/release:ro", "/etc:/new/x:ro", "out1:/out"],
+        },
+      ),
+    );
+    expect(code).toBe(0);
+  });
+
   test("start() twice is not-modified, stop() of a stopped one too", async () => {
     const id = await start(stack, createRequest({ Cmd: endless, StopSignal: "KILL" }, none));
     await expect(stack.containers.start(id, {})).rejects.toMatchObject({ kind: "not-modified" });

@@ -180,7 +180,7 @@ class LocalContainers implements Containers {
 
   async logs(id: string, query: LogQuery): ReturnType<ContainerService["logs"]> {
     const container = this.#get(id);
-    const stream = await openLogStream(this.#context, container, query);
+    const stream = openLogStream(this.#context, container, query);
     return { hasTty: container.record.config.Tty, stream };
   }
 

@@ -111,7 +111,7 @@ describe("planMounts()", () => {
 
   test("lets nobody write to its own files under a read-only root", () => {
     const lines = plan({ isRootReadOnly: true, etcFiles: { hostname: "/h/n" } });
-    expect(lines).toContain("/etc/hostname bind /h/n rbind,rro,rprivate");
+    expect(lines).toContain("/etc/hostname bind /h/n rbind,ro,rprivate");
   });
 
   const refusals: readonly (readonly [string, readonly MountInput[], string])[] = [

@@ -2,6 +2,7 @@
  * The mounts of a container in the order they are made: what every container has, what somebody
  * asked for, and the files of its network.
  */
+import { statSync } from "node:fs";
 import { posix } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
 import type { RuntimeMount } from "../../oci/runtime-spec.ts";
@@ -76,9 +77,7 @@ export function planMounts(
   );
   const supportsRecursive = isAtLeast(host.kernelVersion, readOnlyRecursiveKernel);
   const encoded = asked.map((mount) => encodeMount(mount, supportsRecursive));
-  const etc = etcMounts(input, supportsRecursive).filter(
-    (mount) => !targets.has(mount.destination),
-  );
+  const etc = etcMounts(input).filter((mount) => !targets.has(mount.destination));
   const propagations = asked.map((mount) => mount.propagation ?? "rprivate");
   const rootfsPropagation = propagations.some((name) => /^r?shared$/.test(name))
     ? "shared"
@@ -129,8 +128,8 @@ function shmMount(input: MountPlanInput): readonly RuntimeMount[] {
   ];
 }
 
-function etcMounts(input: MountPlanInput, supportsRecursive: boolean): readonly RuntimeMount[] {
-  const readOnly = input.isRootReadOnly ? [supportsRecursive ? "rro" : "ro"] : [];
+function etcMounts(input: MountPlanInput): readonly RuntimeMount[] {
+  const readOnly = input.isRootReadOnly ? ["ro"] : [];
   const options = ["rbind", ...readOnly, "rprivate"];
   const { resolvConf, hostname, hosts } = input.etcFiles;
   const files: readonly (readonly [string, string | undefined])[] = [
@@ -181,10 +180,16 @@ function encodeMount(input: MountInput, supportsRecursive: boolean): RuntimeMoun
 
 function readOnlyOption(input: MountInput, supportsRecursive: boolean): "ro" | "rro" {
   const wanted = input.readOnlyDepth ?? "recursive";
-  if (wanted === "top") return "ro";
+  // Nothing is mounted below a file, and crun 1.8 fails on `rro` for one.
+  if (wanted === "top" || isFile(input.source)) return "ro";
   if (supportsRecursive) return "rro";
   if (wanted === "recursive") return "ro";
   throw invalid(`mount ${quoted(input.target)}: recursively read-only needs Linux 5.12 or newer`);
+}
+
+function isFile(path: string | undefined): boolean {
+  if (path === undefined) return false;
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === false;
 }
 
 function cleanTarget(input: MountInput): string {
