@@ -5,7 +5,6 @@
  * `net.createServer().listen({ fd })` adopts a stream socket made here.
  */
 import { chmodSync, chownSync, closeSync, rmSync } from "node:fs";
-import { isIPv6 } from "node:net";
 import { EngineError } from "../lib/errors.ts";
 import { ipToBytes } from "./_ip.ts";
 import { check, lazyLibc, translated } from "./libc.ts";
@@ -156,4 +155,9 @@ function shown(options: BindOptions): string {
   return isIPv6(options.host)
     ? `[${options.host}]:${options.port}`
     : `${options.host}:${options.port}`;
+}
+
+/** Told apart by the sign alone: `ipToBytes` refuses what is no address. */
+function isIPv6(host: string): boolean {
+  return host.includes(":");
 }
