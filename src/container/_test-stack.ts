@@ -32,6 +32,8 @@ export interface TestStack extends AsyncDisposable {
   readonly root: string;
   readonly containers: Containers;
   readonly events: () => readonly EventMessage[];
+  /** Ends this daemon; the containers and their folder stay. */
+  readonly halt: () => Promise<void>;
   /** Ends this daemon without a word, as a kill does, and starts the next on the same roots. */
   readonly restart: (options: { readonly meanwhileMs: number }) => Promise<TestStack>;
 }
@@ -124,9 +126,12 @@ export async function openTestStack(options: TestStackOptions = {}): Promise<Tes
     root,
     containers,
     events: () => seen,
-    async restart({ meanwhileMs }) {
+    async halt() {
       await containers.shutdown({ timeoutMs: 0, keepRunning: true });
       await close();
+    },
+    async restart({ meanwhileMs }) {
+      await this.halt();
       await Bun.sleep(meanwhileMs);
       return await openTestStack({ ...options, root });
     },
