@@ -87,7 +87,9 @@ for (const name of clientNames) {
       const args = ["run", "--name", container, "--blkio-weight", "300", "busybox", "true"];
       const result = await cli.run(args);
       if (result.exitCode === 0) {
-        expect(at(await engine.inspect(container), "HostConfig", "BlkioWeight")).toBe(300);
+        const weight = at(await engine.inspect(container), "HostConfig", "BlkioWeight");
+        // Docker: discards it with a warning where the kernel cannot, seen in 28.5
+        if (weight !== 300) expect(result.stderr).toMatch(/discarded/);
       } else {
         expect(result.stderr).toMatch(/blkio|weight/i);
       }
@@ -112,7 +114,7 @@ for (const name of clientNames) {
         await cli.fails("run", "--rm", ...flags, "busybox", "true");
       expect(await refuse("-m", "1m")).toMatch(/Minimum memory limit allowed is 6MB/);
       expect(await refuse("-m", "x")).toMatch(/invalid size|invalid argument/i);
-      expect(await refuse("--cpus", "9999")).toMatch(/Range of CPUs is from/);
+      expect(await refuse("--cpus", "9999")).toMatch(/range of CPUs is from/i);
       expect(await refuse("-m", "32m", "--memory-swap", "16m")).toMatch(
         /memoryswap limit should be larger/i,
       );

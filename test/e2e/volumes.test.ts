@@ -274,9 +274,7 @@ for (const name of clientNames) {
       const refuse = async (...flags: readonly string[]): Promise<string> =>
         await cli.fails("run", "--rm", ...flags, "busybox", "true");
       expect(await refuse("-v", `${folder}:relative`)).toMatch(/mount path must be absolute/);
-      expect(await refuse("-v", `${folder}:/m`, "-v", `${folder}:/m`)).toMatch(
-        /Duplicate mount point/,
-      );
+      expect(await refuse("-v", `${folder}:/m`, "-v", "/tmp:/m")).toMatch(/Duplicate mount point/);
       expect(await refuse("-v", `${folder}:/m:nosuch`)).toMatch(/invalid mode/);
       expect(await refuse("-v", `${folder}:/`)).toMatch(/destination can't be '\/'/);
       expect(await refuse("--mount", "type=nosuch,dst=/m")).toMatch(/nosuch/);

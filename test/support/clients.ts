@@ -46,8 +46,11 @@ export interface Client {
   ok(...args: readonly string[]): Promise<string>;
   /** Runs a command that must fail. @returns all it printed, stderr last */
   fails(...args: readonly string[]): Promise<string>;
-  /** Runs a command in a terminal; `input` is typed. */
-  terminal(args: readonly string[], options?: RunOptions): Promise<Result>;
+  /** Runs a command in a terminal; `input` is typed, `before` is a shell's line run there first. */
+  terminal(
+    args: readonly string[],
+    options?: RunOptions & { readonly before?: string },
+  ): Promise<Result>;
   /** Starts a command beside the test. */
   start(args: readonly string[], options?: RunOptions & { readonly tty?: boolean }): Companion;
 }
@@ -82,8 +85,11 @@ export function openClient(
       if (result.exitCode === 0) assert.fail(describeResult([name, ...args], result));
       return `${result.stdout}${result.stderr}`;
     },
-    terminal: async (args, options = {}) =>
-      await run(inTerminal([program, ...args]), withEnv(options)),
+    terminal: async (args, { before, ...options } = {}) => {
+      const shell = ["sh", "-c", `${before}; exec "$@"`, "sh"];
+      const argv = before === undefined ? [program, ...args] : [...shell, program, ...args];
+      return await run(inTerminal(argv), withEnv(options));
+    },
     start: (args, { tty, ...options } = {}) =>
       start(tty === true ? inTerminal([program, ...args]) : [program, ...args], withEnv(options)),
   };
