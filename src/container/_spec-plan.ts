@@ -1,5 +1,4 @@
 import { join, posix } from "node:path";
-import { EngineError } from "../lib/errors.ts";
 import type { MountInput, ResourceInput, SpecInput } from "../runtime/spec/spec-input.ts";
 import { defaultMaskedPaths } from "../runtime/spec/masked-paths.ts";
 import type { SnapshotMount } from "../snapshot/snapshotter.ts";
@@ -24,7 +23,7 @@ export function cgroupPathOf(context: Pick<Context, "defaults">, record: Contain
   return posix.join("/", asked === "" ? context.defaults.cgroupParent : asked, record.id);
 }
 
-/** Everything about a container that its spec depends on. @throws not-implemented without init */
+/** Everything about a container that its spec depends on. */
 export function planSpecInput(
   context: Context,
   record: ContainerRecord,
@@ -80,12 +79,7 @@ function layersOf(rootfs: SnapshotMount): readonly string[] {
 
 function initPathOf(context: Context, record: ContainerRecord): string | undefined {
   const { initPath, hasInit } = context.defaults;
-  if (!(record.hostConfig.Init ?? hasInit ?? false)) return undefined;
-  if (initPath !== undefined) return initPath;
-  throw new EngineError(
-    "not-implemented",
-    "no init helper is installed: HostConfig.Init needs one",
-  );
+  return (record.hostConfig.Init ?? hasInit ?? false) ? initPath : undefined;
 }
 
 function pathsOf(

@@ -127,7 +127,7 @@ function planContainer(
   checkTogether(request.config, request.hostConfig);
   const { hostConfig, warnings } = completeHostConfig(request.hostConfig, { host, defaults });
   const config = applyImageDefaults(request.config, image.config.config);
-  checkNetworkMode(context, hostConfig);
+  refuseInit(context, hostConfig);
   checkSysctls(hostConfig);
   const withPorts = { ...config, ...exposedPortsOf(config, hostConfig) };
   const wishes = planMountWishes({
@@ -158,11 +158,13 @@ function mountsOf(context: Context, reference: string): readonly StoredMount[] {
   }
 }
 
-/** Networks that anybody may define come later. */
-function checkNetworkMode(context: Context, hostConfig: HostConfig): void {
-  const mode = hostConfig.NetworkMode;
-  if (mode.startsWith("container:")) return;
-  context.networks.find(mode);
+function refuseInit(context: Context, hostConfig: HostConfig): void {
+  const { initPath, hasInit } = context.defaults;
+  if (!(hostConfig.Init ?? hasInit ?? false) || initPath !== undefined) return;
+  throw new EngineError(
+    "not-implemented",
+    "HostConfig.Init needs an init helper: none is installed",
+  );
 }
 
 function checkSysctls(hostConfig: HostConfig): void {

@@ -531,9 +531,13 @@ describe.skipIf(!isRoot)("containers", () => {
     );
     await refuse({ Links: ["a:b"] }, "HostConfig.Links");
     await refuse({ StorageOpt: { size: "1G" } }, "HostConfig.StorageOpt");
-    await expect(
-      stack.containers.create(createRequest({ Cmd: endless }, { NetworkMode: "mine" }), {}),
-    ).rejects.toThrow("network mine not found");
+    await refuse({ Init: true }, "HostConfig.Init");
+    // As in Docker, where clients take a missing object at creation for the image.
+    const { Id } = await stack.containers.create(
+      createRequest({ Cmd: endless }, { NetworkMode: "mine" }),
+      {},
+    );
+    await expect(stack.containers.start(Id, {})).rejects.toThrow("network mine not found");
     await expect(
       stack.containers.create(createRequest({ Cmd: endless, Image: "nosuch" }), {}),
     ).rejects.toMatchObject({ kind: "not-found" });
