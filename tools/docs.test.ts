@@ -169,7 +169,8 @@ describe("docs/compatibility.md", () => {
     const visible = commands.filter(({ isHidden }) => isHidden !== true);
     expect(visible.length).toBeGreaterThan(30);
     for (const { names } of visible) {
-      for (const name of names.slice(0, 1)) expect(text).toMatch(new RegExp(`\\`(?:tug )?${name}\\``));
+      const [name = ""] = names;
+      expect(text.includes(`\`tug ${name}\``) || text.includes(`\`${name}\``)).toBe(true);
     }
   });
 
