@@ -15,7 +15,7 @@ export interface PictureOptions {
   readonly rowsMax?: number;
 }
 
-const columnsDefault = 110;
+const columnsDefault = 130;
 const rowsDefault = 60;
 const tabColumns = 8;
 /** Of a monospaced face at this size, in pixels. */
