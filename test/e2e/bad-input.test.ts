@@ -4,6 +4,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { clientNames } from "../support/clients.ts";
 import { inFolder, referenceHost, uniqueName } from "../support/engine.ts";
+import type { Answer } from "../support/http.ts";
 import { busyboxEntries, dockerArchive, rootTar } from "../support/images.ts";
 import { at, textAt } from "../support/json.ts";
 import { until } from "../support/process.ts";
@@ -26,8 +27,10 @@ const loadLayer = async (entries: readonly TarEntry[]): Promise<string> =>
   await refusedLoad(dockerArchive({ tags: [`${uniqueName("bad")}:1`], layers: [tar(entries)] }));
 
 describe("requests", () => {
-  const create = async (body: unknown, headers: Record<string, string> = {}) =>
-    await engine.api("POST", "/containers/create", body, { headers });
+  const create = async (
+    body: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Answer> => await engine.api("POST", "/containers/create", body, { headers });
 
   test("an unknown image is 404 and named", async () => {
     const answer = await create({ Image: "no-such-image" });
@@ -86,7 +89,6 @@ describe("requests", () => {
       { Runtime: "no-such" },
       { Mounts: [{ Type: "bind", Source: "/no/such/source", Target: "/m" }] },
       { RestartPolicy: { Name: "sometimes" } },
-      { NetworkMode: "container:no-such" },
       { Binds: ["relative"] },
       { CapAdd: ["NO_SUCH"] },
     ]) {
@@ -202,7 +204,7 @@ describe("archives", () => {
     }
   });
 
-  test("a FIFO as manifest.json does not hang", async () => {
+  test.skipIf(!isOurs)("a FIFO as manifest.json does not hang", async () => {
     await refusedLoad(tar([{ name: "manifest.json", type: "fifo" }]));
   });
 
