@@ -107,7 +107,7 @@ export function drawTerminal(text: string, options: PictureOptions): string {
     ...["#ff5f57", "#febc2e", "#28c840"].map(
       (fill, index) => `<circle cx="${20 + index * 20}" cy="17" r="6" fill="${fill}"/>`,
     ),
-    `<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace" font-size="${cell.size}" xml:space="preserve">`,
+    `<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace" font-size="${cell.size}" xml:space="preserve" style="white-space:pre">`,
     `<text x="${width / 2}" y="22" text-anchor="middle" font-size="12" fill="${colours.faint}">${escapeXml(options.title)}</text>`,
     ...rows.filter((row) => row !== ""),
     "</g>",
