@@ -17,6 +17,7 @@ export type RecordChange = {
 /** All containers: in memory, and behind it in metadata. */
 export class ContainerStore {
   readonly names: NameIndex = new NameIndex();
+  readonly #metadata: Metadata;
   readonly #table: Table<ContainerRecord>;
   readonly #logger: Logger;
   readonly #containers = new Map<string, LiveContainer>();
@@ -24,6 +25,7 @@ export class ContainerStore {
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: { readonly metadata: Metadata; readonly logger: Logger }) {
+    this.#metadata = options.metadata;
     this.#table = options.metadata.table(containerTable);
     this.#logger = options.logger;
     for (const [id, record] of this.#table.list()) {
@@ -77,6 +79,11 @@ export class ContainerStore {
     this.#unsaved.delete(container);
   }
 
+  /** Changes a record in memory alone: what the next daemon finds out by itself. */
+  keep(container: LiveContainer, change: RecordChange): void {
+    container.record = changed(container.record, change);
+  }
+
   /**
    * Changes a record that tells what has happened already: where it cannot be stored (a full disk)
    * it is kept in memory, and tried again until it can.
@@ -98,12 +105,16 @@ export class ContainerStore {
     container.record = record;
   }
 
-  /** Forgets a container for good. */
-  remove(container: LiveContainer): void {
-    this.#table.remove(container.id);
+  /** Forgets a container for good, in one transaction with what else `work` writes. */
+  remove<T>(container: LiveContainer, work: () => T): T {
+    const result = this.#metadata.transaction(() => {
+      this.#table.remove(container.id);
+      return work();
+    });
     this.#unsaved.delete(container);
     this.#containers.delete(container.id);
     this.names.release(container.record.name, container.id);
+    return result;
   }
 
   close(): void {

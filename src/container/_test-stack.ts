@@ -9,17 +9,21 @@ import type { EventBus } from "../event/event-bus.ts";
 import { createEventBus } from "../event/journal-event-bus.ts";
 import type { ResolvedImage } from "../image/image-service.ts";
 import { noSuchImage } from "../lib/docker-messages.ts";
+import { EngineError } from "../lib/errors.ts";
 import { createLogger } from "../lib/log.ts";
+import type { Metadata, Table, TableDefinition } from "../metadata/metadata.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { openNetworkService } from "../network/local-network-service.ts";
 import { parseDigest } from "../oci/digest.ts";
 import type { ImageRunConfig } from "../oci/image-config.ts";
 import { readHostFacts } from "../runtime/spec/host-facts.ts";
 import { openShimPool } from "../runtime/shim-pool.ts";
+import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
 import { ensureCgroupMounts } from "../sys/cgroup.ts";
 import { run, selfExecutable } from "../sys/process.ts";
 import { openVolumes } from "../volume/local-volumes.ts";
+import type { ContainerRecord } from "./record.ts";
 import { type Containers, openContainers } from "./local-containers.ts";
 
 /** The image that every stack has. */
@@ -31,6 +35,12 @@ const layerName = `sha256:${"cd".repeat(32)}`;
 export interface TestStack extends AsyncDisposable {
   readonly root: string;
   readonly containers: Containers;
+  readonly snapshots: Snapshotter;
+  /** Lets every write of a container's record fail, as on a full disk, until `repair`. */
+  readonly breakDisk: () => {
+    readonly repair: () => void;
+    readonly stored: (id: string) => ContainerRecord | undefined;
+  };
   readonly events: () => readonly EventMessage[];
   /** Ends this daemon; the containers and their folder stay. */
   readonly halt: () => Promise<void>;
@@ -78,10 +88,11 @@ export async function openTestStack(options: TestStackOptions = {}): Promise<Tes
   const shims = openShimPool({ execRoot, logger, command: [...selfExecutable(), "shim"] });
   await prepareLayer(snapshots);
   const image = resolvedImage(options.image);
+  const breakable = breakableMetadata(metadata);
   const containers = openContainers({
     dataRoot,
     execRoot,
-    metadata,
+    metadata: breakable,
     events,
     snapshots,
     networks,
@@ -122,16 +133,27 @@ export async function openTestStack(options: TestStackOptions = {}): Promise<Tes
       await run({ argv: ["nft", "delete", "table", family, `tugt${tag}`] });
     }
   };
+  const halt = async (): Promise<void> => {
+    await containers.shutdown({ timeoutMs: 0, keepRunning: true });
+    await close();
+  };
   return {
     root,
     containers,
-    events: () => seen,
-    async halt() {
-      await containers.shutdown({ timeoutMs: 0, keepRunning: true });
-      await close();
+    snapshots,
+    breakDisk: () => {
+      breakable.isBroken = true;
+      return {
+        repair: () => {
+          breakable.isBroken = false;
+        },
+        stored: (id) => breakable.stored(id),
+      };
     },
+    halt,
+    events: () => seen,
     async restart({ meanwhileMs }) {
-      await this.halt();
+      await halt();
       await Bun.sleep(meanwhileMs);
       return await openTestStack({ ...options, root });
     },
@@ -145,6 +167,35 @@ export async function openTestStack(options: TestStackOptions = {}): Promise<Tes
       rmSync(root, { recursive: true, force: true });
     },
   };
+}
+
+/** Metadata whose table of containers can be made to fail. */
+function breakableMetadata(metadata: Metadata): Metadata & {
+  isBroken: boolean;
+  readonly stored: (id: string) => ContainerRecord | undefined;
+} {
+  let find: (id: string) => unknown = () => undefined;
+  const broken = {
+    isBroken: false,
+    damages: metadata.damages,
+    stored: (id: string) => find(id) as ContainerRecord | undefined,
+    transaction: <T>(work: () => T): T => metadata.transaction(work),
+    table<T>(definition: TableDefinition<T>): Table<T> {
+      const table = metadata.table(definition);
+      find = (id) => table.find(id);
+      return {
+        find: (key) => table.find(key),
+        list: () => table.list(),
+        remove: (key) => table.remove(key),
+        put(key, record) {
+          if (broken.isBroken) throw new EngineError("unavailable", "no space left on device");
+          table.put(key, record);
+        },
+      };
+    },
+    [Symbol.dispose]: () => undefined,
+  };
+  return broken;
 }
 
 async function listen(

@@ -69,15 +69,17 @@ export async function handleExit(
   const { task } = record;
   const isRemoved = record.hostConfig.AutoRemove && !container.isRemoving;
   if (isRemoved) container.isRemoving = true;
-  context.store.note(container, {
+  const change = {
     phase: isRemoved ? "removing" : "exited",
     exitCode: status.exitCode,
     error: status.error ?? "",
     isOomKilled: status.isOomKilled || record.isOomKilled,
     finishedNs: status.exitedAtNs,
     task: { ...task, hasEnded: true },
-    ...(isRemoved ? { removal: { volumes: true } } : {}),
-  });
+  } as const;
+  // Of one that goes at once the next daemon would find the end again by its shim.
+  if (isRemoved) context.store.keep(container, change);
+  else context.store.note(container, change);
   container.shim = undefined;
   container.specInput = undefined;
   if (status.isOomKilled && !record.isOomKilled) publish(context, container, { action: "oom" });

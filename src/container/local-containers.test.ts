@@ -520,6 +520,31 @@ describe.skipIf(!isRoot)("containers", () => {
     for (const id of [victim, other]) await stack.containers.kill(id, {});
   });
 
+  test("a container whose file system is lost is dead, says why, and can be removed", async () => {
+    const { Id } = await stack.containers.create(createRequest({ Cmd: endless }, none), {});
+    await stack.snapshots.remove(Id);
+    await expect(stack.containers.start(Id, {})).rejects.toMatchObject({ kind: "data-loss" });
+    expect(await state(Id)).toMatchObject({
+      Status: "dead",
+      Error: expect.stringContaining("its file system is lost"),
+    });
+    await stack.containers.list({ all: true, size: true, filters: new Map() });
+    await stack.containers.remove(Id, { force: false, volumes: false, link: false });
+  });
+
+  test("stop and remove work while nothing can be stored; the state is stored later", async () => {
+    const id = await start(stack, createRequest({ Cmd: endless }, none));
+    const table = stack.breakDisk();
+    try {
+      await stack.containers.stop(id, { timeoutS: 0 });
+      expect(await state(id)).toMatchObject({ Status: "exited", ExitCode: 137 });
+    } finally {
+      table.repair();
+    }
+    await soon(() => table.stored(id)?.phase === "exited");
+    await stack.containers.remove(id, { force: false, volumes: false, link: false });
+  });
+
   test("what cannot be done yet is refused by name", async () => {
     const refuse = async (hostConfig: Parameters<typeof createRequest>[1], words: string) =>
       expect(

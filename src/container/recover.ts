@@ -51,31 +51,19 @@ async function findShims(
   );
 }
 
-/** Goes on with a container that runs; one whose start was never acknowledged, too. */
+/** Goes on with a container that runs. */
 function resume(
   context: Context,
   container: LiveContainer,
   found: Extract<RecoveredShim, { kind: "running" }>,
 ): void {
-  const { shim, state } = found;
+  const { shim } = found;
   const { record } = container;
-  const { task } = record;
-  if (task === undefined || state.pid === undefined || state.pidStartTime === undefined) return;
   container.shim = shim;
   for (const { volume, target, isReadOnly } of record.mounts) {
     if (volume !== undefined) {
       context.volumes.mount(volume, { containerId: record.id, target, isReadOnly });
     }
-  }
-  if (record.phase === "starting" || task.pid === undefined) {
-    context.store.note(container, {
-      phase: "running",
-      exitCode: 0,
-      error: "",
-      isOomKilled: false,
-      startedNs: state.startedAtNs ?? String(context.now()),
-      task: { ...task, pid: state.pid, pidStartTime: state.pidStartTime, ports: state.ports },
-    });
   }
   shim.listen(listenTo(context, container, shim));
 }
@@ -103,32 +91,16 @@ async function conclude(
     if (record.task?.hasEnded === true) {
       await context.shims.forget(record.task.shimName);
       context.store.note(container, { task: undefined });
-    } else if (record.phase === "starting" && found?.kind !== "exited") {
-      await undoStart(context, container);
     } else {
       const status =
         found?.kind === "exited"
           ? found.status
           : lostStatus(context, found?.kind === "lost" ? found.reason : "its shim is lost");
-      if (record.phase === "starting") {
-        context.store.note(container, { startedNs: status.exitedAtNs, phase: "running" });
-      }
       await handleExit(context, container, { status });
     }
   } catch (error) {
     tell(context, container, error);
   }
-}
-
-/** A start that never came to a process: as if it had not been asked for. */
-async function undoStart(context: Context, container: LiveContainer): Promise<void> {
-  const { record } = container;
-  if (record.task !== undefined) await context.shims.forget(record.task.shimName);
-  context.store.note(container, {
-    phase: record.startedNs === undefined ? "created" : "exited",
-    error: "the daemon ended while the container was being started",
-    task: undefined,
-  });
 }
 
 async function finishRemoval(context: Context, container: LiveContainer): Promise<void> {

@@ -1,10 +1,10 @@
 /**
  * Removing containers.
  *
- * 1. The record says `removing`. 2. Snapshot, folders and anonymous volumes go. 3. The record goes.
- * A removal that was cut short is finished by the next daemon.
+ * 1. Anonymous volumes go; the record says so first. 2. Record and snapshot go, in one transaction.
+ * 3. The folders go. A removal that was cut short is finished by the next daemon.
  */
-import { rmSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import {
   cannotRemovePaused,
   cannotRemoveRunning,
@@ -99,32 +99,43 @@ export async function removeContainer(
   container: LiveContainer,
   options: { readonly volumes: boolean },
 ): Promise<void> {
-  const { id } = container;
+  const { id, record } = container;
   container.isRemoving = true;
-  if (container.record.phase !== "removing") {
-    context.store.note(container, { phase: "removing", removal: options });
-  }
+  const change = { phase: "removing", removal: options } as const;
+  // Volumes go one by one: whoever finds the record later must go on with them.
+  const hasOwn = options.volumes && record.mounts.some((mount) => mount.isAnonymous === true);
+  if (hasOwn) context.store.note(container, change);
+  else context.store.keep(container, change);
   for (const stream of container.pendingStreams) stream.abandon();
   container.pendingStreams.clear();
   try {
-    await releaseVolumes(context, container.record, { remove: options.volumes });
-    await context.snapshots.remove(id);
-    rmSync(containerFolder(context, id), { recursive: true, force: true });
-    removeBundle(context, id);
+    await releaseVolumes(context, record, { remove: options.volumes });
+    // Snapshot and container are gone together, or there together.
+    await context.store.remove(container, () => context.snapshots.remove(id));
   } catch (error) {
-    context.store.note(container, {
-      phase: "dead",
-      error: `could not be removed: ${messageOf(error)}`,
-    });
-    container.isRemoving = false;
-    throw new EngineError("internal", `remove container ${id}: ${messageOf(error)}`, {
-      cause: error,
-    });
+    if (!context.store.has(id)) {
+      context.logger.warn("snapshot of a removed container is left", { container: id, error });
+    } else {
+      container.isRemoving = false;
+      const reason = `could not be removed: ${messageOf(error)}`;
+      context.store.note(container, { phase: "dead", error: reason });
+      throw new EngineError("internal", `remove container ${id}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
   }
-  context.store.remove(container);
   context.execs.removeOf(container);
   publish(context, container, { action: "destroy" });
-  // Docker: a removal tells the exit code alone, seen in 28.5
-  container.tell("removal", { StatusCode: container.record.exitCode });
+  container.tell("removal", container.lastResult);
   container.tell("exit", container.lastResult);
+  removeFolders(context, id);
+}
+
+/** Nobody waits for it: what a crash leaves is swept at the next start. */
+function removeFolders(context: Context, id: string): void {
+  if (context.tasks.signal.aborted) return;
+  context.tasks.run(`remove folders of container ${id}`, async () => {
+    await rm(containerFolder(context, id), { recursive: true, force: true });
+    removeBundle(context, id);
+  });
 }

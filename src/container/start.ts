@@ -1,8 +1,8 @@
 /**
  * Starting a container, under its lock.
  *
- * What the start takes (shim, address, volumes) is noted in the record before any of it shows in the
- * kernel, so that the next daemon gives back what this one could not.
+ * What the start takes (shim, address, volumes) is stored once the container runs. A start that a
+ * crash cuts short leaves the old record, and what no record names is taken back by the next daemon.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -191,7 +191,9 @@ function noteStart(
   taken: { readonly shim: Shim; readonly endpoint: Endpoint | undefined },
 ): void {
   const { shim, endpoint } = taken;
-  context.store.update(container, {
+  // In memory alone: a start that is cut short is as if it had not been asked for, and the next
+  // daemon ends a shim and takes back an address that no record names.
+  context.store.keep(container, {
     phase: "starting",
     task: {
       shimName: shim.name,
