@@ -24,13 +24,24 @@ const checks: readonly Step[] = [
   { name: "lint", argv: [`${bin}/biome`, "lint", "--error-on-warnings", "."] },
   {
     name: "lint, type-aware",
-    argv: [`${bin}/oxlint`, "--type-aware", "--deny-warnings", "--ignore-pattern", "tools/canary", "src", "tools", "test", "bench"],
+    argv: [
+      `${bin}/oxlint`,
+      "--type-aware",
+      "--deny-warnings",
+      "--ignore-pattern",
+      "tools/canary",
+      "src",
+      "tools",
+      "test",
+      "bench",
+    ],
     canary: {
       argv: [`${bin}/oxlint`, "--type-aware", canary],
       says: /no-floating-promises[\s\S]*switch-exhaustiveness|switch-exhaustiveness[\s\S]*no-floating/,
     },
   },
   { name: "layers", argv: [`${bin}/bun`, "tools/layers.ts"] },
+  { name: "house rules", argv: [`${bin}/bun`, "tools/tidy.ts"] },
   { name: "dead code", argv: [`${bin}/knip`] },
 ];
 

@@ -82,6 +82,7 @@ export function createFile(folder: number, name: string): CallResult {
   return result(libc().openat(folder, named(name), flags, 0o600));
 }
 
+/** Closes a descriptor; its errors tell nothing that the writes did not. */
 export function closeFd(fd: number): void {
   libc().close(fd);
 }
@@ -97,18 +98,22 @@ export function writeAll(fd: number, bytes: Uint8Array): CallResult {
   return 0;
 }
 
+/** Moves on without writing: a hole, where the file system has them. */
 export function skipForward(fd: number, sizeBytes: number): CallResult {
   return result(libc().lseek(fd, sizeBytes, seekCurrent));
 }
 
+/** Sets the size of a file, longer or shorter. */
 export function setSize(fd: number, sizeBytes: number): CallResult {
   return result(libc().ftruncate(fd, sizeBytes));
 }
 
+/** Makes a folder; EEXIST when the name is taken. */
 export function makeFolder(folder: number, name: string): CallResult {
   return result(libc().mkdirat(folder, named(name), 0o700));
 }
 
+/** Makes a symbolic link with the target as it is, byte for byte. */
 export function makeSymlink(folder: number, name: string, target: string): CallResult {
   return result(libc().symlinkat(named(target, 1), folder, named(name)));
 }
@@ -119,6 +124,7 @@ export interface LinkSource {
   readonly name: string;
 }
 
+/** Makes a second name of a file; links are not followed. */
 export function makeHardLink(folder: number, name: string, source: LinkSource): CallResult {
   return result(libc().linkat(source.folder, named(source.name, 1), folder, named(name), 0));
 }
@@ -130,14 +136,17 @@ export interface NodeKind {
   readonly device: bigint;
 }
 
+/** Makes a device node, FIFO or socket; `mode` has the type. */
 export function makeNodeAt(folder: number, name: string, node: NodeKind): CallResult {
   return result(libc().mknodat(folder, named(name), node.mode, node.device));
 }
 
+/** Removes a name that is no folder. */
 export function removeFile(folder: number, name: string): CallResult {
   return result(libc().unlinkat(folder, named(name), 0));
 }
 
+/** Removes a folder that holds nothing. */
 export function removeEmptyFolder(folder: number, name: string): CallResult {
   return result(libc().unlinkat(folder, named(name), removeFolder));
 }
@@ -156,10 +165,12 @@ export function setOwnerAndMode(fd: number, attributes: FileAttributes): CallRes
   return owned < 0 ? owned : result(libc().fchmod(fd, attributes.mode));
 }
 
+/** Sets access and modification time of an open file, in nanoseconds since 1970. */
 export function setTimesOf(fd: number, mtimeNs: bigint): CallResult {
   return result(libc().futimens(fd, timesOf(mtimeNs)));
 }
 
+/** Sets owner and group of a name; links are not followed. */
 export function setOwnerAt(folder: number, name: string, attributes: FileAttributes): CallResult {
   return result(libc().fchownat(folder, named(name), attributes.uid, attributes.gid, noFollow));
 }
@@ -169,6 +180,7 @@ export function setModeAt(folder: number, name: string, mode: number): CallResul
   return result(libc().fchmodat(folder, named(name), mode, 0));
 }
 
+/** Sets access and modification time of a name; links are not followed. */
 export function setTimesAt(folder: number, name: string, mtimeNs: bigint): CallResult {
   return result(libc().utimensat(folder, named(name), timesOf(mtimeNs), noFollow));
 }
