@@ -133,12 +133,13 @@ class ShimProgram {
 
   /** The status is stored: clients are served to their end, the daemon hangs up. */
   async #leave(): Promise<void> {
-    const hungUp = new Promise<void>((resolve) => {
-      this.#onHangUp = resolve;
-      if (this.#controlCount === 0) resolve();
-      else setTimeout(resolve, farewellMaxMs);
-    });
+    const { promise: hungUp, resolve } = Promise.withResolvers<void>();
+    this.#onHangUp = resolve;
+    // Left running, the timer would keep the process.
+    const timer = setTimeout(resolve, farewellMaxMs);
+    if (this.#controlCount === 0) resolve();
     await Promise.all([hungUp, this.#container.clientsGone()]);
+    clearTimeout(timer);
     this.#end(false);
   }
 
