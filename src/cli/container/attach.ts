@@ -1,0 +1,47 @@
+import { inspectContainer } from "../../client/containers.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { type Command, exactly, type Invocation } from "../command.ts";
+import { readConfigFile } from "../environment.ts";
+import { switchFlag, textFlag } from "../flags.ts";
+import { isInputTerminal } from "../input.ts";
+import { runForeground } from "../session/foreground.ts";
+
+/** Joins this process's streams to a container that runs. */
+export const command: Command = {
+  usage: "[OPTIONS] CONTAINER",
+  operands: exactly(1),
+  flags: [
+    textFlag("detach-keys", "Override the key sequence for detaching a container"),
+    switchFlag("no-stdin", "Do not attach STDIN"),
+    switchFlag("sig-proxy", "Proxy all received signals to the process", { fallback: "true" }),
+  ],
+  completes: "running",
+  run,
+};
+
+async function run({ operands, flags, engine, environment }: Invocation): Promise<number> {
+  const [name = ""] = operands;
+  const transport = await engine();
+  const { Id: id, State: state, Config: config } = await inspectContainer(transport, name);
+  if (!state.Running) throw refusal("stopped", "start it first");
+  if (state.Paused) throw refusal("paused", "unpause it first");
+  if (state.Restarting) throw refusal("restarting", "wait until it is running");
+  const stdin = !flags.isOn("no-stdin") && config.OpenStdin;
+  if (stdin && config.Tty && !isInputTerminal()) {
+    throw new EngineError("invalid-argument", "the input device is not a TTY");
+  }
+  return runForeground(transport, id, {
+    stdin,
+    stdout: true,
+    stderr: true,
+    isTty: config.Tty,
+    detachKeys: flags.text("detach-keys") || (readConfigFile(environment).detachKeys ?? ""),
+    proxiesSignals: flags.isNotOff("sig-proxy"),
+    condition: "not-running",
+    starts: false,
+  });
+}
+
+function refusal(state: string, advice: string): EngineError {
+  return new EngineError("conflict", `You cannot attach to a ${state} container, ${advice}`);
+}

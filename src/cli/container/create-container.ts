@@ -1,0 +1,133 @@
+/** What `run` and `create` share: the request, the pull of a missing image, the file with the id. */
+import { existsSync, rmSync, writeFileSync } from "node:fs";
+import type { ContainerCreateRequest } from "../../api/container.ts";
+import { createContainer } from "../../client/containers.ts";
+import { createImage, progressOf } from "../../client/images.ts";
+import type { Transport } from "../../client/transport.ts";
+import { EngineError, isKind } from "../../lib/errors.ts";
+import { escapeControls } from "../../lib/terminal-text.ts";
+import {
+  defaultTag,
+  familiarName,
+  familiarString,
+  isFullId,
+  parseReference,
+  withDefaultTag,
+} from "../../oci/reference.ts";
+import type { Invocation } from "../command.ts";
+import { showProgress } from "../image/progress.ts";
+import { parsePlatform } from "../image/platform.ts";
+import { createRequest } from "../options/create-request.ts";
+
+/** The request of an invocation. @throws invalid-argument with Docker's sentence */
+export function requestOf(invocation: Invocation): ContainerCreateRequest {
+  const { flags, operands, environment } = invocation;
+  const [image = "", ...argv] = operands;
+  const pull = pullOf(invocation);
+  if (!["always", "missing", "never"].includes(pull)) {
+    throw new EngineError(
+      "invalid-argument",
+      `invalid pull option: '${pull}': must be one of "always", "missing" or "never"`,
+    );
+  }
+  const request = createRequest(flags, { image, argv, variables: environment.variables });
+  if (!isFullId(image) && !image.startsWith("sha256:")) checkReference(image);
+  const platform = flags.text("platform");
+  if (platform !== "") parsePlatform(platform);
+  return request;
+}
+
+/**
+ * Creates the container; pulls the image when `--pull` and its absence ask for it.
+ *
+ * @returns the container's id
+ */
+export async function createFrom(
+  transport: Transport,
+  request: ContainerCreateRequest,
+  invocation: Invocation,
+): Promise<string> {
+  const { flags, output } = invocation;
+  const cidFile = flags.text("cidfile");
+  if (cidFile !== "" && existsSync(cidFile)) {
+    throw new EngineError(
+      "invalid-argument",
+      "container ID file found, make sure the other container isn't running or delete " + cidFile,
+    );
+  }
+  const pull = pullOf(invocation);
+  const options = { request, name: flags.text("name"), platform: flags.text("platform") };
+  if (pull === "always") await pullImage(transport, request.Image ?? "", invocation);
+  const created = await createContainer(transport, options).catch(async (error: unknown) => {
+    if (pull !== "missing" || !isMissingImage(error)) throw error;
+    output.err(`Unable to find image '${missingName(request.Image ?? "")}' locally\n`);
+    try {
+      await pullImage(transport, request.Image ?? "", invocation);
+    } catch (failure) {
+      throw withHint(failure, request.Image ?? "", invocation);
+    }
+    return createContainer(transport, options);
+  });
+  for (const warning of created.Warnings ?? []) {
+    output.err(`WARNING: ${escapeControls(warning)}\n`);
+  }
+  if (cidFile !== "") writeId(cidFile, created.Id);
+  return created.Id;
+}
+
+/** Takes back the file with an id that stands for nothing. */
+export function removeCidFile(invocation: Invocation): void {
+  const path = invocation.flags.text("cidfile");
+  if (path !== "") rmSync(path, { force: true });
+}
+
+function pullOf({ flags }: Invocation): string {
+  return flags.isGiven("pull") ? flags.text("pull") : "missing";
+}
+
+function isMissingImage(error: unknown): boolean {
+  return isKind(error, "not-found") && /no such image/i.test(error.message);
+}
+
+function missingName(image: string): string {
+  const reference = withDefaultTag(parseReference(image));
+  return familiarString(reference);
+}
+
+async function pullImage(
+  transport: Transport,
+  image: string,
+  invocation: Invocation,
+): Promise<void> {
+  const { output, flags } = invocation;
+  const reference = withDefaultTag(parseReference(image));
+  const stream = await createImage(transport, {
+    fromImage: familiarName(reference),
+    tag: reference.digest ?? reference.tag ?? defaultTag,
+    platform: flags.text("platform"),
+  });
+  await using _ = stream;
+  // What was asked for is the container's output: the pull's goes beside it.
+  const beside = { ...output, out: output.err.bind(output), isTerminal: output.isErrTerminal };
+  await showProgress(progressOf(stream), { output: beside, isQuiet: flags.isOn("quiet") });
+}
+
+/** A flag without its dash is taken for an image: say so. */
+function withHint(failure: unknown, image: string, invocation: Invocation): unknown {
+  const match = /(?:^|-)([a-zA-Z])$/.exec(image);
+  const next = invocation.operands[1];
+  if (!(failure instanceof EngineError) || match === null || next === undefined) return failure;
+  return new EngineError(
+    failure.kind,
+    `${failure.message}\n'${image}' was taken for the image's name: did you mean -${match[1]} ${next}?`,
+    { cause: failure, details: failure.details },
+  );
+}
+
+function checkReference(image: string): void {
+  parseReference(image);
+}
+
+function writeId(path: string, id: string): void {
+  writeFileSync(path, id, { mode: 0o644 });
+}

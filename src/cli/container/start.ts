@@ -1,0 +1,77 @@
+import { actOnContainer, inspectContainer } from "../../client/containers.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { atLeast, type Command, type Invocation } from "../command.ts";
+import { readConfigFile } from "../environment.ts";
+import { forEachOperand } from "../errors.ts";
+import { switchFlag, textFlag } from "../flags.ts";
+import { isInputTerminal } from "../input.ts";
+import { runForeground } from "../session/foreground.ts";
+
+/** Starts containers. */
+export const command: Command = {
+  usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+  operands: atLeast(1),
+  flags: [
+    switchFlag("attach", "Attach STDOUT/STDERR and forward signals", { short: "a" }),
+    textFlag("detach-keys", "Override the key sequence for detaching a container"),
+    switchFlag("interactive", "Attach container's STDIN", { short: "i" }),
+    switchFlag("sig-proxy", "Proxy received signals to the process", {
+      isHidden: true,
+      fallback: "true",
+    }),
+  ],
+  completes: "containers",
+  run,
+};
+
+async function run(invocation: Invocation): Promise<number> {
+  const { operands, flags, output, engine } = invocation;
+  const transport = await engine();
+  if (flags.isOn("attach") || flags.isOn("interactive")) return startAttached(invocation);
+  let hasFailed = false;
+  const code = await forEachOperand(operands, {
+    output,
+    act: async (container) => {
+      try {
+        await actOnContainer(transport, container, { action: "start" });
+      } catch (error) {
+        hasFailed = true;
+        throw error;
+      }
+      output.out(`${container}\n`);
+    },
+  });
+  if (hasFailed) output.err(`failed to start containers: ${operands.join(", ")}\n`);
+  return code;
+}
+
+async function startAttached({
+  operands,
+  flags,
+  engine,
+  environment,
+}: Invocation): Promise<number> {
+  const [name = "", ...more] = operands;
+  if (more.length > 0) {
+    throw new EngineError(
+      "invalid-argument",
+      "you cannot start and attach multiple containers at once",
+    );
+  }
+  const transport = await engine();
+  const { Id: id, Config: config, HostConfig: host } = await inspectContainer(transport, name);
+  const stdin = flags.isOn("interactive") && config.OpenStdin;
+  if (stdin && config.Tty && !isInputTerminal()) {
+    throw new EngineError("invalid-argument", "the input device is not a TTY");
+  }
+  return runForeground(transport, id, {
+    stdin,
+    stdout: true,
+    stderr: true,
+    isTty: config.Tty,
+    detachKeys: flags.text("detach-keys") || (readConfigFile(environment).detachKeys ?? ""),
+    proxiesSignals: flags.isNotOff("sig-proxy"),
+    condition: host.AutoRemove ? "removed" : "next-exit",
+    starts: true,
+  });
+}

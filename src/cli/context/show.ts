@@ -1,0 +1,10 @@
+import { type Command, exactly, type Invocation } from "../command.ts";
+import { currentContextName } from "../environment.ts";
+
+/** Names the context in force. */
+export const command: Command = { usage: "", operands: exactly(0), flags: [], run };
+
+function run({ output, environment }: Invocation): Promise<number> {
+  output.out(`${currentContextName(environment)}\n`);
+  return Promise.resolve(0);
+}

@@ -1,0 +1,130 @@
+/** A container with this process's streams joined to it, from before its start to its end. */
+import {
+  actOnContainer,
+  attachContainer,
+  type ContainerWait,
+  resizeContainer,
+  waitForContainer,
+} from "../../client/containers.ts";
+import type { Transport } from "../../client/transport.ts";
+import type { ContainerWaitResponse } from "../../api/container.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { startFailureCode, withExitCode } from "../errors.ts";
+import { followSize } from "./resize.ts";
+import { openSession, type Session } from "./session.ts";
+import { forwardSignals } from "./signals.ts";
+
+/** How to join. */
+export interface ForegroundOptions {
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  readonly isTty: boolean;
+  readonly detachKeys: string;
+  readonly proxiesSignals: boolean;
+  /** What the end is: removal when the engine removes it by itself. */
+  readonly condition: "next-exit" | "removed" | "not-running";
+  /** Start it after joining; otherwise it runs already. */
+  readonly starts: boolean;
+  /** Called once it has started. */
+  readonly onStarted?: () => void;
+}
+
+/**
+ * Joins, starts, waits.
+ *
+ * @returns the container's exit code; 0 when the detach keys were typed
+ * @throws the engine's refusal to start, with the exit code that Docker gives it
+ */
+export async function runForeground(
+  transport: Transport,
+  container: string,
+  options: ForegroundOptions,
+): Promise<number> {
+  const cleanups: (() => void)[] = [];
+  if (options.proxiesSignals && !options.isTty) {
+    cleanups.push(forwardSignals(transport, container));
+  }
+  try {
+    await using wait = await waitForContainer(transport, container, {
+      condition: options.condition,
+    });
+    const hijacked = await attachContainer(transport, container, {
+      stdin: options.stdin,
+      stdout: options.stdout,
+      stderr: options.stderr,
+      detachKeys: options.detachKeys,
+    });
+    await using session = openSession(hijacked, {
+      hasInput: options.stdin,
+      hasOutput: options.stdout || options.stderr,
+      isTty: options.isTty,
+      detachKeys: options.detachKeys,
+    });
+    if (options.starts) await start(transport, container, { wait, options });
+    options.onStarted?.();
+    if (options.isTty) {
+      cleanups.push(followSize((size) => resizeContainer(transport, container, size)));
+    }
+    return await finish(session, wait, options);
+  } finally {
+    for (const cleanup of cleanups) cleanup();
+  }
+}
+
+async function start(
+  transport: Transport,
+  container: string,
+  around: { readonly wait: ContainerWait; readonly options: ForegroundOptions },
+): Promise<void> {
+  try {
+    await actOnContainer(transport, container, { action: "start" });
+  } catch (error) {
+    // The engine removes what was to be removed; the next command must not meet it.
+    if (around.options.condition === "removed") await settled(around.wait.result);
+    throw withExitCode(error, startFailureCode(error));
+  }
+}
+
+async function finish(
+  session: Session,
+  wait: ContainerWait,
+  options: ForegroundOptions,
+): Promise<number> {
+  const end = await session.ended;
+  if (end === "detached") return 0;
+  if (options.isTty && options.stdin) {
+    // The engine may have seen the detach keys first: then there is no end to wait for.
+    const graceMs = 2000;
+    const late = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => {
+      late.resolve(undefined);
+    }, graceMs);
+    const result = await Promise.race([wait.result, late.promise]);
+    clearTimeout(timer);
+    return result === undefined ? 0 : exitCodeIn(result);
+  }
+  if (!options.stdout && !options.stderr) return 0;
+  return exitCodeIn(await wait.result);
+}
+
+function exitCodeIn(result: ContainerWaitResponse): number {
+  const failure = result.Error?.Message;
+  if (failure !== undefined && failure !== "") {
+    throw new EngineError("internal", `Error waiting for container: ${failure}`, {
+      details: { exitCode: 125 },
+    });
+  }
+  return result.StatusCode;
+}
+
+const settleMaxMs = 5000;
+
+async function settled(promise: Promise<unknown>): Promise<void> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => {
+    late.resolve(undefined);
+  }, settleMaxMs);
+  await Promise.race([promise.catch(() => undefined), late.promise]);
+  clearTimeout(timer);
+}
