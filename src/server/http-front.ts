@@ -157,9 +157,14 @@ function holdBackBodies(server: Server): void {
     const read = request._read;
     request.push = function pushAndPause(chunk: unknown, encoding?: BufferEncoding): boolean {
       const wantsMore = push.call(this, chunk, encoding);
-      if (!wantsMore && chunk !== null) socket.pause();
+      // Behind the end of this body the next request may wait; of a body that nobody wants, the rest.
+      if (chunk === null || this.destroyed) socket.resume();
+      else if (!wantsMore) socket.pause();
       return wantsMore;
     };
+    request.once("close", () => {
+      if (!request.complete) socket.resume();
+    });
     request._read = function resumeAndRead(size: number): void {
       socket.resume();
       read.call(this, size);
