@@ -1,5 +1,6 @@
 /** One process of a container under a shim: its start through the runtime, its stdio, its end. */
-import { readFileSync, rmSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, rmSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { nowNs } from "../lib/time.ts";
 import { duplicateFd, makePipe, openFdReader, openFdWriter } from "../sys/fd-stream.ts";
@@ -124,8 +125,16 @@ export class ShimProcess {
   }
 
   async #onTerminal(start: ProcessStart, pidPath: string): Promise<void> {
-    const path = `${start.scratch}.tty`;
-    const listener = listenConsole(path);
+    // A socket's path is at most 107 bytes: the folder is named by its descriptor.
+    const folder = openSync(dirname(start.scratch), constants.O_DIRECTORY);
+    const path = `/proc/${process.pid}/fd/${folder}/${basename(start.scratch)}.tty`;
+    let listener: ReturnType<typeof listenConsole>;
+    try {
+      listener = listenConsole(path);
+    } catch (error) {
+      closeSync(folder);
+      throw error;
+    }
     try {
       const options = ["--pid-file", pidPath, "--console-socket", path];
       const call = this.#call(start, options, {
@@ -144,6 +153,7 @@ export class ShimProcess {
     } finally {
       listener.close();
       rmSync(path, { force: true });
+      closeSync(folder);
     }
   }
 

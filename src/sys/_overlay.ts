@@ -94,7 +94,9 @@ function mountByLayers(overlay: OverlayOptions): boolean {
       if (index === 0 && errnoName(number) === "EINVAL") return false;
       throw contextFailure(context, number, what);
     }
-    for (const [key, value] of overlayParameters(overlay)) {
+    // The name that programs look for in /proc/mounts.
+    const parameters = [["source", "overlay"] as const, ...overlayParameters(overlay)];
+    for (const [key, value] of parameters) {
       if (set(key, value) !== 0) throw contextFailure(context, errno(), what);
     }
     finishMount(context, overlay.target, what);
