@@ -1,4 +1,5 @@
 /** Takes out of an answer what no two engines can have in common. */
+import { at } from "../support/json.ts";
 
 /** Replaces what differs by nature; keeps shape, presence and kind. */
 export type Normalise = (value: unknown) => unknown;
@@ -13,10 +14,9 @@ export function normaliser(folders: {
   readonly others: Readonly<Record<string, string>>;
 }): Normalise {
   const replaceText = (text: string): string => {
-    let result = text;
+    let result = text.replaceAll(folders.dataRoot, "<root>");
     for (const [from, to] of Object.entries(folders.others)) result = result.replaceAll(from, to);
     return result
-      .replaceAll(folders.dataRoot, "<root>")
       .replaceAll(/\b[0-9a-f]{64}\b/g, "<64>")
       .replaceAll(/\b[0-9a-f]{12}\b/g, "<12>")
       .replaceAll(/\b(?!0001)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|\+00:00)/g, "<time $2>")
@@ -25,6 +25,10 @@ export function normaliser(folders: {
       .replaceAll(/\b(Less than a second|About a minute|\d+ (seconds?|minutes?))\b/g, "<ago>");
   };
   const walk = (value: unknown, key: string): unknown => {
+    // The names of the storage and of its folders are each engine's own.
+    if (key === "GraphDriver") return "<driver>";
+    if (key === "Mounts" && Array.isArray(value))
+      return byTarget(value).map((item) => walk(item, ""));
     if (typeof value === "string") return replaceText(value);
     if (typeof value === "number") return loose.test(key) ? (value > 0 ? "<n>" : value) : value;
     if (Array.isArray(value)) return value.map((item) => walk(item, key));
@@ -34,6 +38,13 @@ export function normaliser(folders: {
     );
   };
   return (value) => walk(value, "");
+}
+
+/** Docker lists a container's mounts in the order of a Go map: none. */
+function byTarget(mounts: readonly unknown[]): readonly unknown[] {
+  const targetOf = (mount: unknown): string =>
+    String(at(mount, "Destination") ?? at(mount, "Target") ?? "");
+  return mounts.toSorted((a, b) => targetOf(a).localeCompare(targetOf(b)));
 }
 
 /** One place at which two answers are not the same. */

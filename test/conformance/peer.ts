@@ -58,6 +58,12 @@ export async function openPair(): Promise<Pair> {
 async function sideOf(engine: Engine): Promise<Side> {
   const info = (await engine.api("GET", "/info")).json;
   const dataRoot = textAt(info, "DockerRootDir");
-  const others = { [engine.folder]: "<folder>" };
+  const bridge = (await engine.api("GET", "/networks/bridge")).json;
+  const others = {
+    [textAt(info, "Driver")]: "<driver>",
+    [textAt(info, "DefaultRuntime")]: "<runtime>",
+    [textAt(bridge, "Options", "com.docker.network.bridge.name")]: "<bridge>",
+    [engine.folder]: "<folder>",
+  };
   return { engine, normalise: normaliser({ dataRoot, others }) };
 }

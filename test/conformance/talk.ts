@@ -58,8 +58,6 @@ const headersThatMatter = [
   "swarm",
   "cache-control",
   "pragma",
-  "connection",
-  "upgrade",
 ];
 const stateMaxMs = 10_000;
 

@@ -51,6 +51,7 @@ export async function openRequest(
     unix: socketPath,
     method: target.method,
     signal: options.signal ?? AbortSignal.timeout(requestTimeoutMs),
+    redirect: "manual",
     ...(body === undefined ? {} : { body: isRaw ? body : JSON.stringify(body) }),
     headers: {
       ...(body === undefined ? {} : { "Content-Type": "application/json" }),
