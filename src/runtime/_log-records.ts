@@ -88,7 +88,7 @@ export class LogRenderer {
     const isStdout = block[escape + streamAt] === letterO;
     const timeStart = escape + middle.length;
     if (options.since !== undefined || options.until !== undefined) {
-      if (!this.#isInTime(block.latin1Slice(timeStart, timeStart + timeBytes))) return end;
+      if (!this.#isInTime(block.toString("latin1", timeStart, timeStart + timeBytes))) return end;
     }
     if (!(isStdout ? options.stdout : options.stderr)) return end;
     const textBytes = escape - start - headBytes + 1;

@@ -12,14 +12,16 @@ import { readExitStatus, ShimClient } from "./shim-client.ts";
 import type { RecoveredShim, Shim, ShimPool } from "./shim.ts";
 import { shimProtocolVersion } from "./shim-protocol.ts";
 
-/** Shims being started at the same time. */
-const startingCountMax = 2;
-/** Spares kept after a burst, and for how long the burst is remembered. */
-const burstSpareCountMax = 8;
+/** Shims being started at the same time; most of a start is waiting for the kernel. */
+const startingCountMax = 4;
+/** Spares kept after a burst, what counts as one, and for how long it is remembered. */
+const burstSpareCountMax = 32;
+const burstWindowMs = 1000;
 const burstMemoryMs = 60_000;
 /** Until a started shim must listen. */
 /** A start uses both processors for about this long. */
 const replenishDelayMs = 30;
+const spareCountDefault = 2;
 const readyMaxMs = 10_000;
 const readyLookMs = 1;
 const nameLength = 16;
@@ -52,6 +54,7 @@ class SpareShimPool implements ShimPool {
   /** Of all shims this pool has started, ready or not. */
   readonly #names = new Set<string>();
   #startingCount = 0;
+  #acquiredAtMs: number[] = [];
   #wantedCount: number;
   #isClosed = false;
   #calm: ReturnType<typeof setTimeout> | undefined;
@@ -61,7 +64,7 @@ class SpareShimPool implements ShimPool {
   constructor(options: ShimPoolOptions) {
     this.#options = options;
     this.#folder = join(options.execRoot, "shims");
-    this.#wantedCount = options.spareCount ?? 2;
+    this.#wantedCount = options.spareCount ?? spareCountDefault;
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     this.#replenish();
   }
@@ -112,12 +115,12 @@ class SpareShimPool implements ShimPool {
 
   async #take(): Promise<ShimClient> {
     if (this.#isClosed) throw closed();
+    this.#noteAcquired();
     for (let spare = this.#spares.shift(); spare !== undefined; spare = this.#spares.shift()) {
       if (!spare.isAlive) continue;
       this.#replenishSoon();
       return spare;
     }
-    this.#expectBurst();
     const call = Promise.withResolvers<ShimClient>();
     this.#waiting.push(call);
     this.#replenish();
@@ -125,12 +128,18 @@ class SpareShimPool implements ShimPool {
   }
 
   /** More spares for a while: who starts many containers at once does so again. */
-  #expectBurst(): void {
-    this.#wantedCount = Math.max(this.#options.spareCount ?? 2, burstSpareCountMax);
+  #noteAcquired(): void {
+    const now = performance.now();
+    this.#acquiredAtMs = this.#acquiredAtMs.filter((atMs) => now - atMs < burstWindowMs);
+    this.#acquiredAtMs.push(now);
+    const restCount = this.#options.spareCount ?? spareCountDefault;
+    const burstCount = Math.min(this.#acquiredAtMs.length, burstSpareCountMax);
+    if (burstCount <= Math.max(this.#wantedCount, restCount)) return;
+    this.#wantedCount = burstCount;
     clearTimeout(this.#calm);
     this.#calm = setTimeout(() => {
-      this.#wantedCount = this.#options.spareCount ?? 2;
-      for (const spare of this.#spares.splice(this.#wantedCount)) spare.disconnect();
+      this.#wantedCount = restCount;
+      for (const spare of this.#spares.splice(restCount)) spare.disconnect();
     }, burstMemoryMs);
     this.#calm.unref();
   }
@@ -143,8 +152,11 @@ class SpareShimPool implements ShimPool {
 
   #replenish(): void {
     if (this.#isClosed) return;
+    // While somebody waits nothing is started for the shelf.
     const missing = (): number =>
-      this.#waiting.length + this.#wantedCount - this.#spares.length - this.#startingCount;
+      this.#waiting.length > 0
+        ? this.#waiting.length - this.#startingCount
+        : this.#wantedCount - this.#spares.length - this.#startingCount;
     while (missing() > 0 && this.#startingCount < startingCountMax) {
       this.#startingCount += 1;
       void this.#startOne();
