@@ -21,6 +21,8 @@ export interface Exec {
   readonly container: LiveContainer;
   readonly config: ExecConfig;
   state: ExecState;
+  /** Its output has ended; resolves when its end is told too, or seems not to come. */
+  settling?: Promise<void>;
 }
 
 /** The execs of all containers; in memory alone, as in Docker. */

@@ -138,7 +138,7 @@ export interface ContainerService {
     execId: string,
     size: { readonly rows: number; readonly columns: number },
   ): Promise<void>;
-  execInspect(execId: string): ExecInspectResponse;
+  execInspect(execId: string): Promise<ExecInspectResponse>;
   /** Numbers for `info`. */
   counts(): { readonly running: number; readonly paused: number; readonly stopped: number };
 }

@@ -2,6 +2,7 @@
  * Processes added to a running container.
  */
 import { Duplex } from "node:stream";
+import { setTimeout as setTimeoutAsync } from "node:timers/promises";
 import type { ExecConfig, ExecInspectResponse } from "../api/exec.ts";
 import {
   containerNotRunning,
@@ -232,8 +233,9 @@ export function execsLost(context: Context, container: LiveContainer): void {
   }
 }
 
-/** An exec as the API tells it. */
-export function inspectExec(exec: Exec): ExecInspectResponse {
+/** An exec as the API tells it. Who has read its output to the end is told how it ended. */
+export async function inspectExec(exec: Exec): Promise<ExecInspectResponse> {
+  await exec.settling;
   const { config, state, container } = exec;
   const [entrypoint = "", ...rest] = config.Cmd ?? [];
   return {
@@ -274,14 +276,23 @@ function publishExec(
 
 function tellDetach(context: Context, exec: Exec, stream: Duplex): void {
   stream.once("end", () => {
-    // The shim tells the end before it ends the stream; whoever still runs was detached from.
-    setTimeout(() => {
+    exec.settling = settle(exec).then(() => {
+      // Whoever still runs was detached from.
       if (exec.state.kind === "running") publishExec(context, exec, "exec_detach");
-    }, detachLookMs).unref();
+    });
   });
 }
 
 const detachLookMs = 200;
+const settleLookMs = 2;
+
+/** The shim tells the end before it ends the output, but on another connection. */
+async function settle(exec: Exec): Promise<void> {
+  for (let waitedMs = 0; waitedMs < detachLookMs; waitedMs += settleLookMs) {
+    if (exec.state.kind !== "running") return;
+    await setTimeoutAsync(settleLookMs, undefined, { ref: false });
+  }
+}
 
 /** A stream of one message, framed as stdout unless it goes to a terminal. */
 function messageStream(message: string, hasTty: boolean): Duplex {

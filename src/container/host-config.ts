@@ -204,11 +204,27 @@ export function checkTogether(config: ContainerConfig, hostConfig: HostConfig): 
   if (hostConfig.NetworkMode.startsWith("container:") && config.Hostname !== "") {
     throw invalid("conflicting options: hostname and the network mode");
   }
+  if (hostConfig.NetworkMode.startsWith("container:")) checkSharedNetwork(config, hostConfig);
   if (isForeign && config.MacAddress !== undefined && config.MacAddress !== "") {
     throw invalid("conflicting options: mac-address and the network mode");
   }
   if (hostConfig.UTSMode === "host" && (config.Hostname !== "" || config.Domainname !== "")) {
     throw invalid("conflicting options: hostname and the UTS mode");
+  }
+}
+
+/** What belongs to the container whose network it is. Sentences seen in Docker 28.5. */
+function checkSharedNetwork(config: ContainerConfig, hostConfig: HostConfig): void {
+  const has = (value: object | null | undefined): boolean => Object.keys(value ?? {}).length > 0;
+  if (hostConfig.PublishAllPorts || has(hostConfig.PortBindings)) {
+    throw invalid("conflicting options: port publishing and the container type network mode");
+  }
+  if (has(config.ExposedPorts)) {
+    throw invalid("conflicting options: port exposing and the container type network mode");
+  }
+  if (has(hostConfig.Dns)) throw invalid("conflicting options: dns and the network mode");
+  if (has(hostConfig.ExtraHosts)) {
+    throw invalid("conflicting options: custom host-to-IP mapping and the network mode");
   }
 }
 

@@ -306,8 +306,8 @@ describe.skipIf(!isRoot)("containers", () => {
       WorkingDir: "/tmp",
     });
     expect(output).toBe("1000\n12\n/tmp\n");
-    await soon(() => !stack.containers.execInspect(execId).Running);
-    expect(stack.containers.execInspect(execId)).toMatchObject({
+    await soon(async () => !(await stack.containers.execInspect(execId)).Running);
+    expect(await stack.containers.execInspect(execId)).toMatchObject({
       ExitCode: 9,
       ContainerID: id,
       ProcessConfig: { entrypoint: "sh", user: "bob", privileged: false },
@@ -320,7 +320,10 @@ describe.skipIf(!isRoot)("containers", () => {
     const id = await start(stack, createRequest({ Cmd: endless }, none));
     const { execId, output } = await exec(stack, id, { Cmd: ["nosuch"] });
     expect(output).toContain('exec: "nosuch": executable file not found in $PATH');
-    expect(stack.containers.execInspect(execId)).toMatchObject({ ExitCode: 127, Running: false });
+    expect(await stack.containers.execInspect(execId)).toMatchObject({
+      ExitCode: 127,
+      Running: false,
+    });
     await expect(
       stack.containers.execCreate(id, { ...emptyExec, Cmd: ["x"], User: "nosuch" }),
     ).rejects.toThrow("unable to find user nosuch");
@@ -334,9 +337,15 @@ describe.skipIf(!isRoot)("containers", () => {
     const id = await start(stack, createRequest({ Cmd: endless }, none));
     const { Id: execId } = await stack.containers.execCreate(id, { ...emptyExec, Cmd: endless });
     await stack.containers.execStart(execId, {});
-    expect(stack.containers.execInspect(execId)).toMatchObject({ Running: true, ExitCode: null });
+    expect(await stack.containers.execInspect(execId)).toMatchObject({
+      Running: true,
+      ExitCode: null,
+    });
     await stack.containers.kill(id, {});
-    expect(stack.containers.execInspect(execId)).toMatchObject({ Running: false, ExitCode: 137 });
+    expect(await stack.containers.execInspect(execId)).toMatchObject({
+      Running: false,
+      ExitCode: 137,
+    });
   });
 
   test("the memory limit's kill is told in inspect and events", async () => {

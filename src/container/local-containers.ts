@@ -349,8 +349,8 @@ class LocalContainers implements Containers {
     await resizeExec(this.#context.execs.get(execId), size);
   }
 
-  execInspect(execId: string): ReturnType<ContainerService["execInspect"]> {
-    return inspectExec(this.#context.execs.get(execId));
+  async execInspect(execId: string): ReturnType<ContainerService["execInspect"]> {
+    return await inspectExec(this.#context.execs.get(execId));
   }
 
   #get(reference: string): LiveContainer {

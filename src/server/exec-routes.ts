@@ -47,6 +47,6 @@ export const execRoutes: Readonly<Record<string, Handler>> = {
   },
 
   ExecInspect: async (exchange) => {
-    sendJson(exchange, exchange.backend.containers.execInspect(param(exchange, "id")));
+    sendJson(exchange, await exchange.backend.containers.execInspect(param(exchange, "id")));
   },
 };
