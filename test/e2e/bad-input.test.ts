@@ -1,5 +1,5 @@
 /** Bad input: a sentence, the right status, nothing leaked and nothing left behind. */
-import { afterAll, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { clientNames } from "../support/clients.ts";
@@ -305,12 +305,3 @@ for (const name of clientNames) {
     });
   });
 }
-
-afterAll(async () => {
-  if (engine.daemon === undefined) return;
-  await engine.removeContainers();
-  expect(await engine.daemon.leaks()).toEqual([]);
-  const ingest = `${engine.daemon.dataRoot}/content/ingest`;
-  expect(existsSync(ingest) ? readdirSync(ingest) : []).toEqual([]);
-  expect(engine.daemon.log()).not.toMatch(/uncaught|unhandled rejection/);
-});

@@ -1,5 +1,6 @@
 /** The engine that a file of tests shares. */
 import { afterAll, afterEach } from "bun:test";
+import assert from "node:assert/strict";
 import { mkdtempSync } from "node:fs";
 import { type DaemonOptions, startDaemon, type TestDaemon } from "./daemon.ts";
 import { type Engine, openEngine, referenceHost } from "./engine.ts";
@@ -7,7 +8,7 @@ import { run } from "./process.ts";
 
 /**
  * The engine for a file of tests, with the images it names. Containers are removed after every test,
- * everything at the end.
+ * everything at the end, when the daemon must have left nothing behind.
  */
 export async function useEngine(options: {
   readonly images: readonly string[];
@@ -21,7 +22,13 @@ export async function useEngine(options: {
     await engine.removeContainers();
   });
   afterAll(async () => {
-    await daemon?.[Symbol.asyncDispose]();
+    if (daemon !== undefined) {
+      await engine.removeContainers();
+      const left = await daemon.leaks();
+      const faults = daemon.log().match(/^.*(?:uncaught|unhandled rejection).*$/gm) ?? [];
+      await daemon[Symbol.asyncDispose]();
+      assert.deepEqual({ left, faults }, { left: [], faults: [] });
+    }
     if (daemon === undefined) await run(["rm", "-rf", engine.folder]);
   });
   await engine.ensureImages(...options.images);
