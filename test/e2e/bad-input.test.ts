@@ -1,6 +1,6 @@
 /** Bad input: a sentence, the right status, nothing leaked and nothing left behind. */
 import { describe, expect, test } from "bun:test";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { clientNames } from "../support/clients.ts";
 import { inFolder, referenceHost, uniqueName } from "../support/engine.ts";
