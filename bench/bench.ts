@@ -1,0 +1,179 @@
+/**
+ * `npm run bench`: ours beside Docker and Podman, in one run that takes turns, so that what else the
+ * machine does falls on all alike.
+ *
+ *   --docker HOST, --podman HOST   peers (or TUG_BENCH_DOCKER, TUG_BENCH_PODMAN)
+ *   --only NAME                    cases whose name contains NAME; several may be given
+ *   --rounds N                     instead of each case's own number
+ *   --json FILE                    the figures as JSON too
+ */
+import { writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { type Case, cases, hasDockerCli } from "./cases.ts";
+import { type Contestant, openOurs, openPeer, prepareImage } from "./engines.ts";
+
+/** The figures of one case on one engine. */
+interface Figures {
+  readonly median: number;
+  readonly p95: number;
+  readonly samples: readonly number[];
+}
+
+/** A case with what was measured, by engine. */
+interface Row {
+  readonly case: Case;
+  readonly figures: ReadonlyMap<Contestant["name"], Figures>;
+  readonly faults: readonly string[];
+}
+
+const dockerCliCases = /^(run|exec|ps)/;
+const percentile = 0.95;
+
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      docker: { type: "string" },
+      podman: { type: "string" },
+      only: { type: "string", multiple: true },
+      rounds: { type: "string" },
+      json: { type: "string" },
+    },
+  });
+  const only = values.only ?? [];
+  const hasDocker = await hasDockerCli();
+  const chosen = cases
+    .filter(({ name }) => only.length === 0 || only.some((word) => name.includes(word)))
+    .filter(({ name }) => hasDocker || !dockerCliCases.test(name));
+  if (!hasDocker) console.log("skipped: cases that need the docker CLI, which is not on the path");
+  const contestants = await openAll({
+    docker: values.docker ?? process.env["TUG_BENCH_DOCKER"],
+    podman: values.podman ?? process.env["TUG_BENCH_PODMAN"],
+  });
+  try {
+    const rows: Row[] = [];
+    for (const each of chosen) {
+      process.stderr.write(`${each.name} …\n`);
+      rows.push(await measure(each, contestants, Number(values.rounds ?? each.rounds)));
+    }
+    console.log(formatTable(rows, contestants));
+    if (values.json !== undefined) writeFileSync(values.json, `${formatJson(rows)}\n`);
+    return rows.every((row) => verdict(row) !== "over") ? 0 : 1;
+  } finally {
+    for (const contestant of contestants) await contestant[Symbol.asyncDispose]();
+  }
+}
+
+async function openAll(hosts: {
+  readonly docker: string | undefined;
+  readonly podman: string | undefined;
+}): Promise<readonly Contestant[]> {
+  const found: Contestant[] = [await openOurs()];
+  for (const [name, host] of [
+    ["Docker", hosts.docker],
+    ["Podman", hosts.podman],
+  ] as const) {
+    const peer = host === undefined ? undefined : openPeer(name, host);
+    if (peer !== undefined) found.push(peer);
+    else console.log(`skipped: ${name}, ${host === undefined ? "no socket was named" : host}`);
+  }
+  for (const contestant of found) await prepareImage(contestant);
+  return found;
+}
+
+/** Takes turns: every engine once, then every engine again. */
+async function measure(
+  each: Case,
+  contestants: readonly Contestant[],
+  rounds: number,
+): Promise<Row> {
+  const samples = new Map<Contestant["name"], number[]>();
+  const faults: string[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    for (const contestant of contestants) {
+      if (each.isOursOnly === true && contestant.name !== "ours") continue;
+      if (faults.some((fault) => fault.startsWith(contestant.name))) continue;
+      try {
+        const figure = await each.measure(contestant);
+        samples.set(contestant.name, [...(samples.get(contestant.name) ?? []), figure]);
+      } catch (error) {
+        const text = error instanceof Error ? error.message : String(error);
+        faults.push(
+          `${contestant.name}, ${each.name}: ${text.replaceAll("\n", " ").slice(0, 300)}`,
+        );
+      }
+    }
+  }
+  return {
+    case: each,
+    faults,
+    figures: new Map([...samples].map(([name, list]) => [name, summarise(list)])),
+  };
+}
+
+function summarise(samples: readonly number[]): Figures {
+  const sorted = samples.toSorted((left, right) => left - right);
+  const rank = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+  const middle = Math.floor(sorted.length / 2);
+  const isEven = sorted.length % 2 === 0;
+  const median = isEven ? ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2 : rank(0.5);
+  return { median, p95: rank(percentile), samples };
+}
+
+/** "ok" within the budget and the share of Docker's time, "over" when not. */
+function verdict(row: Row): "ok" | "over" {
+  const ours = row.figures.get("ours")?.median ?? Number.POSITIVE_INFINITY;
+  const docker = row.figures.get("Docker")?.median;
+  const { budget, timesDocker } = row.case;
+  if (ours > budget) return "over";
+  if (docker === undefined || timesDocker === undefined) return "ok";
+  return ours <= docker / timesDocker ? "ok" : "over";
+}
+
+function formatTable(rows: readonly Row[], contestants: readonly Contestant[]): string {
+  const names = contestants.map(({ name }) => name);
+  const head = ["", ...names, "budget", "", ...names.slice(1).map((name) => `times ${name}`)];
+  const lines = rows.map((row) => {
+    const ours = row.figures.get("ours")?.median;
+    return [
+      row.case.name,
+      ...names.map((name) => formatFigures(row.figures.get(name), row.case.unit)),
+      `≤ ${row.case.budget} ${row.case.unit}`,
+      verdict(row),
+      ...names.slice(1).map((name) => {
+        const peer = row.figures.get(name)?.median;
+        return ours === undefined || peer === undefined ? "" : `${(peer / ours).toFixed(1)}×`;
+      }),
+    ];
+  });
+  const table = [head, ...lines];
+  const widths = head.map((_, column) =>
+    Math.max(...table.map((cells) => cells[column]?.length ?? 0)),
+  );
+  const text = table
+    .map((cells) => cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  "))
+    .join("\n");
+  const faults = rows.flatMap((row) => row.faults.map((fault) => `fault: ${fault}`));
+  return ["median (95th percentile), lower is better", text, ...faults].join("\n");
+}
+
+function formatFigures(figures: Figures | undefined, unit: string): string {
+  if (figures === undefined) return "-";
+  const digits = (value: number): string => value.toFixed(value < 100 ? 1 : 0);
+  const spread = figures.samples.length > 1 ? ` (${digits(figures.p95)})` : "";
+  return `${digits(figures.median)}${spread} ${unit}`;
+}
+
+function formatJson(rows: readonly Row[]): string {
+  const list = rows.map((row) => ({
+    name: row.case.name,
+    unit: row.case.unit,
+    budget: row.case.budget,
+    verdict: verdict(row),
+    figures: Object.fromEntries(row.figures),
+    faults: row.faults,
+  }));
+  return JSON.stringify(list, null, 2);
+}

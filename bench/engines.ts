@@ -1,0 +1,116 @@
+/** The engines that are compared, each reached by its socket alone. */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { startDaemon } from "../test/support/daemon.ts";
+import { type Engine, openEngine } from "../test/support/engine.ts";
+import { rootTar } from "../test/support/images.ts";
+import { textAt } from "../test/support/json.ts";
+
+/** The image that everything is run from. */
+export const benchImage = "tugbench";
+
+/** An engine in the comparison. */
+export interface Contestant {
+  readonly name: "ours" | "Docker" | "Podman";
+  readonly engine: Engine;
+  /** The processes that make the engine when nothing runs. */
+  daemonPids(): readonly number[];
+  /** The processes that stay beside containers, one or more for each. */
+  companionPids(): readonly number[];
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+interface ProcessEntry {
+  readonly pid: number;
+  readonly parent: number;
+  readonly command: string;
+}
+
+/** Starts a daemon of ours for the benchmark. */
+export async function openOurs(): Promise<Contestant> {
+  const daemon = await startDaemon();
+  return {
+    name: "ours",
+    engine: daemon.engine,
+    daemonPids: () => [daemon.pid],
+    companionPids: () =>
+      processes()
+        .filter(({ command }) => command.includes(`shim ${daemon.execRoot}/`))
+        .map(({ pid }) => pid),
+    [Symbol.asyncDispose]: async () => await daemon[Symbol.asyncDispose](),
+  };
+}
+
+/** Opens a peer by its socket; undefined when nothing is there. */
+export function openPeer(name: "Docker" | "Podman", host: string): Contestant | undefined {
+  const socketPath = host.replace(/^unix:\/\//, "");
+  if (!existsSync(socketPath)) return undefined;
+  const engine = openEngine(socketPath, "/tmp");
+  const isDaemon = ({ command }: ProcessEntry): boolean =>
+    name === "Docker"
+      ? command.includes("dockerd") && command.includes(socketPath)
+      : /podman system service/.test(command);
+  return {
+    name,
+    engine,
+    daemonPids: () => {
+      const all = processes();
+      const roots = all.filter(isDaemon).map(({ pid }) => pid);
+      const children = all.filter(
+        ({ parent, command }) => roots.includes(parent) && /containerd( |$)/.test(command),
+      );
+      return [...roots, ...children.map(({ pid }) => pid)];
+    },
+    companionPids: () =>
+      processes()
+        .filter(({ command }) =>
+          name === "Docker" ? command.includes("containerd-shim-runc-v2") : /conmon/.test(command),
+        )
+        .map(({ pid }) => pid),
+    [Symbol.asyncDispose]: async () => {
+      await engine.removeContainers();
+      await engine.api("DELETE", `/images/${benchImage}?force=1`);
+    },
+  };
+}
+
+function processes(): readonly ProcessEntry[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      const folder = `/proc/${name}`;
+      if (!existsSync(`${folder}/stat`)) return [];
+      const stat = readFileSync(`${folder}/stat`, "utf8");
+      const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+      const command = readFileSync(`${folder}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+      return [{ pid: Number(name), parent, command }];
+    });
+}
+
+/** A figure of a process's memory, in kB; 0 when it is gone. */
+export function memoryKb(pid: number, field: "Rss" | "Pss"): number {
+  const path = `/proc/${pid}/smaps_rollup`;
+  if (!existsSync(path)) return 0;
+  return Number(new RegExp(`^${field}:\\s*(\\d+)`, "m").exec(readFileSync(path, "utf8"))?.[1] ?? 0);
+}
+
+/** Gives an engine the image of the benchmark. */
+export async function prepareImage({ engine }: Contestant): Promise<void> {
+  await engine.importImage(benchImage, { archive: rootTar(), changes: ['CMD ["sh"]'] });
+}
+
+/** Creates a container. @returns its ID */
+export async function createContainer(
+  engine: Engine,
+  config: Readonly<Record<string, unknown>>,
+): Promise<string> {
+  const answer = await engine.api("POST", "/containers/create", { Image: benchImage, ...config });
+  assert.equal(answer.status, 201, answer.text);
+  return textAt(answer.json, "Id");
+}
+
+/** Calls the API and takes nothing but success. */
+export async function call(engine: Engine, method: string, path: string): Promise<void> {
+  const answer = await engine.api(method, path);
+  assert.ok(answer.status < 300, `${method} ${path}: ${answer.status} ${answer.text}`);
+}
