@@ -90,9 +90,7 @@ export function addressBytes(address: string): Buffer | undefined {
   if (/^\d{1,3}(\.\d{1,3}){3}$/.test(address)) return Buffer.from(address.split(".").map(Number));
   const halves = address.split("::");
   if (!address.includes(":") || halves.length > 2) return undefined;
-  const [head = [], tail = []] = halves.map((half) =>
-    half.split(":").filter((part) => part !== ""),
-  );
+  const [head = [], tail = []] = halves.map((half) => (half === "" ? [] : half.split(":")));
   const missing = 8 - head.length - tail.length;
   if (missing < 0 || (halves.length === 1 && missing !== 0)) return undefined;
   const groups = [...head, ...Array<string>(missing).fill("0"), ...tail];

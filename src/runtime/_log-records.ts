@@ -80,6 +80,7 @@ export class LogRenderer {
 
   /** A line without escapes or attributes, by bytes alone. @returns its end; 0 when it is another */
   #fast(block: Buffer, start: number): number {
+    if (this.#options.details) return 0;
     const escape = block.indexOf(backslash, start + headBytes);
     if (escape < 0) return 0;
     const end = escape + tailBytes;

@@ -14,10 +14,7 @@ export function parseDetachKeys(text: string): number[] {
   return text.split(",").map((key) => {
     const code = key.length === 1 ? key.charCodeAt(0) : controlCode(key);
     if (code !== undefined && code < 0x80) return code;
-    throw new EngineError(
-      "invalid-argument",
-      `invalid detach keys (${text}) provided: Unknown character: '${key}'`,
-    );
+    throw new EngineError("invalid-argument", `Invalid detach keys (${text}) provided`);
   });
 }
 

@@ -3,6 +3,7 @@ import { closeSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { unreachable } from "../lib/assert.ts";
 import { EngineError } from "../lib/errors.ts";
+import { releaseMemory } from "../sys/memory.ts";
 import { openNamespace, unshareNetwork } from "../sys/namespace.ts";
 import { becomeSubreaper, processStartTime } from "../sys/process.ts";
 import { setLoopbackUp } from "./_sandbox.ts";
@@ -15,6 +16,8 @@ import type { NumberedRequest } from "./shim-protocol.ts";
 const lonelyMaxMs = 30_000;
 /** How long an ended shim waits for the daemon to take the status and hang up. */
 const farewellMaxMs = 5000;
+/** After this long a container is no short one: the memory of its start is given back. */
+const settledMs = 1000;
 
 /**
  * Runs a shim until its container has ended, or nobody wants it.
@@ -84,6 +87,7 @@ class ShimProgram {
         });
         return null;
       case "start":
+        setTimeout(releaseMemory, settledMs).unref();
         return await container.start(request);
       case "exec":
         return await container.exec(request);
