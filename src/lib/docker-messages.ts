@@ -121,14 +121,6 @@ export function attachPaused(name: string): EngineError {
   );
 }
 
-/** A restart loop leaves no task to attach to or exec in. From moby's source, not seen. */
-export function isRestarting(containerId: string): EngineError {
-  return new EngineError(
-    "conflict",
-    `Container ${containerId} is restarting, wait until the container is running`,
-  );
-}
-
 /** A removal without force. @param name as the caller gave it */
 export function cannotRemoveRunning(name: string): EngineError {
   return new EngineError(
@@ -327,15 +319,6 @@ export function imageInSeveralRepositories(imageId: string): EngineError {
     "conflict",
     `conflict: unable to delete ${shortId(imageId)} (must be forced) - ` +
       "image is referenced in multiple repositories",
-  );
-}
-
-/** The image is a parent of others. From moby's source, not seen. */
-export function imageHasChildren(imageId: string): EngineError {
-  return new EngineError(
-    "conflict",
-    `conflict: unable to delete ${shortId(imageId)} (cannot be forced) - ` +
-      "image has dependent child images",
   );
 }
 

@@ -295,6 +295,3 @@ export class TarReader {
     throw new EngineError("invalid-argument", `tar entry ${this.#entries}${quoted}: ${what}`);
   }
 }
-
-/** Runs a sparse map may have; named here for callers and documents. */
-export const tarSparseRunsMax: number = sparseRunsMax;

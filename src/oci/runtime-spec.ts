@@ -17,9 +17,6 @@ export interface RuntimeSpec {
   readonly linux?: RuntimeLinux;
 }
 
-/** The version of the specification that the specs we write follow. */
-export const runtimeSpecVersion = "1.2.0";
-
 /** A process of a container: the first one, or one added by exec. */
 export interface RuntimeProcess {
   readonly terminal?: boolean;

@@ -97,9 +97,9 @@ function callbacksOf(handlers: StreamHandlers): Bun.SocketHandler<StreamConnecti
 function connectionOf(socket: Bun.Socket<StreamConnection>): StreamConnection {
   return {
     write: (bytes) => Math.max(0, socket.write(bytes)),
-    pause: () => void socket.pause(),
-    resume: () => void socket.resume(),
-    endWrite: () => void socket.shutdown(),
-    close: () => void socket.terminate(),
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+    endWrite: () => socket.shutdown(),
+    close: () => socket.terminate(),
   };
 }
