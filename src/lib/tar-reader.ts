@@ -1,4 +1,4 @@
-import { decodeGnuRuns, sparseRunsMax, sparseSink } from "./_tar-sparse.ts";
+import { decodeGnuRuns, sparseSink } from "./_tar-sparse.ts";
 import { decodeBlock, isZeroBlock, type TarBlock } from "./_tar-block.ts";
 import { TarExtensions } from "./_tar-extensions.ts";
 import { decodePax } from "./_tar-pax.ts";
