@@ -1,7 +1,6 @@
 /** Decoders of the other bodies (exec, volumes, credentials) and of the content type. */
 import { EngineError } from "../lib/errors.ts";
 import {
-  command,
   decodeBody,
   flag,
   invalidJson,
@@ -30,7 +29,7 @@ const execCreate = struct<ExecConfig>(
     DetachKeys: text(),
     Env: texts,
     WorkingDir: text(),
-    Cmd: command,
+    Cmd: texts,
   },
   "container.ExecOptions",
 );

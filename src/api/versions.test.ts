@@ -89,7 +89,7 @@ describe("adaptResponse()", () => {
         Id: "i",
         Size: 5,
         Containers: -1,
-        RepoTags: ["<none>:<none>"],
+        RepoTags: null,
         RepoDigests: ["a@b"],
         VirtualSize: 5,
       },
@@ -97,6 +97,17 @@ describe("adaptResponse()", () => {
   ])("a listed image in %s", (version, older) => {
     expect(adaptResponse("ImageList", [image], version)).toEqual([older]);
     expect(image.Containers).toBe(2);
+  });
+
+  test("an image without names in 1.42", () => {
+    const nameless = { RepoTags: [], RepoDigests: [] };
+    expect(adaptResponse("ImageList", [nameless], "1.42")).toMatchObject([
+      { RepoTags: ["<none>:<none>"], RepoDigests: ["<none>@<none>"] },
+    ]);
+    const tagged = { RepoTags: ["a:1"], RepoDigests: [] };
+    expect(adaptResponse("ImageList", [tagged], "1.42")).toMatchObject([
+      { RepoTags: ["a:1"], RepoDigests: null },
+    ]);
   });
 
   test("information about the engine in older versions", () => {

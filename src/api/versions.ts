@@ -69,6 +69,8 @@ export interface VersionRule {
     | { readonly kind: "copy"; readonly from: string };
   /** Only where the field holds no elements. */
   readonly onlyEmpty?: true;
+  /** Only where a sibling is the list of these elements. */
+  readonly beside?: { readonly name: string; readonly elements: readonly string[] };
 }
 
 const drop = { kind: "drop" } as const;
@@ -97,6 +99,24 @@ const noContainerConfig: Readonly<Record<string, unknown>> = {
   OnBuild: null,
   Labels: null,
 };
+
+/** An image without any name had one of each kind that says so; one kind alone was null. */
+const namelessImages: readonly VersionRule[] = [
+  { path: "RepoTags", value: ["<none>:<none>"], beside: { name: "RepoDigests", elements: [] } },
+  {
+    path: "RepoDigests",
+    value: ["<none>@<none>"],
+    beside: { name: "RepoTags", elements: ["<none>:<none>"] },
+  },
+  { path: "RepoTags", value: null },
+  { path: "RepoDigests", value: null },
+].map(({ value, ...rule }) => ({
+  ...rule,
+  route: "ImageList",
+  until: "1.42",
+  change: { kind: "replace", value },
+  onlyEmpty: true,
+}));
 
 /**
  * Every difference of the answers between the oldest and the newest version served.
@@ -129,20 +149,7 @@ export const versionRules: readonly VersionRule[] = [
   { route: "ImageList", until: "1.47", path: "Descriptor", change: drop },
   { route: "ImageList", until: "1.46", path: "Manifests", change: drop },
   { route: "ImageList", until: "1.43", path: "VirtualSize", change: copyOf("Size") },
-  {
-    route: "ImageList",
-    until: "1.42",
-    path: "RepoDigests",
-    change: { kind: "replace", value: ["<none>@<none>"] },
-    onlyEmpty: true,
-  },
-  {
-    route: "ImageList",
-    until: "1.42",
-    path: "RepoTags",
-    change: { kind: "replace", value: ["<none>:<none>"] },
-    onlyEmpty: true,
-  },
+  ...namelessImages,
   ...Object.entries(legacyImageConfig).map(
     ([name, value]): VersionRule => ({
       route: "ImageInspect",
@@ -163,12 +170,6 @@ export const versionRules: readonly VersionRule[] = [
   { route: "ContainerList", until: "1.47", path: "ImageManifestDescriptor", change: drop },
   { route: "ContainerList", until: "1.45", path: "HostConfig.Annotations", change: drop },
   { route: "ContainerInspect", until: "1.47", path: "ImageManifestDescriptor", change: drop },
-  {
-    route: "ContainerInspect",
-    until: "1.43",
-    path: "Config.MacAddress",
-    change: { kind: "set", value: "" },
-  },
 ];
 
 /**
@@ -208,6 +209,10 @@ function applyChange(fields: Map<string, unknown>, name: string, rule: VersionRu
   const { change } = rule;
   const old = fields.get(name);
   if (rule.onlyEmpty === true && !(Array.isArray(old) && old.length === 0)) return;
+  if (rule.beside !== undefined) {
+    const { name: sibling, elements } = rule.beside;
+    if (JSON.stringify(fields.get(sibling)) !== JSON.stringify(elements)) return;
+  }
   if (change.kind === "drop") fields.delete(name);
   else if (change.kind === "replace") fields.set(name, change.value);
   else if (change.kind === "copy") fields.set(name, fields.get(change.from));

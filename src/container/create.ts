@@ -129,20 +129,27 @@ function planContainer(
   const config = applyImageDefaults(request.config, image.config.config);
   refuseInit(context, hostConfig);
   checkSysctls(hostConfig);
-  const withPorts = { ...config, ...exposedPortsOf(config, hostConfig) };
+  checkLenders(context, hostConfig);
+  parsePublishRequests({
+    portBindings: hostConfig.PortBindings,
+    exposedPorts: config.ExposedPorts ?? {},
+    publishAllPorts: hostConfig.PublishAllPorts,
+  });
   const wishes = planMountWishes({
-    config: withPorts,
+    config,
     hostConfig,
     mountsOf: (reference) => mountsOf(context, reference),
   });
   for (const wish of wishes) if (wish.type === "tmpfs") mergeTmpfsOptions(wish.options ?? []);
-  return {
-    config: withPorts,
+  const endpointSettings = planEndpoints(request.networkingConfig, {
+    config: request.config,
     hostConfig,
-    endpointSettings: planEndpoints(request.networkingConfig, {
-      config: request.config,
-      hostConfig,
-    }),
+  });
+  const macAddress = endpointSettings[hostConfig.NetworkMode]?.MacAddress ?? "";
+  return {
+    config: macAddress === "" ? config : { ...config, MacAddress: macAddress },
+    hostConfig,
+    endpointSettings,
     wishes,
     warnings,
   };
@@ -178,22 +185,11 @@ function checkSysctls(hostConfig: HostConfig): void {
   }
 }
 
-/** Checks published ports; Docker exposes what is published. */
-function exposedPortsOf(
-  config: ContainerConfig,
-  hostConfig: HostConfig,
-): Pick<ContainerConfig, "ExposedPorts"> {
-  const exposed = config.ExposedPorts ?? {};
-  parsePublishRequests({
-    portBindings: hostConfig.PortBindings,
-    exposedPorts: exposed,
-    publishAllPorts: hostConfig.PublishAllPorts,
-  });
-  const published = Object.keys(hostConfig.PortBindings ?? {}).map((key) =>
-    key.includes("/") ? key : `${key}/tcp`,
-  );
-  const all = { ...exposed, ...Object.fromEntries(published.map((key) => [key, {}])) };
-  return Object.keys(all).length === 0 ? {} : { ExposedPorts: all };
+/** Who is to lend a namespace must be there; that it runs is seen at the start. */
+function checkLenders(context: Context, hostConfig: HostConfig): void {
+  for (const mode of [hostConfig.PidMode, hostConfig.IpcMode]) {
+    if (mode.startsWith("container:")) mountsOf(context, mode.slice("container:".length));
+  }
 }
 
 /** Settings of the one network that a container can be in. */

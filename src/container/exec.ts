@@ -53,7 +53,7 @@ export function createExec(
   if ((config.Cmd ?? []).length === 0) throw noExecCommand();
   if (container.record.phase === "paused") throw execPaused(name);
   if (!container.isRunning) throw containerNotRunning(container.id);
-  detachKeysOf(config.DetachKeys);
+  checkKeys(config.DetachKeys);
   if (config.User !== "") {
     const request = { user: config.User, groupAdd: [] };
     resolveUser(request, readUserFiles([rootOf(container)]));
@@ -62,6 +62,16 @@ export function createExec(
   context.execs.add(exec);
   publishExec(context, exec, `exec_create: ${commandText(config)}`);
   return exec.id;
+}
+
+/** Docker: another word than attach has, seen in 28.5. */
+function checkKeys(keys: string): void {
+  try {
+    detachKeysOf(keys);
+  } catch (error) {
+    if (!isKind(error, "invalid-argument")) throw error;
+    throw new EngineError("invalid-argument", `Invalid escape keys (${keys}) provided`);
+  }
 }
 
 /**
@@ -117,7 +127,7 @@ function beginExec(context: Context, exec: Exec): Shim {
   const { container, state } = exec;
   if (state.kind === "ended") throw execAlreadyRun(exec.id);
   if (state.kind !== "created") throw execAlreadyRunning(exec.id);
-  if (container.record.phase === "paused") throw execPaused(container.record.name);
+  if (container.record.phase === "paused") throw execPaused(container.id);
   const { shim } = container;
   if (!container.isRunning || shim === undefined) throw containerNotRunning(container.id);
   exec.state = { kind: "starting" };

@@ -63,10 +63,11 @@ export function completeHostConfig(
   if (!Object.hasOwn(defaults.runtimes, hostConfig.Runtime ?? "")) {
     throw unknownRuntime(hostConfig.Runtime ?? "");
   }
-  const { warnings } = checkResources(resourcesOf(hostConfig), host);
+  const { resources, warnings } = checkResources(resourcesOf(hostConfig), host);
   checkSecurity(hostConfig, host);
   checkLogConfig(hostConfig.LogConfig);
-  return { hostConfig, warnings: [...warnings, ...warningsAbout(hostConfig)] };
+  const kept = { ...hostConfig, BlkioWeight: resources.blkioWeight ?? 0 };
+  return { hostConfig: kept, warnings: [...warnings, ...warningsAbout(hostConfig)] };
 }
 
 function fillIn(
@@ -89,7 +90,7 @@ function fillIn(
     IpcMode: asked.IpcMode || "private",
     ShmSize: asked.ShmSize || (defaults.shmSizeBytes ?? shmSizeDefaultBytes),
     Runtime: asked.Runtime || defaults.defaultRuntime,
-    Isolation: "",
+    SecurityOpt: securityOptionsOf(asked),
     // Docker: as much swap as memory unless told, seen in 28.5
     MemorySwap: hasMemory && asked.MemorySwap === 0 ? asked.Memory * 2 : asked.MemorySwap,
     OomKillDisable: asked.OomKillDisable ?? false,
@@ -98,6 +99,14 @@ function fillIn(
     MaskedPaths: asked.MaskedPaths ?? (isUnmasked ? null : defaultMaskedPaths),
     ReadonlyPaths: asked.ReadonlyPaths ?? (isUnmasked ? null : defaultReadonlyPaths),
   };
+}
+
+/** Docker: who shares the host's processes has no label of its own, seen in 28.5. */
+function securityOptionsOf(asked: HostConfig): readonly string[] | null {
+  const given = asked.SecurityOpt;
+  const isUnlabelled = asked.Privileged || asked.PidMode === "host" || asked.IpcMode === "host";
+  const hasLabel = given?.some((option) => /^label[=:]/.test(option)) ?? false;
+  return isUnlabelled && !hasLabel ? [...(given ?? []), "label=disable"] : given;
 }
 
 function cgroupnsDefault(asked: HostConfig, host: HostFacts): string {

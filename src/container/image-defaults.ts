@@ -1,3 +1,4 @@
+import { posix } from "node:path";
 import type { ContainerConfig, HealthConfig } from "../api/container-config.ts";
 import {
   invalidEnvironment,
@@ -32,7 +33,7 @@ export function applyImageDefaults(
     User: asked.User === "" ? (defaults.User ?? "") : asked.User,
     Env: mergeEnvironment(asked.Env, defaults.Env),
     Labels: { ...defaults.Labels, ...asked.Labels },
-    WorkingDir: asked.WorkingDir === "" ? (defaults.WorkingDir ?? "") : asked.WorkingDir,
+    WorkingDir: cleanPath(asked.WorkingDir === "" ? (defaults.WorkingDir ?? "") : asked.WorkingDir),
     Volumes: mergeSets(asked.Volumes, defaults.Volumes) ?? null,
     ...commandOf(asked, defaults),
     ...present("ExposedPorts", mergeSets(asked.ExposedPorts, defaults.ExposedPorts)),
@@ -41,6 +42,11 @@ export function applyImageDefaults(
   };
   check(merged);
   return merged;
+}
+
+/** As Go's path.Clean, except that no path stays none. */
+function cleanPath(path: string): string {
+  return path === "" ? "" : posix.normalize(path).replace(/(.)\/$/, "$1");
 }
 
 /** The program and its arguments, as `Path` and `Args` of inspect. */
@@ -103,7 +109,7 @@ function mergeEnvironment(
   asked: readonly string[] | null,
   image: readonly string[] | undefined,
 ): readonly string[] | null {
-  if (asked === null || asked.length === 0) return image ?? asked;
+  if (asked === null || asked.length === 0) return image ?? null;
   const nameOf = (entry: string): string => entry.split("=", 1)[0] ?? "";
   const names = new Set(asked.map(nameOf));
   return [...asked, ...(image ?? []).filter((entry) => !names.has(nameOf(entry)))];

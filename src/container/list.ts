@@ -216,10 +216,10 @@ function exposedOf(record: ContainerRecord): readonly string[] {
   });
 }
 
+/** Docker: ports of the host, of running containers alone, seen in 28.5. */
 function publishedOf(record: ContainerRecord): readonly string[] {
-  return Object.keys(record.hostConfig.PortBindings ?? {}).map((key) =>
-    key.includes("/") ? key : `${key}/tcp`,
-  );
+  if (!["running", "paused"].includes(record.phase)) return [];
+  return (record.task?.ports ?? []).map((port) => `${port.hostPort}/${port.protocol}`);
 }
 
 function matchesNetwork(record: ContainerRecord, values: readonly string[] | undefined): boolean {

@@ -224,13 +224,13 @@ class LocalContainers implements Containers {
   }
 
   async kill(id: string, options: { readonly signal?: string }): Promise<void> {
-    await killContainer(this.#context, this.#get(id), { ...options, name: id });
+    await killContainer(this.#context, () => this.#get(id), { ...options, name: id });
   }
 
   async rename(id: string, options: { readonly name: string }): Promise<void> {
+    if (options.name === "") throw emptyName();
     const container = this.#get(id);
     const { store } = this.#context;
-    if (options.name === "") throw emptyName();
     await this.#locked(container, async () => {
       const oldName = container.record.name;
       const bare = options.name.startsWith("/") ? options.name.slice(1) : options.name;

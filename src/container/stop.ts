@@ -2,7 +2,12 @@
  * Ending a container's process by request. None of it holds the container's lock while it waits:
  * a stop that takes long can be overtaken by a kill.
  */
-import { cannotKill, containerNotRunning, invalidSignal } from "../lib/docker-messages.ts";
+import {
+  cannotKill,
+  containerNotRunning,
+  invalidSignal,
+  unsupportedSignal,
+} from "../lib/docker-messages.ts";
 import { EngineError, isKind } from "../lib/errors.ts";
 import { signalNumber, signalProcess } from "../sys/process.ts";
 import { type Context, publish } from "./_context.ts";
@@ -18,6 +23,7 @@ const killWaitMs = 10_000;
 /** And how long its shim, when that had to be killed as well. */
 const lostWaitMs = 10_000;
 const killNumber = 9;
+const signalMax = 64;
 
 /** What `stop` may be asked. */
 export interface StopOptions {
@@ -54,16 +60,20 @@ export async function stopContainer(
 /**
  * Sends a signal by request.
  *
+ * @param find finds the container; asked once the signal is known to be one, as Docker does
  * @param options.name the container as the caller gave it, for the sentence
  * @throws conflict when it does not run; invalid-argument for an unknown signal
  */
 export async function killContainer(
   context: Context,
-  container: LiveContainer,
+  find: () => LiveContainer,
   options: { readonly signal?: string; readonly name: string },
 ): Promise<void> {
   try {
-    const signal = parseSignal(options.signal ?? "SIGKILL");
+    const asked = options.signal ?? "SIGKILL";
+    if (/^-?\d{1,9}$/.test(asked)) checkSignalNumber(Number(asked));
+    const signal = parseSignal(asked);
+    const container = find();
     if (container.record.phase === "starting") {
       await context.locks.run(container.id, async () => undefined);
     }
@@ -94,6 +104,10 @@ export async function killHard(context: Context, container: LiveContainer): Prom
   if (shim !== undefined) signalProcess(shim.pid, "SIGKILL");
   if (await isSoon(ended, lostWaitMs)) return;
   throw new EngineError("internal", "tried to kill container, but did not receive an exit event");
+}
+
+function checkSignalNumber(number: number): void {
+  if (number < 0 || number > signalMax) throw unsupportedSignal(number);
 }
 
 /** Reads a signal. @throws invalid-argument in Docker's words */

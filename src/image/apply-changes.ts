@@ -16,8 +16,7 @@ export function applyChanges(config: ImageRunConfig, changes: readonly string[])
     const [, word = "", rest = ""] = /^\s*([A-Za-z]+)\s*([\s\S]*)$/.exec(change) ?? [];
     const apply = instructions[word.toUpperCase()];
     if (change.length > changeLengthMax || apply === undefined) {
-      const known = Object.keys(instructions).join(", ");
-      throw refused(change, `${word.toUpperCase() || "nothing"} is not one of ${known}`);
+      throw new EngineError("invalid-argument", `${word} is not a valid change command`);
     }
     current = apply(current, rest.trim());
   }

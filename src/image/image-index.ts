@@ -3,7 +3,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { ContentStore } from "../content/content-store.ts";
-import { noSuchImage } from "../lib/docker-messages.ts";
+import { noSuchImage, platformMismatch } from "../lib/docker-messages.ts";
 import { EngineError, messageOf } from "../lib/errors.ts";
 import { nowNs } from "../lib/time.ts";
 import { type Digest, isDigest } from "../oci/digest.ts";
@@ -48,8 +48,10 @@ export class ImageIndex {
   /** By name, `name@digest`, ID or unambiguous ID prefix. @throws not-found, conflict */
   find(text: string): ImageRecord {
     const found = this.#findById(text) ?? this.#findByName(text) ?? this.#findByPrefix(text);
-    if (found === undefined) throw noSuchImage(this.#asked(text));
-    return found;
+    if (found !== undefined) return found;
+    // What can be no name at all is refused as such.
+    if (!isIdPrefix(text)) parseReference(text);
+    throw noSuchImage(this.#asked(text));
   }
 
   /** Whether `text` is (a prefix of) the ID of the image it finds. */
@@ -75,7 +77,7 @@ export class ImageIndex {
   parseTarget(target: { readonly repo: string; readonly tag: string }): string {
     const reference = parseReference(target.repo);
     if (reference.digest !== undefined) {
-      throw new EngineError("invalid-argument", "refusing to create a tag with a digest reference");
+      throw new EngineError("invalid-argument", "cannot import digest reference");
     }
     const tagged = target.tag === "" ? withDefaultTag(reference) : withTag(reference, target.tag);
     return formatReference(tagged);
@@ -124,10 +126,10 @@ export class ImageIndex {
     const config = this.config(record);
     const platform = imagePlatform(config);
     if (options.platform !== undefined && !matchPlatform(options.platform, platform)) {
-      throw new EngineError(
-        "not-found",
-        `image with reference ${text} was found but does not provide the specified platform (${formatPlatform(options.platform)})`,
-      );
+      throw platformMismatch(text, {
+        found: formatPlatform(platform),
+        wanted: formatPlatform(options.platform),
+      });
     }
     const chainId = record.layers.at(-1)?.chainId;
     await Promise.resolve();

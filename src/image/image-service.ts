@@ -61,7 +61,7 @@ export interface ImageService {
     readonly digests?: boolean;
     readonly manifests?: boolean;
   }): Promise<readonly ImageSummary[]>;
-  inspect(reference: string): Promise<ImageInspect>;
+  inspect(reference: string, options?: { readonly platform?: Platform }): Promise<ImageInspect>;
   history(reference: string): Promise<readonly HistoryResponseItem[]>;
   tag(reference: string, target: { readonly repo: string; readonly tag: string }): Promise<void>;
   remove(

@@ -101,7 +101,11 @@ class LocalImageService implements OpenedImageService {
     return await listImages(this.#context, options);
   }
 
-  async inspect(reference: string): Promise<ImageInspect> {
+  async inspect(
+    reference: string,
+    options: { readonly platform?: Platform } = {},
+  ): Promise<ImageInspect> {
+    await this.#context.index.resolve(reference, options);
     return await describeImage(this.#context, reference);
   }
 

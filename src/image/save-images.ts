@@ -1,6 +1,6 @@
 import type { EngineError } from "../lib/errors.ts";
 import { noSuchImage } from "../lib/docker-messages.ts";
-import { EngineError as Failure } from "../lib/errors.ts";
+import { EngineError as Failure, isKind } from "../lib/errors.ts";
 import { toReadableStream } from "../lib/stream-limit.ts";
 import { encodeTarEnd, encodeTarHeader, encodeTarPadding } from "../lib/tar-writer.ts";
 import { chainId, type Digest, digestHex } from "../oci/digest.ts";
@@ -67,13 +67,23 @@ function chooseImages(
   }
   const chosen = new Map<Digest, { record: ImageRecord; names: Set<string> }>();
   for (const reference of options.references) {
-    const record = index.find(reference);
+    const record = findAsGiven(index, reference);
     refuseOtherPlatform(index.config(record), { reference, ...options });
     const entry = chosen.get(record.id) ?? { record, names: new Set<string>() };
     for (const name of namesMeant(reference, index.namesOf(record.id))) entry.names.add(name);
     chosen.set(record.id, entry);
   }
   return [...chosen.values()].map(({ record, names }) => ({ record, names: [...names] }));
+}
+
+/** Docker: no tag is added to the name that is not there, seen in 28.5. */
+function findAsGiven(index: ImageContext["index"], reference: string): ImageRecord {
+  try {
+    return index.find(reference);
+  } catch (error) {
+    if (isKind(error, "not-found")) throw noSuchImage(reference);
+    throw error;
+  }
 }
 
 /** A name without a tag means all of the repository's tags; an ID means no name. */

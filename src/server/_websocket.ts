@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import type { Socket } from "node:net";
 import { Duplex } from "node:stream";
+import { createMuxDecoder } from "../api/mux.ts";
 import { EngineError } from "../lib/errors.ts";
 
 const handshakeGuid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455 §1.3
@@ -30,15 +31,29 @@ export function acceptWebSocket(headers: Readonly<Record<string, unknown>>): str
   ].join("\r\n");
 }
 
+/** How a stream is carried. */
+export interface WebSocketOptions {
+  /** Frames of text instead of bytes. */
+  readonly isText: boolean;
+  /** What is written is framed by stream; the payloads alone are sent. */
+  readonly isMultiplexed: boolean;
+}
+
 /** A byte stream carried in WebSocket frames; ending it sends a close frame. */
-export function openWebSocket(socket: Socket): Duplex {
+export function openWebSocket(socket: Socket, options: WebSocketOptions): Duplex {
   const decoder = new FrameDecoder();
+  const code = options.isText ? opcode.text : opcode.binary;
+  const send = (payload: Uint8Array): void => void socket.write(encodeFrame(code, payload));
+  const streams = createMuxDecoder((_stream, payload) => send(payload));
   const stream = new Duplex({
     read() {
       socket.resume();
     },
     write(chunk: Buffer, _encoding, done) {
-      socket.write(encodeFrame(opcode.binary, chunk), () => done());
+      if (options.isMultiplexed) streams.push(chunk);
+      else send(chunk);
+      if (socket.writableNeedDrain) socket.once("drain", () => done());
+      else done();
     },
     final(done) {
       socket.end(encodeFrame(opcode.close, Buffer.from([0x03, 0xe8])), () => done());

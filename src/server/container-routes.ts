@@ -1,3 +1,4 @@
+import type { ContainerCreateOptions } from "../api/container.ts";
 import { decodeContainerCreate } from "../api/decode-container.ts";
 import {
   boolValue,
@@ -7,6 +8,7 @@ import {
   textValue,
   timestampValue,
 } from "../api/query.ts";
+import { compareVersions } from "../api/versions.ts";
 import { invalidWaitCondition, noLogStream } from "../lib/docker-messages.ts";
 import { EngineError } from "../lib/errors.ts";
 import {
@@ -40,14 +42,17 @@ export const containerRoutes: Readonly<Record<string, Handler>> = {
   },
 
   ContainerCreate: async (exchange) => {
-    const body = decodeContainerCreate(await readJsonBody(exchange));
+    const body = adaptCreate(decodeContainerCreate(await readJsonBody(exchange)), exchange.version);
     const name = textValue(exchange.query, "name");
     const platform = textValue(exchange.query, "platform");
     const created = await exchange.backend.containers.create(body, {
       ...(name === "" ? {} : { name }),
       ...(platform === "" ? {} : { platform }),
     });
-    sendJson(exchange, created, 201);
+    const isOutdated = body.config.MacAddress !== undefined && body.config.MacAddress !== "";
+    const isTold = isOutdated && compareVersions(exchange.version, macAddressMovedIn) >= 0;
+    const warnings = isTold ? [macAddressMoved, ...created.Warnings] : created.Warnings;
+    sendJson(exchange, { ...created, Warnings: warnings }, 201);
   },
 
   ContainerInspect: async (exchange) => {
@@ -177,6 +182,21 @@ export const containerRoutes: Readonly<Record<string, Handler>> = {
     sendJson(exchange, await exchange.backend.containers.prune(filtersValue(exchange.query)));
   },
 };
+
+/** Since then a MAC address belongs to an endpoint. */
+const macAddressMovedIn = "1.44";
+const macAddressMoved =
+  "The container-wide MacAddress field is now deprecated. " +
+  "It should be specified in EndpointsConfig instead.";
+/** Since then nobody shares a container's IPC unless told so. */
+const ipcPrivateSince = "1.40";
+
+/** A request of an old version, in the words of the newest. */
+function adaptCreate(body: ContainerCreateOptions, version: string): ContainerCreateOptions {
+  const { hostConfig } = body;
+  if (hostConfig.IpcMode !== "" || compareVersions(version, ipcPrivateSince) >= 0) return body;
+  return { ...body, hostConfig: { ...hostConfig, IpcMode: "shareable" } };
+}
 
 function attachQuery(
   exchange: Exchange,

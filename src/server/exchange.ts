@@ -3,7 +3,7 @@ import type { Duplex } from "node:stream";
 import { checkJsonContentType } from "../api/decode-request.ts";
 import { encodeJson } from "../api/encode.ts";
 import type { Query } from "../api/query.ts";
-import { adaptResponse } from "../api/versions.ts";
+import { adaptResponse, compareVersions } from "../api/versions.ts";
 import { EngineError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
@@ -145,24 +145,47 @@ export function streamContentType(exchange: Exchange, hasTty: boolean): string {
 /** Joins the client's connection to a process, with or without Upgrade, until both ends are done. */
 export async function joinHijacked(
   exchange: Exchange,
-  options: { readonly stream: Duplex; readonly hasTty: boolean },
+  options: {
+    readonly stream: Duplex;
+    readonly hasTty: boolean;
+    /** Sends the headers of all answers, too: Docker does for exec, not for attach. */
+    readonly withHeaders?: boolean;
+  },
 ): Promise<void> {
-  const contentType = streamContentType(exchange, options.hasTty);
+  // Docker: only who upgrades is told of multiplexing, seen in 28.5
   const head = isUpgrade(exchange.request)
-    ? `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${contentType}\r\nConnection: Upgrade\r\nUpgrade: tcp`
-    : `HTTP/1.1 200 OK\r\nContent-Type: ${contentType}`;
-  const { socket, early } = hijack(exchange.request, { response: exchange.response, head });
+    ? "HTTP/1.1 101 UPGRADED\r\n" +
+      `Content-Type: ${streamContentType(exchange, options.hasTty)}\r\n` +
+      "Connection: Upgrade\r\nUpgrade: tcp"
+    : `HTTP/1.1 200 OK\r\nContent-Type: ${rawStream}`;
+  const more = options.withHeaders === true ? headersOf(exchange.response) : "";
+  const { socket, early } = hijack(exchange.request, {
+    response: exchange.response,
+    head: head + more,
+  });
   await joinStreams({ client: socket, process: options.stream, early });
 }
 
-/** As `joinHijacked`, in WebSocket frames. */
+/** The headers of all answers, as lines that each begin with the end of the line before. */
+function headersOf(response: ServerResponse): string {
+  const headers = Object.entries(response.getHeaders());
+  return headers.map(([name, value]) => `\r\n${name}: ${String(value)}`).join("");
+}
+
+/** First version whose WebSocket frames are binary. @see Engine API v1.28, ContainerAttachWebsocket */
+const binaryFramesSince = "1.28";
+
+/** As `joinHijacked`, in WebSocket frames; both outputs come as one, not multiplexed. */
 export async function joinWebSocket(
   exchange: Exchange,
-  options: { readonly stream: Duplex },
+  options: { readonly stream: Duplex; readonly hasTty: boolean },
 ): Promise<void> {
   const head = acceptWebSocket(exchange.request.headers);
   const { socket, early } = hijack(exchange.request, { response: exchange.response, head });
-  const client = openWebSocket(socket);
+  const client = openWebSocket(socket, {
+    isText: compareVersions(exchange.version, binaryFramesSince) < 0,
+    isMultiplexed: !options.hasTty,
+  });
   if (early.length > 0) socket.unshift(early);
   await joinStreams({ client, process: options.stream, early: Buffer.alloc(0) });
 }

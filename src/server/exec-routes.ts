@@ -34,7 +34,7 @@ export const execRoutes: Readonly<Record<string, Handler>> = {
       hasTty: body.Tty === true,
       ...console,
     });
-    await joinHijacked(exchange, attachment);
+    await joinHijacked(exchange, { ...attachment, withHeaders: true });
   },
 
   ExecResize: async (exchange) => {

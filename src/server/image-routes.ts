@@ -30,7 +30,15 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
   },
 
   ImageInspect: async (exchange) => {
-    sendJson(exchange, await exchange.backend.images.inspect(param(exchange, "name")));
+    const name = param(exchange, "name");
+    // Docker: the platform is JSON here, seen in 28.5
+    const text = textValue(exchange.query, "platform");
+    if (text !== "") parsePlatformJson(text);
+    const platform = platformOf(exchange);
+    sendJson(
+      exchange,
+      await exchange.backend.images.inspect(name, platform === undefined ? {} : { platform }),
+    );
   },
 
   ImageHistory: async (exchange) => {
@@ -145,12 +153,21 @@ function bodyStream(exchange: Exchange): ReadableStream<Uint8Array> {
   return Readable.toWeb(exchange.request) as unknown as ReadableStream<Uint8Array>;
 }
 
+function parsePlatformJson(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null) return { ...value };
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new EngineError("invalid-argument", `failed to parse platform: ${text} is no JSON object`);
+}
+
 function platformOf(exchange: Exchange): Platform | undefined {
   const text = textValue(exchange.query, "platform");
   if (text === "") return undefined;
   if (!text.startsWith("{")) return parsePlatform(text);
-  const value: unknown = JSON.parse(text);
-  const { os, architecture, variant } = value as Record<string, unknown>;
+  const { os, architecture, variant } = parsePlatformJson(text);
   return parsePlatform(
     [os, architecture, variant].filter((part) => typeof part === "string").join("/"),
   );

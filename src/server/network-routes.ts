@@ -1,4 +1,5 @@
-import { filtersValue } from "../api/query.ts";
+import { filtersValue, textValue } from "../api/query.ts";
+import { noSuchNetwork } from "../lib/docker-messages.ts";
 import { type Handler, param, sendJson } from "./exchange.ts";
 
 /** Handlers of the network operations, by operation name. */
@@ -8,7 +9,11 @@ export const networkRoutes: Readonly<Record<string, Handler>> = {
     await Promise.resolve();
   },
   NetworkInspect: async (exchange) => {
-    sendJson(exchange, exchange.backend.networks.inspect(param(exchange, "id")));
+    const id = param(exchange, "id");
+    const scope = textValue(exchange.query, "scope");
+    const network = exchange.backend.networks.inspect(id);
+    if (scope !== "" && network.Scope !== scope) throw noSuchNetwork(id);
+    sendJson(exchange, network);
     await Promise.resolve();
   },
 };

@@ -1,6 +1,6 @@
-import { filtersValue, timestampValue } from "../api/query.ts";
+import { filtersValue, textValue, timestampValue } from "../api/query.ts";
 import { apiVersionMax } from "../api/versions.ts";
-import { checkEventFilters, matchesEvent } from "../event/event-filter.ts";
+import { matchesEvent } from "../event/event-filter.ts";
 import { encodeJson } from "../api/encode.ts";
 import { EngineError } from "../lib/errors.ts";
 import { type Exchange, type Handler, readBody, sendJson } from "./exchange.ts";
@@ -26,9 +26,11 @@ export const systemRoutes: Readonly<Record<string, Handler>> = {
   SystemEvents: async (exchange) => {
     const { query, response } = exchange;
     const filters = filtersValue(query);
-    checkEventFilters(filters);
     const sinceNs = timestampValue(query, "since");
     const untilNs = timestampValue(query, "until", { zeroIsAbsent: true });
+    if (sinceNs !== undefined && untilNs !== undefined && sinceNs > untilNs) {
+      throw sinceAfterUntil(textValue(query, "since"), textValue(query, "until"));
+    }
     const events = exchange.backend.events.subscribe({
       ...(sinceNs === undefined ? {} : { sinceNs }),
       ...(untilNs === undefined ? {} : { untilNs }),
@@ -45,6 +47,13 @@ export const systemRoutes: Readonly<Record<string, Handler>> = {
     response.end();
   },
 };
+
+function sinceAfterUntil(since: string, until: string): EngineError {
+  return new EngineError(
+    "invalid-argument",
+    `\`since\` time (${since}) cannot be after \`until\` time (${until})`,
+  );
+}
 
 async function ping(exchange: Exchange): Promise<void> {
   const { request, response } = exchange;

@@ -11,21 +11,37 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const docker = Bun.which("docker");
-const major = docker === null ? 0 : Number(/version (\d+)\./.exec(await textOf([docker, "-v"]))?.[1] ?? 0);
+const major =
+  docker === null ? 0 : Number(/version (\d+)\./.exec(await textOf([docker, "-v"]))?.[1] ?? 0);
 const folder = mkdtempSync(join(tmpdir(), "tug-cli-create-"));
-const socket = join(folder, "recorder.sock");
-const host = `unix://${socket}`;
-const requests: string[] = [];
-let server: Server | undefined;
+const clients = ["docker", "tug"] as const;
+type Client = (typeof clients)[number];
+const requests = new Map<Client, string>();
+const servers: Server[] = [];
 
-writeFileSync(join(folder, "vars"), "# comment\nA=1\n  B=two words\nHOME\nNOT_SET_ANYWHERE\n\nC=\n");
+writeFileSync(
+  join(folder, "vars"),
+  "# comment\nA=1\n  B=two words\nHOME\nNOT_SET_ANYWHERE\n\nC=\n",
+);
 writeFileSync(join(folder, "bad-vars"), "A B=1\n");
 writeFileSync(join(folder, "labels"), "a=b\nbare\n");
-writeFileSync(join(folder, "seccomp.json"), '{ "defaultAction": "SCMP_ACT_ALLOW",\n "x": [1, 2] }\n');
+writeFileSync(
+  join(folder, "seccomp.json"),
+  '{ "defaultAction": "SCMP_ACT_ALLOW",\n "x": [1, 2] }\n',
+);
 writeFileSync(join(folder, "cid"), "taken");
 
 beforeAll(async () => {
-  server = createServer((request, response) => {
+  await Promise.all(clients.map(startRecorder));
+});
+
+afterAll(() => {
+  for (const server of servers) server.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function startRecorder(client: Client): Promise<void> {
+  const server = createServer((request, response) => {
     const parts: Buffer[] = [];
     request.on("data", (chunk: Buffer) => parts.push(chunk));
     request.on("end", () => {
@@ -34,21 +50,17 @@ beforeAll(async () => {
       response.setHeader("Ostype", "linux");
       response.setHeader("Content-Type", "application/json");
       if (path.startsWith("/containers/create")) {
-        requests.push(`${path} ${Buffer.concat(parts).toString()}`);
+        requests.set(client, `${path} ${Buffer.concat(parts).toString()}`);
         response.statusCode = 500;
         response.end('{"message":"recorded"}');
       } else response.end(path === "/_ping" ? "OK" : '{"OSType":"linux"}');
     });
   });
-  await new Promise<void>((resolve) => server?.listen(socket, resolve));
-});
+  servers.push(server);
+  return new Promise((resolve) => server.listen(join(folder, `${client}.sock`), resolve));
+}
 
-afterAll(() => {
-  server?.close();
-  rmSync(folder, { recursive: true, force: true });
-});
-
-/** Flag sets that are sent. Words are split at spaces; `~` stands for the test's folder. */
+/** Flag sets that are sent. Words are split at spaces, `%20` is one; `~` is the test's folder. */
 const accepted: readonly string[] = [
   "busybox",
   "-d -it --name x -e A=1 -p 8080:80 -v /a:/b:ro --network-alias y --network foo busybox sh -c echo",
@@ -65,12 +77,14 @@ const accepted: readonly string[] = [
   "--mount type=volume,src=v,dst=/v,volume-nocopy,volume-label=a=b,volume-driver=d,volume-opt=x=y,volume-subpath=p busybox",
   "--mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770 --mount dst=/plain busybox",
   "--mount type=image,src=i,dst=/i,image-subpath=s --mount type=bind,src=./rel,target=/c,consistency=cached busybox",
-  '--mount "type=volume,src=v,dst=/v,volume-opt=o=a" busybox',
+  '--mount type=volume,src=v,dst=/v,"volume-opt=o=a,b" busybox',
   "--tmpfs /x --tmpfs /y:size=1m,mode=700 --read-only busybox",
   "--network host busybox",
   "--network none busybox",
   "--network container:abc busybox",
   "--net bridge busybox",
+  "--network bridge --mac-address 02:42:ac:11:00:02 busybox",
+  "--mac-address 02:42:ac:11:00:02 busybox",
   "--network name=foo,alias=a,alias=b,ip=1.2.3.4,driver-opt=a=b,mac-address=02:42:ac:11:00:02,gw-priority=3 --network bar busybox",
   "--network foo --ip 1.2.3.4 --ip6 fd00::3 --link-local-ip 169.254.1.1 --mac-address 02:42:ac:11:00:02 --link a:b busybox",
   "--link a --link c:d busybox",
@@ -85,7 +99,7 @@ const accepted: readonly string[] = [
   "--userns host --uts host --pid host --ipc host --cgroupns private busybox",
   "--pid container:x --ipc container:y busybox",
   "--device /dev/null --device /dev/a:/dev/b:r --device /dev/c:rw --device vendor.com/class=one busybox",
-  "--device-cgroup-rule a_*:*_rwm busybox",
+  "--device-cgroup-rule a%20*:*%20rwm busybox",
   "--device-read-bps /dev/a:1mb --device-write-bps /dev/a:2kb --device-read-iops /dev/a:3 --device-write-iops /dev/a:4 busybox",
   "--blkio-weight 300 --blkio-weight-device /dev/a:30 busybox",
   "-m 64m --memory-swap -1 --memory-reservation 32m --memory-swappiness 3 --oom-kill-disable --oom-score-adj 5 busybox",
@@ -192,13 +206,13 @@ const refused: readonly string[] = [
 
 describe.skipIf(major < 28)("docker run and tug run", () => {
   test.each(accepted)("ask for the same container: %s", async (line) => {
-    const [theirs, ours] = [await record("docker", line), await record("tug", line)];
+    const [theirs, ours] = await Promise.all([record("docker", line), record("tug", line)]);
     expect(theirs.request).not.toBe("");
     expect(normalise(ours.request)).toEqual(normalise(theirs.request));
   });
 
   test.each(refused)("refuse in the same words: %s", async (line) => {
-    const [theirs, ours] = [await record("docker", line), await record("tug", line)];
+    const [theirs, ours] = await Promise.all([record("docker", line), record("tug", line)]);
     expect(theirs.request).toBe("");
     expect(ours.request).toBe("");
     expect(sentence(ours.text)).toBe(sentence(theirs.text));
@@ -212,34 +226,42 @@ interface Recorded {
   readonly exitCode: number;
 }
 
-async function record(client: "docker" | "tug", line: string): Promise<Recorded> {
-  const words = line.split(" ").map((word) => word.replaceAll("~/", `${folder}/`).replaceAll("_", " "));
-  const plain = words.map((word) => word.replace(/^"|"$/g, "").replace("NOT SET ANYWHERE", "NOT_SET_ANYWHERE").replace("CAP SYS TIME", "CAP_SYS_TIME").replace("net admin", "net_admin").replace("ip forward", "ip_forward"));
+async function record(client: Client, line: string): Promise<Recorded> {
+  const words = line
+    .split(" ")
+    .map((word) => word.replaceAll("~/", `${folder}/`).replaceAll("%20", " "));
   const program = client === "docker" ? [docker ?? "docker"] : [process.execPath, "src/main.ts"];
-  requests.length = 0;
-  const child = Bun.spawn([...program, "-H", host, "run", ...plain], {
-    env: { ...process.env, DOCKER_CONFIG: folder, DOCKER_HOST: "" },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
+  requests.delete(client);
+  const child = Bun.spawn(
+    [...program, "-H", `unix://${join(folder, `${client}.sock`)}`, "run", ...words],
+    {
+      env: { ...process.env, DOCKER_CONFIG: folder, DOCKER_HOST: "" },
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+    },
+  );
   const [out, err, exitCode] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
     child.exited,
   ]);
-  return { request: requests[0] ?? "", text: out + err, exitCode };
+  return { request: requests.get(client) ?? "", text: out + err, exitCode };
 }
 
-/** A request as values, so that the order of members does not matter. */
+/** A request as values, so that the order of members does not matter; nor does that of binds. */
 function normalise(request: string): unknown {
   const space = request.indexOf(" ");
-  return [request.slice(0, space), JSON.parse(request.slice(space + 1)) as unknown];
+  const sorted = (key: string, value: unknown): unknown =>
+    key === "Binds" && Array.isArray(value) ? value.toSorted() : value;
+  return [request.slice(0, space), JSON.parse(request.slice(space + 1), sorted) as unknown];
 }
 
 /** The first line, without the program's name. */
 function sentence(text: string): string {
-  return (text.split("\n")[0] ?? "").replace(/^(docker|tug): /, "").replaceAll("docker run", "tug run");
+  return (text.split("\n")[0] ?? "")
+    .replace(/^(docker|tug): /, "")
+    .replaceAll("docker run", "tug run");
 }
 
 async function textOf(argv: readonly string[]): Promise<string> {

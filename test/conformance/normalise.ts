@@ -6,7 +6,7 @@ export type Normalise = (value: unknown) => unknown;
 
 /** Numbers that are kept as present or zero only. */
 const loose =
-  /^(Pid|Created|CreatedAt|time|timeNano|Size|SizeRw|SizeRootFs|SharedSize|VirtualSize|SpaceReclaimed|NFd|NGoroutines|NCPU|MemTotal|Containers\w*|Images)$/;
+  /^(Pid|Created|CreatedAt|time|timeNano|Size|SizeRw|SizeRootFs|VirtualSize|SpaceReclaimed|NFd|NGoroutines|NCPU|MemTotal|Containers\w*|Images)$/;
 
 /** Makes a normaliser for an engine, whose data and runtime folders become `<root>` and `<run>`. */
 export function normaliser(folders: {
@@ -17,6 +17,7 @@ export function normaliser(folders: {
     let result = text.replaceAll(folders.dataRoot, "<root>");
     for (const [from, to] of Object.entries(folders.others)) result = result.replaceAll(from, to);
     return result
+      .replaceAll(/\b(?:crun|runc)\b/g, "<runtime>")
       .replaceAll(/\b[0-9a-f]{64}\b/g, "<64>")
       .replaceAll(/\b[0-9a-f]{12}\b/g, "<12>")
       .replaceAll(/\b(?!0001)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|\+00:00)/g, "<time $2>")
@@ -27,9 +28,13 @@ export function normaliser(folders: {
   const walk = (value: unknown, key: string): unknown => {
     // The names of the storage and of its folders are each engine's own.
     if (key === "GraphDriver") return "<driver>";
+    if (key === "SandboxKey" && value !== "") return "<netns>";
+    if (key === "Ports" && Array.isArray(value)) return byPort(value).map((item) => walk(item, ""));
+    if (key === "Processes") return "<processes>";
     if (key === "Mounts" && Array.isArray(value))
       return byTarget(value).map((item) => walk(item, ""));
     if (typeof value === "string") return replaceText(value);
+    if (key === "SharedSize") return "<shared>";
     if (typeof value === "number") return loose.test(key) ? (value > 0 ? "<n>" : value) : value;
     if (Array.isArray(value)) return value.map((item) => walk(item, key));
     if (typeof value !== "object" || value === null) return value;
@@ -45,6 +50,11 @@ function byTarget(mounts: readonly unknown[]): readonly unknown[] {
   const targetOf = (mount: unknown): string =>
     String(at(mount, "Destination") ?? at(mount, "Target") ?? "");
   return mounts.toSorted((a, b) => targetOf(a).localeCompare(targetOf(b)));
+}
+
+/** So are its ports. */
+function byPort(ports: readonly unknown[]): readonly unknown[] {
+  return ports.toSorted((a, b) => Number(at(a, "PrivatePort")) - Number(at(b, "PrivatePort")));
 }
 
 /** One place at which two answers are not the same. */

@@ -61,7 +61,6 @@ async function sideOf(engine: Engine): Promise<Side> {
   const bridge = (await engine.api("GET", "/networks/bridge")).json;
   const others = {
     [textAt(info, "Driver")]: "<driver>",
-    [textAt(info, "DefaultRuntime")]: "<runtime>",
     [textAt(bridge, "Options", "com.docker.network.bridge.name")]: "<bridge>",
     [engine.folder]: "<folder>",
   };

@@ -132,6 +132,13 @@ export async function clearTalk(engine: Engine): Promise<void> {
   }
 }
 
+/** The frames of each stream: which of two pipes is read first is chance. */
+function framesByStream(bytes: Uint8Array): Readonly<Record<string, readonly string[]>> {
+  const found: Record<string, string[]> = {};
+  for (const { stream, text } of readFrames(bytes)) (found[stream] ??= []).push(text);
+  return found;
+}
+
 function headersOf(answer: Answer): Readonly<Record<string, string>> {
   const found: Record<string, string> = {};
   for (const name of headersThatMatter) {
@@ -148,7 +155,7 @@ function bodyOf(answer: Answer, read: NonNullable<AskOptions["read"]>): unknown 
     case "lines":
       return answer.status === 200 ? parseLines(answer.text) : answer.json;
     case "frames":
-      return answer.status === 200 ? readFrames(answer.bytes) : answer.json;
+      return answer.status === 200 ? framesByStream(answer.bytes) : answer.json;
     case "text":
       return answer.text;
     case "status":

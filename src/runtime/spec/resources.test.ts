@@ -50,7 +50,7 @@ describe("checkResources() refuses", () => {
     [{ cpuPeriodUs: 5 }, "CPU cfs period can not be less than 1ms (i.e. 1000)"],
     [{ cpuPeriodUs: 1_000_001 }, "or larger than 1s (i.e. 1000000)"],
     [{ cpuQuotaUs: 5 }, "CPU cfs quota can not be less than 1ms (i.e. 1000)"],
-    [{ cpuShares: -1 }, "shares can not be negative"],
+    [{ cpuShares: -1 }, "invalid CPU shares (-1): value must be a positive integer"],
     [{ cpusetCpus: "2" }, "Requested CPUs are not available - requested 2, available: 0-1,3"],
     [{ cpusetCpus: "a" }, "Invalid value a for cpuset cpus: invalid format: a"],
     [{ cpusetCpus: "3-0" }, "Invalid value 3-0 for cpuset cpus"],

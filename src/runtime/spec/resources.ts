@@ -129,7 +129,7 @@ function checkCpu(input: ResourceInput, host: ResourceFacts): void {
     );
   }
   if (input.cpuShares !== undefined && input.cpuShares < 0) {
-    throw invalid(`shares can not be negative: ${input.cpuShares}`);
+    throw invalid(`invalid CPU shares (${input.cpuShares}): value must be a positive integer`);
   }
   if (period !== 0 && (period < cfsMinUs || period > cfsPeriodMaxUs)) {
     throw invalid(

@@ -63,7 +63,7 @@ export const attachScenarios: readonly Scenario[] = [
       await talk.create("cf-at2", {
         ...reader,
         Tty: true,
-        Cmd: ["sh", "-c", "read x; stty size; echo $x"],
+        Cmd: ["sh", "-c", "usleep 600000; stty size; read x; echo $x"],
       });
       await converse(talk, "input of a terminal", {
         target: "POST /containers/cf-at2/attach?stream=1&stdin=1&stdout=1",

@@ -60,6 +60,7 @@ export const containerScenarios: readonly Scenario[] = [
         network: { network: ["host"], label: ["cf-list"] },
         "unknown network": { network: ["cf-nothing"] },
         publish: { publish: ["80"], label: ["cf-list"] },
+        "publish of the host": { publish: ["38081"], label: ["cf-list"] },
         expose: { expose: ["90/udp"], label: ["cf-list"] },
         "expose range": { expose: ["80-95"], label: ["cf-list"] },
         "bad publish": { publish: ["x"] },

@@ -25,7 +25,7 @@ export const execScenarios: readonly Scenario[] = [
           User: "1000:5",
           WorkingDir: "/tmp",
         },
-        terminal: { ...both, Tty: true, Cmd: ["sh", "-c", "tty; echo err >&2"] },
+        terminal: { ...both, Tty: true, Cmd: ["sh", "-c", "test -t 1 && echo tty; echo err >&2"] },
         "console size": { ...both, Tty: true, ConsoleSize: [20, 30], Cmd: ["stty", "size"] },
         privileged: { ...both, Privileged: true, Cmd: ["grep", "CapEff", "/proc/self/status"] },
         "nothing attached": { Cmd: ["true"] },
@@ -49,7 +49,7 @@ export const execScenarios: readonly Scenario[] = [
             half: "AttachStdin" in body,
             read: isTty ? "text" : "frames",
           });
-          await Bun.sleep(50);
+          await Bun.sleep(150);
           await talk.ask(`${label}: inspect ended ${upgrade}`, `GET /exec/${id}/json`);
         }
       }

@@ -44,7 +44,7 @@ export const imageScenarios: readonly Scenario[] = [
       await talk.ask("inspect manifests", `GET /images/${image}/json?manifests=1`);
       await talk.ask(
         "inspect platform",
-        `GET /images/${image}/json?platform={"os":"linux","architecture":"arm64"}`,
+        `GET /images/${image}/json?platform=${encodeURIComponent('{"os":"linux","architecture":"arm64"}')}`,
       );
       await talk.ask("inspect bad platform", `GET /images/${image}/json?platform=odd`);
       for (const name of [
@@ -81,7 +81,8 @@ export const imageScenarios: readonly Scenario[] = [
       const id = String(at((await talk.api("GET", `/images/${image}/json`)).json, "Id"));
       await talk.ask("remove by ID while used", `DELETE /images/${id}`);
       await talk.api("DELETE", "/containers/cf-i-user?force=1");
-      await talk.ask("remove badly", `DELETE /images/${image}?force=x`);
+      await talk.api("POST", `/images/${image}/tag?repo=cf-t&tag=2`);
+      await talk.ask("remove with odd force", "DELETE /images/cf-t:2?force=x");
       await talk.api("DELETE", "/images/cf-t:y");
       await talk.ask("no names to save", "GET /images/get");
       await talk.ask("unknown names to save", "GET /images/get?names=cf-nothing");

@@ -71,6 +71,7 @@ export const stateScenarios: readonly Scenario[] = Object.entries(states).map(
         const name = `cf-s-${state}-${count}`;
         await reach(talk, name);
         await talk.ask(target, target.replaceAll("{c}", name));
+        if (state === "exited" && /start/.test(target)) await talk.reaches(name, "exited");
         const state2 = (await talk.api("GET", `/containers/${name}/json`)).json;
         talk.note(`${target}: state`, (state2 as { State?: unknown }).State);
         await talk.api("DELETE", `/containers/${name}?force=1`);
