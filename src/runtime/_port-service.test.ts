@@ -42,7 +42,7 @@ async function echoServer(): Promise<number> {
 async function echoed(port: number, sent: Buffer): Promise<Buffer> {
   const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
   const parts: Buffer[] = [];
-  socket.on("data", (part) => parts.push(part));
+  socket.on("data", (part: Buffer) => parts.push(part));
   const ended = new Promise<void>((resolve, reject) => {
     socket.on("end", resolve);
     socket.on("error", reject);

@@ -6,6 +6,8 @@ interface Side {
   /** What the other side has sent and this one has not taken. */
   waiting: Uint8Array[];
   hasEnded: boolean;
+  /** We have told it that nothing more comes. */
+  isShut: boolean;
   isClosed: boolean;
 }
 
@@ -31,8 +33,7 @@ export class StreamProxy {
       drain: () => this.#flush(own, other),
       end: () => {
         own.hasEnded = true;
-        if (other.connection !== undefined && other.waiting.length === 0)
-          other.connection.endWrite();
+        if (other.waiting.length === 0) shut(other);
       },
       close: () => this.#closed(own, other),
     };
@@ -50,6 +51,10 @@ export class StreamProxy {
   }
 
   #pass(own: Side, other: Side, bytes: Uint8Array): void {
+    if (other.isClosed) {
+      own.connection?.close();
+      return;
+    }
     const target = other.connection;
     const taken = target === undefined || other.waiting.length > 0 ? 0 : target.write(bytes);
     if (taken === bytes.length) return;
@@ -69,20 +74,29 @@ export class StreamProxy {
       }
       own.waiting.shift();
     }
-    if (other.hasEnded) connection.endWrite();
+    if (other.hasEnded) shut(own);
     else other.connection?.resume();
   }
 
   #closed(own: Side, other: Side): void {
     if (own.isClosed) return;
     own.isClosed = true;
-    // A side that closed after its end may leave the other something to take.
-    if (!own.hasEnded || other.waiting.length === 0) other.connection?.close();
+    // When both directions have ended the runtime tells the close alone.
+    own.hasEnded ||= own.isShut;
+    // After an orderly end the other side may still be taking what was sent: no reset then.
+    if (!own.hasEnded) other.connection?.close();
+    else if (other.waiting.length === 0) shut(other);
     if (other.isClosed || other.connection === undefined) this.#onClose();
     other.isClosed ||= other.connection === undefined;
   }
 }
 
 function side(): Side {
-  return { connection: undefined, waiting: [], hasEnded: false, isClosed: false };
+  return { connection: undefined, waiting: [], hasEnded: false, isShut: false, isClosed: false };
+}
+
+function shut(target: Side): void {
+  if (target.connection === undefined || target.isShut || target.isClosed) return;
+  target.isShut = true;
+  target.connection.endWrite();
 }
