@@ -13,6 +13,7 @@ import { parsePublishRequests } from "../network/ports.ts";
 import { generateSpec } from "../runtime/spec/generate-spec.ts";
 import type { SpecInput } from "../runtime/spec/spec-input.ts";
 import type { Shim } from "../runtime/shim.ts";
+import type { RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { StartRequest, StartResult } from "../runtime/shim-protocol.ts";
 import type { SnapshotMount } from "../snapshot/snapshotter.ts";
 import { bundleFolder, type Context, logPath, publish } from "./_context.ts";
@@ -118,19 +119,25 @@ async function launch(
   });
   container.specInput = specInput;
   const inside = await connected;
+  const isOwn = namespaces.network.kind === "inherited";
+  const { spec, sysctls } = isOwn ? takeNetworkSysctls(request.spec) : { spec: request.spec };
   const result = await shim.start({
     ...request,
+    spec,
     sandbox: {
-      isOwn: namespaces.network.kind === "inherited",
+      isOwn,
       interfaces: inside?.interfaces ?? [],
       ...(inside?.dns === undefined ? {} : { dns: inside.dns }),
       ports: inside?.ports ?? [],
       // An endpoint without IPv6 must not give itself an address.
-      sysctls: Object.fromEntries(
-        (inside?.interfaces ?? [])
-          .filter(({ addresses }) => !addresses.some((address) => address.includes(":")))
-          .map(({ name }) => [`net.ipv6.conf.${name}.disable_ipv6`, "1"]),
-      ),
+      sysctls: {
+        ...Object.fromEntries(
+          (inside?.interfaces ?? [])
+            .filter(({ addresses }) => !addresses.some((address) => address.includes(":")))
+            .map(({ name }) => [`net.ipv6.conf.${name}.disable_ipv6`, "1"]),
+        ),
+        ...sysctls,
+      },
     },
   });
   taken.result = result;
@@ -138,6 +145,25 @@ async function launch(
     await networks.publish(endpoint, { containerId: record.id, ports: result.ports });
   }
   return { shim, result };
+}
+
+/**
+ * Takes the sysctls of the network out of a spec: the shim sets them, whose namespace it is. runc
+ * takes the namespace that it inherits for the host's, and refuses them.
+ */
+function takeNetworkSysctls(spec: RuntimeSpec): {
+  readonly spec: RuntimeSpec;
+  readonly sysctls: Readonly<Record<string, string>>;
+} {
+  const { linux } = spec;
+  if (linux?.sysctl === undefined) return { spec, sysctls: {} };
+  const all = Object.entries(linux.sysctl);
+  const isOfNetwork = ([name]: readonly [string, string]): boolean => name.startsWith("net.");
+  const sysctl = Object.fromEntries(all.filter((entry) => !isOfNetwork(entry)));
+  return {
+    spec: { ...spec, linux: { ...linux, sysctl } },
+    sysctls: Object.fromEntries(all.filter(isOfNetwork)),
+  };
 }
 
 /** Runs `work` while `waits` go on, then waits for them; a failure of either leaves none behind. */

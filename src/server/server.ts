@@ -84,7 +84,11 @@ function route(
   const { name, method, path: pattern } = match.route;
   const handler = handlers[name];
   if (handler === undefined) {
-    throw new EngineError("not-implemented", `Tug does not serve ${method} ${pattern} yet`);
+    // Docker: its CLI goes on to look elsewhere for a name when it reads "not supported", seen in 28.2
+    throw new EngineError(
+      "not-implemented",
+      `Tug does not serve ${method} ${pattern} yet: not supported`,
+    );
   }
   const query = decodeQuery(mark < 0 ? "" : url.slice(mark + 1));
   const { backend, logger } = options;

@@ -14,8 +14,15 @@ import { join } from "node:path";
 import { tugExecutable } from "./clients.ts";
 import { type Engine, openEngine } from "./engine.ts";
 import { request } from "./http.ts";
-import { listAt, textAt } from "./json.ts";
-import { containerCgroups, linksOf, mountsUnder, processesOf, readdirOptional } from "./leaks.ts";
+import { at, listAt, textAt } from "./json.ts";
+import {
+  containerCgroups,
+  linksOf,
+  mountsUnder,
+  type ProcessTrace,
+  processesOf,
+  readdirOptional,
+} from "./leaks.ts";
 import { run, until } from "./process.ts";
 
 /** How a daemon is started. */
@@ -61,8 +68,6 @@ let daemonCount = 0;
 const readyMaxMs = 20_000;
 const stopMaxMs = 30_000;
 const leakMaxMs = 10_000;
-/** Shims that a daemon keeps warm for what comes next, at most. */
-const spareCountMax = 10;
 
 /** Where one daemon lives. */
 interface Place {
@@ -225,17 +230,27 @@ async function findLeaks(
   const listed = new Set(listAt(list.json).map((item) => textAt(item, "Id")));
   const gone = new Set([...known.ids].filter((id) => !listed.has(id)));
   const processes = processesOf(place.folder).filter(({ pid }) => pid !== known.daemonPid);
-  const spares = processes.filter(({ command }) => / shim /.test(command));
   const others = processes.filter(({ command }) => !/ (shim|unpack) |nft/.test(command));
   const folders = readdirOptional(join(place.dataRoot, "containers"));
   return [
     ...others.map(({ pid, command }) => `process ${pid}: ${command}`),
-    ...(spares.length > spareCountMax + listed.size ? [`${spares.length} shims`] : []),
+    ...processes.filter((each) => isLeakedShim(each, listed)).map(({ pid }) => `shim ${pid}`),
     ...(listed.size === 0 ? mountsUnder(place.folder).filter(isContainerMount) : []),
     ...(listed.size === 0 ? linksOf(place.bridge).map((name) => `link ${name}`) : []),
     ...containerCgroups(gone).map((path) => `cgroup ${path}`),
     ...folders.filter((name) => !listed.has(name)).map((name) => `folder containers/${name}`),
   ];
+}
+
+/** A shim that waits for its first container is a spare; one whose container is gone is left over. */
+function isLeakedShim({ command }: ProcessTrace, listed: ReadonlySet<string>): boolean {
+  const folder = / shim (\S+)$/.exec(command)?.[1];
+  if (folder === undefined) return false;
+  if (!existsSync(folder)) return true;
+  const record = join(folder, "shim.json");
+  if (!existsSync(record)) return false;
+  const containerId = at(JSON.parse(readFileSync(record, "utf8")), "containerId");
+  return typeof containerId === "string" && containerId !== "" && !listed.has(containerId);
 }
 
 /** Spare shims may hold a mount of their namespaces; a file system is a container's. */
