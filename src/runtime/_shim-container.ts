@@ -198,6 +198,8 @@ export class ShimContainer {
   /** Resolves when no client is attached any more. */
   async clientsGone(): Promise<void> {
     const processes = [this.main, ...this.#execs.values()];
+    // Attached to and never run: nothing else would end them.
+    for (const { io } of processes) if (!io.isOver) io.abandon();
     await Promise.all(processes.map((process) => process.io.attachmentsGone()));
   }
 

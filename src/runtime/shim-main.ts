@@ -10,7 +10,7 @@ import { setLoopbackUp } from "./_sandbox.ts";
 import { ShimContainer } from "./_shim-container.ts";
 import { ShimServer } from "./_shim-server.ts";
 import { warmProcessStart } from "./_shim-process.ts";
-import type { NumberedRequest } from "./shim-protocol.ts";
+import type { NumberedRequest, StartRequest, StartResult } from "./shim-protocol.ts";
 
 /** How long a shim without a container waits for a daemon. */
 const lonelyMaxMs = 30_000;
@@ -88,7 +88,7 @@ class ShimProgram {
         return null;
       case "start":
         setTimeout(releaseMemory, settledMs).unref();
-        return await container.start(request);
+        return await this.#start(request);
       case "exec":
         return await container.exec(request);
       case "resize":
@@ -106,6 +106,16 @@ class ShimProgram {
         return null;
       default:
         return unreachable(request);
+    }
+  }
+
+  async #start(request: StartRequest): Promise<StartResult> {
+    try {
+      return await this.#container.start(request);
+    } catch (error) {
+      // The daemon may have gone meanwhile, and nobody is left to abandon this shim.
+      if (this.#controlCount === 0) this.#armLonely();
+      throw error;
     }
   }
 
@@ -129,6 +139,7 @@ class ShimProgram {
   }
 
   #armLonely(): void {
+    clearTimeout(this.#lonely);
     this.#lonely = setTimeout(() => {
       const { phase } = this.#container;
       if (phase === "spare" || phase === "adopted") this.#end(true);
