@@ -37,7 +37,6 @@ async function run(invocation: Invocation): Promise<number> {
     throw new EngineError(
       "invalid-argument",
       "conflicting options: cannot specify both --attach and --detach",
-      { details: { exitCode: refusalCode } },
     );
   }
   const { request, transport, container } = await create(invocation, isDetached);

@@ -32,9 +32,9 @@ export function readEnvFile(path: string, variables: Variables): readonly string
   });
 }
 
-/** Reads a file of labels. */
+/** Reads a file of labels; a name alone is none. */
 export function readLabelFile(path: string): readonly string[] {
-  return readLines(path);
+  return readLines(path).filter((line) => line.includes("="));
 }
 
 function readLines(path: string): readonly string[] {

@@ -54,8 +54,10 @@ export function networkRequest(flags: FlagReader): NetworkRequest {
         "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
       );
     }
-    if (mode === "host" || mode === "none" || mode.startsWith("container:")) continue;
-    endpoints[mode] = settingsOf(network);
+    // Docker: a predefined network is named only with something to say of it, seen in 28.2.
+    if (isUserDefined(mode) || mode === "default" || hasSettings(network)) {
+      endpoints[mode] = settingsOf(network);
+    }
   }
   return { mode: networks[0]?.target ?? "default", endpoints };
 }
@@ -97,6 +99,12 @@ function checkPredefined(network: NetworkFlag): void {
   if (network.aliases.length > 0) {
     throw fault("network-scoped aliases are only supported for user-defined networks");
   }
+}
+
+function hasSettings(network: NetworkFlag): boolean {
+  const { ipv4, ipv6, linkLocal, macAddress, driverOpts, gwPriority } = network;
+  const isAddressed = ipv4 !== "" || ipv6 !== "" || linkLocal.length > 0 || macAddress !== "";
+  return isAddressed || driverOpts !== undefined || gwPriority !== 0;
 }
 
 function isUserDefined(mode: string): boolean {

@@ -118,7 +118,8 @@ function copyInput(socket: Socket, options: SessionOptions, onDetach: () => void
   const stop = (): void => {
     stdin.off("data", onData).off("end", onEnd).off("error", onEnd);
     stdin.pause();
-    stdin.unref();
+    // A file as standard input is no socket: it has no unref, and keeps nothing alive.
+    if ("unref" in stdin && typeof stdin.unref === "function") stdin.unref();
   };
   // Nobody listens any more: input that comes now is not this session's.
   socket.once("close", () => {
