@@ -2,6 +2,7 @@
 import { readFileSync, rmSync } from "node:fs";
 import { EngineError } from "../lib/errors.ts";
 import { run } from "../sys/process.ts";
+import { withChildren } from "./_orphans.ts";
 
 /** Which runtime, with what state folder. */
 export interface RuntimeProgram {
@@ -43,7 +44,7 @@ export async function callRuntime(options: RuntimeCallOptions): Promise<string |
     "json",
     ...options.argv,
   ];
-  const { exitCode } = await run({ argv, stdio: options.stdio });
+  const { exitCode } = await withChildren(() => run({ argv, stdio: options.stdio }));
   if (exitCode === 0) return undefined;
   const complaint = lastComplaint(options.logPath);
   rmSync(options.logPath, { force: true });

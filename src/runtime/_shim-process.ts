@@ -6,6 +6,7 @@ import { nowNs } from "../lib/time.ts";
 import { duplicateFd, makePipe, openFdReader, openFdWriter } from "../sys/fd-stream.ts";
 import { processStartTime, type WaitStatus, watchExit } from "../sys/process.ts";
 import { listenConsole, setWindowSize } from "../sys/pty.ts";
+import { keepForWaiter, waiterServed } from "./_orphans.ts";
 import { type OutputSink, ProcessIo } from "./_process-io.ts";
 import {
   callRuntime,
@@ -100,8 +101,10 @@ export class ShimProcess {
   #watch(pid: number, onExit: (status: WaitStatus) => void): void {
     watchExit(pid, (status) => {
       const isKnown = status.exitCode !== undefined || status.signal !== undefined;
-      if (isKnown || String(processStartTime(pid)) !== this.#startTime) onExit(status);
-      else setTimeout(() => this.#watch(pid, onExit), adoptionLookMs);
+      if (isKnown || String(processStartTime(pid)) !== this.#startTime) {
+        waiterServed(pid);
+        onExit(status);
+      } else setTimeout(() => this.#watch(pid, onExit), adoptionLookMs);
     });
   }
 
@@ -180,6 +183,7 @@ export class ShimProcess {
     const pid = Number.parseInt(readFileSync(pidPath, "latin1"), 10);
     if (!(pid > 0)) throw new EngineError("internal", "start process: the runtime told no pid");
     this.#pid = pid;
+    keepForWaiter(pid);
   }
 }
 

@@ -6,6 +6,7 @@ import { EngineError } from "../lib/errors.ts";
 import { releaseMemory } from "../sys/memory.ts";
 import { openNamespace, unshareNetwork } from "../sys/namespace.ts";
 import { becomeSubreaper, processStartTime } from "../sys/process.ts";
+import { watchOrphans } from "./_orphans.ts";
 import { setLoopbackUp } from "./_sandbox.ts";
 import { ShimContainer } from "./_shim-container.ts";
 import { ShimServer } from "./_shim-server.ts";
@@ -51,6 +52,7 @@ class ShimProgram {
     unshareNetwork();
     setLoopbackUp();
     warmProcessStart();
+    watchOrphans();
     // Ending is the container's business, not that of a terminal or a session.
     for (const signal of ["SIGHUP", "SIGINT", "SIGTERM", "SIGPIPE"] as const) {
       process.on(signal, () => undefined);

@@ -205,6 +205,9 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
     await expect(missing).rejects.toMatchObject({ details: { exitCode: 127 } });
     const hostile = shim.exec({ execId: "../e", process: { ...process, args }, stdio });
     await expect(hostile).rejects.toMatchObject({ kind: "invalid-argument" });
+    await Bun.sleep(500);
+    const children = await run({ argv: ["ps", "-o", "stat=", "--ppid", String(shim.pid)] });
+    expect(children.stdout).not.toContain("Z");
     signalProcess(pid, "SIGKILL");
     expect(await told.ended).toMatchObject({ exitCode: 137 });
   });
