@@ -2,6 +2,7 @@
  * Creating a container: check everything, then make its file system, then its record. A container
  * that has no record does not exist; what was made for it is swept.
  */
+import { expectStart } from "../runtime/cgroup-warmth.ts";
 import { mkdirSync, rmSync } from "node:fs";
 import { hostname as hostHostname } from "node:os";
 import type { ContainerCreateOptions } from "../api/container.ts";
@@ -49,6 +50,8 @@ export async function createContainer(
   if (request.config.Image === "") throw emptyConfig();
   const image = await resolveImage(context, request.config.Image, options.platform);
   const plan = planContainer(context, request, image);
+  // A start follows a creation, as a rule at once.
+  expectStart();
   const id = createId();
   const taken = takeName(context, id, name);
   const wishes = nameVolumes(plan.wishes);

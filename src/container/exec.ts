@@ -1,6 +1,7 @@
 /**
  * Processes added to a running container.
  */
+import { expectStart } from "../runtime/cgroup-warmth.ts";
 import { Duplex } from "node:stream";
 import { setTimeout as setTimeoutAsync } from "node:timers/promises";
 import type { ExecConfig, ExecInspectResponse } from "../api/exec.ts";
@@ -58,6 +59,7 @@ export function createExec(
     const request = { user: config.User, groupAdd: [] };
     resolveUser(request, readUserFiles([rootOf(container)]));
   }
+  expectStart();
   const exec: Exec = { id: createId(), container, config, state: { kind: "created" } };
   context.execs.add(exec);
   publishExec(context, exec, `exec_create: ${commandText(config)}`);
@@ -149,6 +151,7 @@ async function run(
     });
     // A short one may have ended before its start was told.
     if (exec.state.kind === "starting") exec.state = { kind: "running", pid };
+    else if (exec.state.kind === "ended") exec.state = { ...exec.state, pid };
   } catch (error) {
     const code = isKind(error) ? error.details["exitCode"] : undefined;
     context.execs.end(exec, typeof code === "number" ? code : exitCodeUnknown);
