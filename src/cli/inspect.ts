@@ -31,6 +31,7 @@ export async function inspectAll(
     }
   }
   if (render === undefined) output.out(`${indentJson(`[${texts.join(",")}]`)}\n`);
+  else if (texts.length === 0) output.out("\n");
   else output.out(texts.map((text) => `${render(text)}\n`).join(""));
   for (const failure of failures) output.err(`${describeFailure(failure)}\n`);
   return failures.length === 0 ? 0 : failureCode;

@@ -6,6 +6,7 @@ import { parseFilters } from "../filters.ts";
 import { filterFlag, listFormatFlag, switchFlag } from "../flags.ts";
 import { shortId } from "../format/human.ts";
 import { type Listing, renderList } from "../format/listing.ts";
+import { compareNaturally } from "../format/natural.ts";
 
 /** Lists networks. */
 export const command: Command = {
@@ -22,7 +23,7 @@ export const command: Command = {
 
 async function run({ flags, output, engine }: Invocation): Promise<number> {
   const networks = await listNetworks(await engine(), parseFilters(flags.list("filter")));
-  const sorted = [...networks].sort((left, right) => (left.Name < right.Name ? -1 : 1));
+  const sorted = [...networks].sort((left, right) => compareNaturally(left.Name, right.Name));
   output.out(
     await renderList(sorted, networkListing(!flags.isOn("no-trunc")), {
       format: flags.text("format"),

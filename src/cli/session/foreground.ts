@@ -3,6 +3,7 @@ import {
   actOnContainer,
   attachContainer,
   type ContainerWait,
+  inspectContainer,
   resizeContainer,
   waitForContainer,
 } from "../../client/containers.ts";
@@ -66,7 +67,7 @@ export async function runForeground(
     if (options.isTty) {
       cleanups.push(followSize((size) => resizeContainer(transport, container, size)));
     }
-    return await finish(session, wait, options);
+    return await finish(transport, container, { session, wait, options });
   } finally {
     for (const cleanup of cleanups) cleanup();
   }
@@ -86,26 +87,35 @@ async function start(
   }
 }
 
+/** How long the exit may follow the end of the output before the engine is asked. */
+const exitLagMs = 300;
+
 async function finish(
-  session: Session,
-  wait: ContainerWait,
-  options: ForegroundOptions,
+  transport: Transport,
+  container: string,
+  ending: {
+    readonly session: Session;
+    readonly wait: ContainerWait;
+    readonly options: ForegroundOptions;
+  },
 ): Promise<number> {
-  const end = await session.ended;
-  if (end === "detached") return 0;
-  if (options.isTty && options.stdin) {
-    // The engine may have seen the detach keys first: then there is no end to wait for.
-    const graceMs = 2000;
-    const late = Promise.withResolvers<undefined>();
-    const timer = setTimeout(() => {
-      late.resolve(undefined);
-    }, graceMs);
-    const result = await Promise.race([wait.result, late.promise]);
-    clearTimeout(timer);
-    return result === undefined ? 0 : exitCodeIn(result);
-  }
+  const { session, wait, options } = ending;
+  if ((await session.ended) === "detached") return 0;
   if (!options.stdout && !options.stderr) return 0;
+  const result = await within(wait.result, exitLagMs);
+  if (result !== undefined) return exitCodeIn(result);
+  // The stream has ended and the container may not: then the engine saw the detach keys.
+  if (options.isTty && (await isRunning(transport, container))) return 0;
   return exitCodeIn(await wait.result);
+}
+
+async function isRunning(transport: Transport, container: string): Promise<boolean> {
+  try {
+    return (await inspectContainer(transport, container)).State.Running;
+  } catch (error) {
+    if (error instanceof EngineError && error.kind === "not-found") return false;
+    throw error;
+  }
 }
 
 function exitCodeIn(result: ContainerWaitResponse): number {
@@ -118,13 +128,25 @@ function exitCodeIn(result: ContainerWaitResponse): number {
   return result.StatusCode;
 }
 
+/** Longest wait for the engine to remove what did not start. */
 const settleMaxMs = 5000;
 
 async function settled(promise: Promise<unknown>): Promise<void> {
+  await within(
+    promise.catch(() => undefined),
+    settleMaxMs,
+  );
+}
+
+/** What the promise gives in time; undefined when it is late. */
+async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | undefined> {
   const late = Promise.withResolvers<undefined>();
   const timer = setTimeout(() => {
     late.resolve(undefined);
-  }, settleMaxMs);
-  await Promise.race([promise.catch(() => undefined), late.promise]);
-  clearTimeout(timer);
+  }, timeoutMs);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -1,4 +1,5 @@
 /** The terminal a session runs on: raw mode, size, what puts it back. */
+import { spawnSync } from "node:child_process";
 import { isatty } from "node:tty";
 
 /** Rows and columns. */
@@ -21,6 +22,9 @@ export function terminalSize(): TerminalSize | undefined {
 export function enterRawMode(): () => void {
   if (!isatty(0)) return () => undefined;
   process.stdin.setRawMode(true);
+  // Node's raw mode still turns each newline of the output into two characters, which moves the
+  // cursor of full-screen programs. Where stty is missing, that is what remains.
+  spawnSync("stty", ["-opost"], { stdio: ["inherit", "ignore", "ignore"] });
   let isRaw = true;
   const restore = (): void => {
     if (!isRaw) return;

@@ -74,7 +74,7 @@ class Reader {
           pipeline: this.#pipeline(piece.tokens, piece.start, "command"),
         });
       } else if (word === "end" || word === "else") {
-        if (word === "end" && rest.length > 0) {
+        if (word === "end" && trimmed(rest).length > 0) {
           throw templateFault(this.line(piece.start), `unexpected ${describe(rest[0])} in end`);
         }
         return { nodes, end: { word, start: piece.start, rest } };
@@ -106,7 +106,7 @@ class Reader {
     let otherwise: readonly Node[] = [];
     let end = body.end;
     if (end?.word === "else") {
-      const [next, ...rest] = end.rest;
+      const [next, ...rest] = trimmed(end.rest);
       const chained = next?.text === "if" || next?.text === "with" ? next.text : undefined;
       if (chained !== undefined && kind !== "range") {
         const nested = { tokens: rest, start: end.start, context: inner };

@@ -6,6 +6,7 @@ import { parseFilters } from "../filters.ts";
 import { filterFlag, listFormatFlag, switchFlag } from "../flags.ts";
 import { listSize } from "../format/human.ts";
 import { type Listing, renderList } from "../format/listing.ts";
+import { compareNaturally } from "../format/natural.ts";
 
 /** Lists volumes. */
 export const command: Command = {
@@ -24,7 +25,9 @@ async function run({ flags, output, engine }: Invocation): Promise<number> {
     await engine(),
     parseFilters(flags.list("filter")),
   );
-  const sorted = [...(volumes ?? [])].sort((left, right) => (left.Name < right.Name ? -1 : 1));
+  const sorted = [...(volumes ?? [])].sort((left, right) =>
+    compareNaturally(left.Name, right.Name),
+  );
   output.out(
     await renderList(sorted, listing, {
       format: flags.text("format"),
