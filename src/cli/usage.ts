@@ -123,7 +123,8 @@ export function explainMissing(
   }
   const [group = "", sub] = found.name.split(" ");
   const scope = sub === undefined ? "" : ` ${group}`;
-  const meant = suggest(found.name, sub === undefined ? topNames() : groupNames(group));
+  const near = suggest(sub ?? found.name, sub === undefined ? topNames() : groupNames(group));
+  const meant = sub === undefined ? near : near.map((name) => `${group} ${name}`);
   const hint = meant.length === 0 ? "" : `\nDid you mean this?\n${list(meant)}`;
   const problem = options.isHelpTopic
     ? `unknown help topic: ${found.name}`
@@ -213,9 +214,9 @@ function topNames(): readonly string[] {
 }
 
 function groupNames(group: string): readonly string[] {
-  return [...commands.flatMap((one) => one.names), ...plannedCommands].filter((name) =>
-    name.startsWith(`${group} `),
-  );
+  return [...commands.flatMap((one) => one.names), ...plannedCommands]
+    .filter((name) => name.startsWith(`${group} `))
+    .map((name) => name.slice(group.length + 1));
 }
 
 function list(names: readonly string[]): string {

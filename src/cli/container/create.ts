@@ -1,5 +1,7 @@
+import type { ContainerCreateRequest } from "../../api/container.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
-import { failureCode, withExitCode } from "../errors.ts";
+import { refusalCode, withExitCode } from "../errors.ts";
 import { textFlag } from "../flags.ts";
 import { containerFlags } from "../options/container-flags.ts";
 import { createFrom, requestOf } from "./create-container.ts";
@@ -20,12 +22,17 @@ export const command: Command = {
 };
 
 async function run(invocation: Invocation): Promise<number> {
+  const request = requestOrRefusal(invocation);
+  const id = await createFrom(await invocation.engine(), request, invocation);
+  invocation.output.out(`${id}\n`);
+  return 0;
+}
+
+function requestOrRefusal(invocation: Invocation): ContainerCreateRequest {
   try {
-    const request = requestOf(invocation);
-    const id = await createFrom(await invocation.engine(), request, invocation);
-    invocation.output.out(`${id}\n`);
-    return 0;
+    return requestOf(invocation);
   } catch (error) {
-    throw withExitCode(error, failureCode);
+    if (error instanceof EngineError && error.details["isUsage"] === true) throw error;
+    throw withExitCode(error, refusalCode);
   }
 }

@@ -41,7 +41,7 @@ async function run(invocation: Invocation): Promise<number> {
       output.out(`${container}\n`);
     },
   });
-  if (hasFailed) output.err(`failed to start containers: ${operands.join(", ")}\n`);
+  if (hasFailed) output.err(`Error: failed to start containers: ${operands.join(", ")}\n`);
   return code;
 }
 
