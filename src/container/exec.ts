@@ -14,6 +14,7 @@ import {
 } from "../lib/docker-messages.ts";
 import { EngineError, isKind } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
+import type { RuntimeProcess } from "../oci/runtime-spec.ts";
 import { generateExecProcess } from "../runtime/spec/generate-spec.ts";
 import { readUserFiles, resolveUser } from "../runtime/spec/users.ts";
 import type { ExitStatus, StdioPlan } from "../runtime/shim-protocol.ts";
@@ -143,11 +144,12 @@ async function run(
   options: { readonly shim: Shim; readonly size: TerminalSize; readonly isAttached: boolean },
 ): Promise<void> {
   const { shim, size } = options;
+  const stdio = stdioOf(exec.config, { ...size, isAttached: options.isAttached });
   try {
     const { pid } = await shim.exec({
       execId: exec.id,
-      process: processSpecOf(context, exec),
-      stdio: stdioOf(exec.config, { ...size, isAttached: options.isAttached }),
+      process: { ...processSpecOf(context, exec), ...consoleOf(stdio) },
+      stdio,
     });
     // A short one may have ended before its start was told.
     if (exec.state.kind === "starting") exec.state = { kind: "running", pid };
@@ -172,6 +174,12 @@ function stdioOf(
     stdinOnce: true,
     ...(rows > 0 && columns > 0 ? { rows, columns } : {}),
   };
+}
+
+/** The runtime sets the size before the program can ask for it. */
+function consoleOf({ hasTty, rows, columns }: StdioPlan): Pick<RuntimeProcess, "consoleSize"> {
+  if (!hasTty || rows === undefined || columns === undefined) return {};
+  return { consoleSize: { height: rows, width: columns } };
 }
 
 function processSpecOf(context: Context, exec: Exec): ReturnType<typeof generateExecProcess> {

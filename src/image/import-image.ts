@@ -10,6 +10,7 @@ import { applyChanges } from "./apply-changes.ts";
 import type { Progress } from "./image-service.ts";
 import type { ImageContext } from "./local-image-service.ts";
 import { unpackImage } from "./store-image.ts";
+import { publishImageEvent } from "./_publish-event.ts";
 
 /** How an image is made from a tar. */
 export interface ImportOptions {
@@ -30,7 +31,7 @@ export async function importImage(
   context: ImageContext,
   options: ImportOptions & { readonly layer: ReadableStream<Uint8Array> },
 ): Promise<Digest> {
-  const { index, content, leases, events, metadata } = context;
+  const { index, content, leases, metadata } = context;
   const hasName = options.repo !== undefined && options.repo !== "";
   const name = hasName
     ? index.parseTarget({ repo: options.repo ?? "", tag: options.tag ?? "" })
@@ -64,7 +65,7 @@ export async function importImage(
       if (name !== undefined) index.bind(name, record.id);
     });
     const shown = name === undefined ? record.id : index.show(name);
-    events.publish({ type: "image", action: "import", id: record.id, attributes: { name: shown } });
+    publishImageEvent(context, { action: "import", record, name: shown });
     return record.id;
   });
 }

@@ -6,6 +6,7 @@ import type { Progress } from "./image-service.ts";
 import { readArchive } from "./load-archive.ts";
 import type { ImageContext } from "./local-image-service.ts";
 import { unpackImage } from "./store-image.ts";
+import { publishImageEvent } from "./_publish-event.ts";
 
 /** Loads every image of an archive; each is acknowledged by a progress line once it is durable. */
 export async function loadImages(
@@ -17,7 +18,7 @@ export async function loadImages(
     readonly signal?: AbortSignal;
   },
 ): Promise<void> {
-  const { content, leases, index, events } = context;
+  const { content, leases, index } = context;
   const { progress, platform, signal } = options;
   await context.making(async (leaseId) => {
     const target = { content, leases, leaseId, ...(signal === undefined ? {} : { signal }) };
@@ -43,12 +44,7 @@ export async function loadImages(
         index.put(record);
         for (const name of names) index.bind(name, record.id);
       });
-      events.publish({
-        type: "image",
-        action: "load",
-        id: record.id,
-        attributes: { name: record.id },
-      });
+      publishImageEvent(context, { action: "load", record, name: record.id });
       for (const name of names) progress({ stream: `Loaded image: ${index.show(name)}\n` });
       if (names.length === 0) progress({ stream: `Loaded image ID: ${record.id}\n` });
     }

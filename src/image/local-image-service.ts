@@ -31,6 +31,7 @@ import { loadImages } from "./load-images.ts";
 import { pruneImages, removeImage } from "./remove-image.ts";
 import { saveImages } from "./save-images.ts";
 import { describeHistory, describeImage } from "./describe-image.ts";
+import { publishImageEvent } from "./_publish-event.ts";
 
 /** What the image service needs. */
 export interface ImageServiceOptions {
@@ -117,16 +118,11 @@ class LocalImageService implements OpenedImageService {
     reference: string,
     target: { readonly repo: string; readonly tag: string },
   ): Promise<void> {
-    const { index, events } = this.#context;
+    const { index } = this.#context;
     const record = index.find(reference);
     const name = index.parseTarget(target);
     index.bind(name, record.id);
-    events.publish({
-      type: "image",
-      action: "tag",
-      id: record.id,
-      attributes: { name: index.show(name) },
-    });
+    publishImageEvent(this.#context, { action: "tag", record, name: index.show(name) });
     await Promise.resolve();
   }
 

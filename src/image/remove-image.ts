@@ -11,6 +11,7 @@ import { familiarName, parseReference } from "../oci/reference.ts";
 import type { ImageRecord } from "./image-records.ts";
 import type { FilterMap } from "./image-service.ts";
 import type { ImageContext } from "./local-image-service.ts";
+import { publishImageEvent } from "./_publish-event.ts";
 
 type Items = ImageDeleteResponseItem[];
 
@@ -68,12 +69,7 @@ function untag(
 ): void {
   const shown = context.index.show(name);
   context.index.unbind(name);
-  context.events.publish({
-    type: "image",
-    action: "untag",
-    id: record.id,
-    attributes: { name: shown },
-  });
+  publishImageEvent(context, { action: "untag", record, name: record.id });
   items.push({ Untagged: shown });
 }
 

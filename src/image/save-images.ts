@@ -25,6 +25,7 @@ import { familiarName, findReference, parseReference } from "../oci/reference.ts
 import { imagePlatform } from "../oci/image-config.ts";
 import type { ImageRecord } from "./image-records.ts";
 import type { ImageContext } from "./local-image-service.ts";
+import { publishImageEvent } from "./_publish-event.ts";
 
 /** An image to save, and the names it goes by in the archive. */
 interface SavedImage {
@@ -50,9 +51,8 @@ export async function saveImages(
   for (const { record } of images) {
     for (const digest of blobsOf(record)) leases.add(leaseId, `content:${digest}`);
   }
-  for (const { record, names } of images) {
-    const name = names[0] === undefined ? record.id : context.index.show(names[0]);
-    context.events.publish({ type: "image", action: "save", id: record.id, attributes: { name } });
+  for (const { record } of images) {
+    publishImageEvent(context, { action: "save", record, name: record.id });
   }
   await Promise.resolve();
   return toReadableStream(writeArchive(context, { images, done: () => leases.remove(leaseId) }));

@@ -1,11 +1,19 @@
 import { decodeVolumeCreate } from "../api/decode-request.ts";
 import { boolValue, filtersValue } from "../api/query.ts";
-import { type Handler, param, readJsonBody, sendEmpty, sendJson } from "./exchange.ts";
+import { EngineError, isKind } from "../lib/errors.ts";
+import {
+  type Exchange,
+  type Handler,
+  param,
+  readJsonBody,
+  sendEmpty,
+  sendJson,
+} from "./exchange.ts";
 
 /** Handlers of the volume operations, by operation name. */
 export const volumeRoutes: Readonly<Record<string, Handler>> = {
   VolumeList: async (exchange) => {
-    const Volumes = await exchange.backend.volumes.list(filtersValue(exchange.query));
+    const Volumes = await exchange.backend.volumes.list(filtersOfList(exchange));
     sendJson(exchange, { Volumes, Warnings: null });
   },
   VolumeCreate: async (exchange) => {
@@ -25,3 +33,14 @@ export const volumeRoutes: Readonly<Record<string, Handler>> = {
     sendJson(exchange, await exchange.backend.volumes.prune(filtersValue(exchange.query)));
   },
 };
+
+/** Docker: the list alone says what could not be read, seen in 28.5. */
+function filtersOfList(exchange: Exchange): ReturnType<typeof filtersValue> {
+  try {
+    return filtersValue(exchange.query);
+  } catch (error) {
+    if (!isKind(error, "invalid-argument")) throw error;
+    const sentence = `error reading volume filters: ${error.message}`;
+    throw new EngineError("invalid-argument", sentence, { cause: error });
+  }
+}

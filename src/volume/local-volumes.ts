@@ -97,7 +97,7 @@ class LocalVolumes implements VolumeService {
         name,
         createdAt: formatSeconds(this.#now()),
         labels: given === "" ? { ...labels, [anonymousVolumeLabel]: "" } : labels,
-        options: Object.keys(driverOptions).length === 0 ? null : driverOptions,
+        options: request.DriverOpts ?? null,
       });
     });
   }
@@ -250,7 +250,8 @@ class LocalVolumes implements VolumeService {
     const folder = this.#folder(record.name);
     const path = dataPath(folder);
     makeVolumeFolder(folder, record.options);
-    const driver = record.options === null ? undefined : parseDriverOptions(record.options);
+    const hasOptions = Object.keys(record.options ?? {}).length > 0;
+    const driver = hasOptions ? parseDriverOptions(record.options ?? {}) : undefined;
     if (driver !== undefined && !isMountPoint(path)) mountDriver(driver, path);
     return path;
   }

@@ -31,6 +31,8 @@ export function normaliser(folders: {
     if (key === "SandboxKey" && value !== "") return "<netns>";
     if (key === "Ports" && Array.isArray(value)) return byPort(value).map((item) => walk(item, ""));
     if (key === "Processes") return "<processes>";
+    if (key === "Volumes" && Array.isArray(value))
+      return byName(value).map((item) => walk(item, ""));
     if (key === "Mounts" && Array.isArray(value))
       return byTarget(value).map((item) => walk(item, ""));
     if (typeof value === "string") return replaceText(value);
@@ -50,6 +52,11 @@ function byTarget(mounts: readonly unknown[]): readonly unknown[] {
   const targetOf = (mount: unknown): string =>
     String(at(mount, "Destination") ?? at(mount, "Target") ?? "");
   return mounts.toSorted((a, b) => targetOf(a).localeCompare(targetOf(b)));
+}
+
+/** So are volumes. */
+function byName(volumes: readonly unknown[]): readonly unknown[] {
+  return volumes.toSorted((a, b) => String(at(a, "Name")).localeCompare(String(at(b, "Name"))));
 }
 
 /** So are its ports. */

@@ -126,6 +126,12 @@ export async function clearTalk(engine: Engine): Promise<void> {
   for (const item of listAt(containers.json)) {
     await engine.api("DELETE", `/containers/${textAt(item, "Id")}?force=1&v=1`);
   }
+  const images = await engine.api("GET", `/images/json?filters=${filters}`);
+  for (const item of listAt(images.json)) {
+    const names = listAt(item, "RepoTags");
+    if (names.includes(`${image}:latest`)) continue;
+    await engine.api("DELETE", `/images/${textAt(item, "Id")}?force=1`);
+  }
   const volumes = await engine.api("GET", `/volumes?filters=${filters}`);
   for (const item of listAt(volumes.json, "Volumes")) {
     await engine.api("DELETE", `/volumes/${textAt(item, "Name")}?force=1`);

@@ -74,6 +74,16 @@ export const attachScenarios: readonly Scenario[] = [
         },
         input: "typed\n",
       });
+      await talk.create("cf-at4", {
+        Tty: true,
+        Cmd: ["stty", "size"],
+        HostConfig: { ConsoleSize: [20, 30] },
+      });
+      await converse(talk, "size from the start", {
+        target: "POST /containers/cf-at4/attach?stream=1&stdout=1",
+        upgrade: true,
+        then: start(talk, "cf-at4"),
+      });
       await talk.run("cf-at3", { ...reader, Tty: true });
       await Bun.sleep(200);
       await converse(talk, "detach keys", {

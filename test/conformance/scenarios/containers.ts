@@ -91,7 +91,7 @@ export const containerScenarios: readonly Scenario[] = [
     name: "logs with each query",
     async run(talk) {
       const script =
-        "for i in 1 2 3 4 5; do echo out$i; echo err$i >&2; usleep 20000; done; printf end";
+        "for i in 1 2 3 4 5; do echo out$i; usleep 30000; echo err$i >&2; usleep 30000; done; printf end";
       await talk.run("cf-logs", { Cmd: ["sh", "-c", script] });
       await talk.api("POST", "/containers/cf-logs/wait");
       await talk.run("cf-logs-tty", { Cmd: ["sh", "-c", "echo one; echo two"], Tty: true });

@@ -19,7 +19,7 @@ async function happens(
     "GET",
     `/v${options.version ?? "1.51"}/events?since=${since}&until=${nowS()}&filters=${query(options.filters)}`,
   );
-  const events = parseLines(answer.text);
+  const events = inOrder(parseLines(answer.text));
   // Containers and networks tell at the same time: each kind in its own order.
   for (const type of ["container", "image", "network", "volume"]) {
     talk.note(
@@ -29,6 +29,17 @@ async function happens(
   }
   const others = events.filter((event) => at(event, "Type") === undefined);
   if (others.length > 0) talk.note(`${label}: others`, others);
+}
+
+/** Docker tells `stop` and `die` of a killed container in the order in which two threads come by. */
+function inOrder(events: readonly unknown[]): readonly unknown[] {
+  const ordered = [...events];
+  for (let index = 1; index < ordered.length; index += 1) {
+    const [before, after] = [ordered[index - 1], ordered[index]];
+    if (at(before, "Action") !== "stop" || at(after, "Action") !== "die") continue;
+    [ordered[index - 1], ordered[index]] = [after, before];
+  }
+  return ordered;
 }
 
 export const eventScenarios: readonly Scenario[] = [
@@ -83,7 +94,10 @@ export const eventScenarios: readonly Scenario[] = [
               Cmd,
               AttachStdout: true,
             });
-            await talk.api("POST", `/exec/${String(at(made.json, "Id"))}/start`, {});
+            const exec = String(at(made.json, "Id"));
+            await talk.api("POST", `/exec/${exec}/start`, {});
+            // As clients do, who want to know how it ended.
+            await talk.api("GET", `/exec/${exec}/json`);
           }
           await talk.api("POST", "/containers/cf-e4/kill");
         },

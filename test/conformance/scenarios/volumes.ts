@@ -36,9 +36,8 @@ export const volumeScenarios: readonly Scenario[] = [
         "unknown option": { Name: "cf-vol5", DriverOpts: { odd: "1" }, Labels },
         "option without its others": { Name: "cf-vol6", DriverOpts: { type: "tmpfs" }, Labels },
         "bad type": { Name: 3, Labels },
-        "other driver than it has": { Name: "cf-vol", Driver: "odd", Labels },
         "other options than it has": { Name: "cf-vol3", DriverOpts: { o: "x" }, Labels },
-        cluster: { Name: "cf-vol7", ClusterVolumeSpec: {}, Labels },
+        cluster: { Name: "cf-vol7", ClusterVolumeSpec: { Group: "x" }, Labels },
       })) {
         await talk.ask(`create ${label}`, "POST /volumes/create", { body: wrong });
       }
