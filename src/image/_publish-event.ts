@@ -1,0 +1,12 @@
+import type { ImageRecord } from "./image-records.ts";
+import type { ImageContext } from "./local-image-service.ts";
+
+/** Tells what happened to an image that is there: its labels are attributes, as Docker's clients filter by them. */
+export function publishImageEvent(
+  { events, index }: Pick<ImageContext, "events" | "index">,
+  event: { readonly action: string; readonly record: ImageRecord; readonly name: string },
+): void {
+  const { action, record, name } = event;
+  const labels = index.config(record).config?.Labels ?? {};
+  events.publish({ type: "image", action, id: record.id, attributes: { ...labels, name } });
+}
