@@ -5,7 +5,6 @@
  * loop: a reader that is slow holds up what is written, not signals and input.
  */
 import { fstatSync, write, writeSync } from "node:fs";
-import { isatty } from "node:tty";
 import { setTimeout as sleep } from "node:timers/promises";
 import { codeOf, EngineError } from "../lib/errors.ts";
 
@@ -22,6 +21,11 @@ export interface Output {
 }
 
 const retryMs = 2;
+
+/** Loaded when it is asked for: with the network modules behind it, it costs 2 ms of every start. */
+function isatty(fd: number): boolean {
+  return process.getBuiltinModule("node:tty").isatty(fd);
+}
 
 /** The process's own output. */
 export function processOutput(): Output {

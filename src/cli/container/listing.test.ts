@@ -43,7 +43,7 @@ const list = (format: string, isQuiet = false): Promise<string> =>
   renderList([item], containerListing({ isTruncated: true, showsSize: false }), {
     format,
     isQuiet,
-    isTerminal: true,
+    output: { isTerminal: true },
   });
 
 describe("renderList()", () => {

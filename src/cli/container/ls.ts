@@ -50,7 +50,7 @@ async function run({ flags, output, engine, environment }: Invocation): Promise<
     await renderList<ContainerSummary>(items, listing, {
       format,
       isQuiet,
-      isTerminal: output.isTerminal,
+      output,
     }),
   );
   return 0;

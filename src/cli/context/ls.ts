@@ -45,7 +45,7 @@ async function run({ flags, output, environment }: Invocation): Promise<number> 
     await renderList(contexts, listing, {
       format: flags.text("format"),
       isQuiet: flags.isOn("quiet"),
-      isTerminal: output.isTerminal,
+      output,
     }),
   );
   if (environment.variables["DOCKER_HOST"] && !flags.isOn("quiet")) {

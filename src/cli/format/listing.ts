@@ -26,8 +26,8 @@ export interface Listing<T> {
 export interface ListOptions {
   readonly format: string;
   readonly isQuiet?: boolean;
-  /** The output is a terminal: escape what it may act on. */
-  readonly isTerminal: boolean;
+  /** Where it goes: what a terminal may act on is escaped. */
+  readonly output: { readonly isTerminal: boolean };
 }
 
 /** Renders rows; the text ends with a newline unless it is empty. */
@@ -44,7 +44,7 @@ export async function renderList<T>(
   const isTable = /^table\s/.test(format);
   const source = format === "json" ? "{{json .}}" : unescapeFormat(format.replace(/^table\s+/, ""));
   const escape = (text: string): string =>
-    isTable || options.isTerminal ? escapeControls(text, { keep: "\n\t" }) : text;
+    isTable || options.output.isTerminal ? escapeControls(text, { keep: "\n\t" }) : text;
   const template = await guarded("failed to parse template", () =>
     compileTemplate(source, { typeName: `*formatter.${listing.typeName}` }),
   );

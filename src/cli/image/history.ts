@@ -38,7 +38,7 @@ async function run({ operands, flags, output, engine }: Invocation): Promise<num
     await renderList(items, listing, {
       format: flags.text("format"),
       isQuiet: flags.isOn("quiet"),
-      isTerminal: output.isTerminal,
+      output,
     }),
   );
   return 0;

@@ -39,6 +39,6 @@ async function run(invocation: Invocation): Promise<number> {
   });
   const listing = imageListing({ isTruncated: !flags.isOn("no-trunc"), showsDigests });
   // Docker: `-q` names an image once per tag, seen in 28.2.
-  output.out(await renderList(rows, listing, { format, isQuiet, isTerminal: output.isTerminal }));
+  output.out(await renderList(rows, listing, { format, isQuiet, output }));
   return 0;
 }

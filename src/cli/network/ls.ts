@@ -28,7 +28,7 @@ async function run({ flags, output, engine }: Invocation): Promise<number> {
     await renderList(sorted, networkListing(!flags.isOn("no-trunc")), {
       format: flags.text("format"),
       isQuiet: flags.isOn("quiet"),
-      isTerminal: output.isTerminal,
+      output,
     }),
   );
   return 0;

@@ -32,7 +32,7 @@ async function run({ flags, output, engine }: Invocation): Promise<number> {
     await renderList(sorted, listing, {
       format: flags.text("format"),
       isQuiet: flags.isOn("quiet"),
-      isTerminal: output.isTerminal,
+      output,
     }),
   );
   return 0;
