@@ -23,6 +23,7 @@ import { createRequestHandler } from "../server/server.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
 import { ensureCgroupMounts } from "../sys/cgroup.ts";
 import { lockFile, writeFileAtomic } from "../sys/fs.ts";
+import { releaseMemory } from "../sys/memory.ts";
 import { selfExecutable } from "../sys/process.ts";
 import { openVolumes } from "../volume/local-volumes.ts";
 import type { DaemonConfig } from "./config.ts";
@@ -159,8 +160,13 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
       keepRunning: current.isLiveRestore,
     }),
   );
+  const rest = releaseMemoryAtRest();
+  undo.defer(() => rest.close());
   const listeners = await openListeners(config, {
-    accept: (socket) => front.accept(socket),
+    accept: (socket) => {
+      rest.disturb();
+      front.accept(socket);
+    },
     logger,
   });
   undo.defer(() => listeners.close());
@@ -172,6 +178,28 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
       events.publish({ type: "daemon", action: "reload", id, attributes: { name: "tug" } });
     },
     stop: async () => await close.disposeAsync(),
+  };
+}
+
+/** How long nobody may have connected before the daemon counts as at rest. */
+const restMs = 2_000;
+
+/** Gives memory back whenever the daemon has come to rest after work. */
+function releaseMemoryAtRest(): { disturb(): void; close(): void } {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let lastMs = performance.now();
+  const look = (): void => {
+    const leftMs = lastMs + restMs - performance.now();
+    timer = leftMs > 0 ? setTimeout(look, leftMs) : undefined;
+    if (timer === undefined) releaseMemory();
+  };
+  timer = setTimeout(look, restMs);
+  return {
+    disturb: () => {
+      lastMs = performance.now();
+      timer ??= setTimeout(look, restMs);
+    },
+    close: () => clearTimeout(timer),
   };
 }
 
