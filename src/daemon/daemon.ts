@@ -139,20 +139,24 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
       storageDriver: snapshots.driverName,
       seccompProfile,
     });
-  const front = createHttpFront(
-    createRequestHandler({
-      backend: {
-        containers,
-        images,
-        volumes,
-        networks,
-        events,
-        system: { info: () => Promise.resolve(info()), version: systemVersion },
-      },
-      logger,
-      product: `Tug/${tugVersion} (linux)`,
-    }),
-  );
+  const rest = releaseMemoryAtRest();
+  undo.defer(() => rest.close());
+  const handle = createRequestHandler({
+    backend: {
+      containers,
+      images,
+      volumes,
+      networks,
+      events,
+      system: { info: () => Promise.resolve(info()), version: systemVersion },
+    },
+    logger,
+    product: `Tug/${tugVersion} (linux)`,
+  });
+  const front = createHttpFront((request, response) => {
+    rest.disturb();
+    handle(request, response);
+  });
   undo.defer(() => front.close());
   undo.defer(() =>
     containers.shutdown({
@@ -160,13 +164,8 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
       keepRunning: current.isLiveRestore,
     }),
   );
-  const rest = releaseMemoryAtRest();
-  undo.defer(() => rest.close());
   const listeners = await openListeners(config, {
-    accept: (socket) => {
-      rest.disturb();
-      front.accept(socket);
-    },
+    accept: (socket) => front.accept(socket),
     logger,
   });
   undo.defer(() => listeners.close());
@@ -181,7 +180,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   };
 }
 
-/** How long nobody may have connected before the daemon counts as at rest. */
+/** How long nobody may have asked for anything before the daemon counts as at rest. */
 const restMs = 2_000;
 
 /** Gives memory back whenever the daemon has come to rest after work. */
