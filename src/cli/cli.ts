@@ -4,7 +4,8 @@ import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { type FlagDefinition, type ParsedFlags, parseFlags } from "../lib/flags.ts";
 import type { Command } from "./command.ts";
 import { type CommandEntry, findCommand } from "./commands.ts";
-import { chooseEngine, type Environment, nonEmpty, openEnvironment } from "./environment.ts";
+import { chooseEngine } from "./engine-choice.ts";
+import { type Environment, nonEmpty, openEnvironment } from "./environment.ts";
 import { brokenPipeCode, describeFailure, exitCodeOf, failureCode } from "./errors.ts";
 import { FlagReader } from "./flag-reader.ts";
 import { globalFlags } from "./global-flags.ts";
@@ -69,6 +70,12 @@ async function runWords(words: readonly string[], around: Surroundings): Promise
   if (first === "help") {
     if (others.length === 0) return dispatch([], around.output);
     return runWords(others, { ...around, asksHelp: true });
+  }
+  if (first === "__complete") {
+    const { complete } = await import("./completion/complete.ts");
+    const { environment, output } = around;
+    const typed = others[0] === "--" ? others.slice(1) : others;
+    return complete(typed, { environment, output, engine: () => openEngine(environment, output) });
   }
   const found = findCommand(words);
   if (found.kind === "command") {

@@ -43,7 +43,6 @@ describe("completion", () => {
     const top = await words("");
     expect(top).toContain("ps");
     expect(top).toContain("container");
-    expect(top).not.toContain("__complete");
     expect(await words("container", "")).toContain("ls");
   });
   test("offers flags, and the words a flag takes", async () => {

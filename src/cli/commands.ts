@@ -227,11 +227,6 @@ export const commands: readonly CommandEntry[] = [
     help: "Generate the autocompletion script for the specified shell",
     load: async () => (await import("./completion/completion.ts")).command,
   }),
-  entry("__complete", {
-    help: "Print what may stand at the cursor",
-    isHidden: true,
-    load: async () => (await import("./completion/complete.ts")).command,
-  }),
 ];
 
 /** Docker's commands that are not there yet, answered by name. */

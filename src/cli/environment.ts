@@ -1,8 +1,7 @@
-/** Which engine a command talks to, by flags, environment variables, contexts and the default. */
+/** Flags, environment variables and config.json, as commands see them. */
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { type Endpoint, parseEndpoint, type TlsMaterial } from "../client/endpoint.ts";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 
 /** Where the engine is when nothing says otherwise. */
@@ -31,12 +30,6 @@ export interface Environment {
   readonly flags: GlobalFlags;
 }
 
-/** An engine, and whether it is the one that is started on demand. */
-export interface EngineChoice {
-  readonly endpoint: Endpoint;
-  readonly isDefault: boolean;
-}
-
 /** What config.json says that matters here. */
 export interface ConfigFile {
   readonly currentContext?: string;
@@ -51,31 +44,6 @@ export function openEnvironment(flags: GlobalFlags): Environment {
   const configDir =
     flags.configDir ?? nonEmpty(variables["DOCKER_CONFIG"]) ?? join(homedir(), ".docker");
   return { configDir, variables, flags };
-}
-
-/**
- * Finds the engine.
- *
- * @throws invalid-argument for several -H, or -H with -c
- * @throws not-found for a context that is not there
- */
-export async function chooseEngine(environment: Environment): Promise<EngineChoice> {
-  const { flags, variables } = environment;
-  if (flags.hosts.length > 1) {
-    throw new EngineError(
-      "invalid-argument",
-      "unable to resolve docker endpoint: Specify only one -H",
-    );
-  }
-  const host = flags.hosts[0] ?? nonEmpty(variables["DOCKER_HOST"]);
-  const name = currentContextName(environment);
-  if (name !== defaultContext) {
-    const { contextEndpoint } = await import("./context/store.ts");
-    return { endpoint: contextEndpoint(environment, name), isDefault: false };
-  }
-  const tls = tlsMaterial(environment);
-  const endpoint = parseEndpoint(host ?? defaultHost, tls === undefined ? {} : { tls });
-  return { endpoint, isDefault: host === undefined };
 }
 
 /** The context in force. @throws invalid-argument when flags contradict each other */
@@ -148,33 +116,4 @@ export function readPem(path: string): string {
 /** The value, unless it is empty. */
 export function nonEmpty(text: string | undefined): string | undefined {
   return text === undefined || text === "" ? undefined : text;
-}
-
-function tlsMaterial(environment: Environment): TlsMaterial | undefined {
-  const { flags, variables } = environment;
-  const isVerified = flags.isTlsVerified ?? nonEmpty(variables["DOCKER_TLS_VERIFY"]) !== undefined;
-  if (!flags.isTls && !isVerified && nonEmpty(variables["DOCKER_TLS"]) === undefined) {
-    return undefined;
-  }
-  const folder = nonEmpty(variables["DOCKER_CERT_PATH"]) ?? environment.configDir;
-  const file = (given: string | undefined, name: string): string | undefined =>
-    given === undefined ? readOptional(join(folder, name)) : readPem(given);
-  const ca = file(flags.caFile, "ca.pem");
-  const cert = file(flags.certFile, "cert.pem");
-  const key = file(flags.keyFile, "key.pem");
-  return {
-    isVerified,
-    ...(ca === undefined ? {} : { ca }),
-    ...(cert === undefined ? {} : { cert }),
-    ...(key === undefined ? {} : { key }),
-  };
-}
-
-function readOptional(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw error;
-  }
 }

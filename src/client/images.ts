@@ -2,7 +2,6 @@
 import type {
   HistoryResponseItem,
   ImageDeleteResponseItem,
-  ImageInspect,
   ImagePruneResponse,
   ImageSummary,
   JsonMessage,
@@ -23,11 +22,6 @@ export function listImages(
 ): Promise<readonly ImageSummary[]> {
   const { all, filters = new Map() } = options;
   return transport.json("GET /images/json", { query: { all, filters: encodeFilters(filters) } });
-}
-
-/** @see Engine API v1.51, ImageInspect */
-export function inspectImage(transport: Transport, image: string): Promise<ImageInspect> {
-  return transport.json(`GET /images/${pathSegment(image)}/json`);
 }
 
 /** @see Engine API v1.51, ImageHistory */

@@ -253,7 +253,9 @@ async function record(client: Client, line: string): Promise<Recorded> {
 function normalise(request: string): unknown {
   const space = request.indexOf(" ");
   const sorted = (key: string, value: unknown): unknown =>
-    key === "Binds" && Array.isArray(value) ? value.toSorted() : value;
+    key === "Binds" && Array.isArray(value)
+      ? value.map(String).toSorted((one, other) => (one < other ? -1 : 1))
+      : value;
   return [request.slice(0, space), JSON.parse(request.slice(space + 1), sorted) as unknown];
 }
 

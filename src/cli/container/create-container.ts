@@ -52,7 +52,7 @@ export async function createFrom(
   if (cidFile !== "" && existsSync(cidFile)) {
     throw new EngineError(
       "invalid-argument",
-      "container ID file found, make sure the other container isn't running or delete " + cidFile,
+      `container ID file found, make sure the other container isn't running or delete ${cidFile}`,
     );
   }
   const pull = pullOf(invocation);

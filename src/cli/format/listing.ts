@@ -43,13 +43,13 @@ export async function renderList<T>(
   const { compileTemplate } = await import("../template/evaluate.ts");
   const isTable = /^table\s/.test(format);
   const source = format === "json" ? "{{json .}}" : unescapeFormat(format.replace(/^table\s+/, ""));
-  const escape = (text: string): string =>
+  const safe = (text: string): string =>
     isTable || options.output.isTerminal ? escapeControls(text, { keep: "\n\t" }) : text;
   const template = await guarded("failed to parse template", () =>
     compileTemplate(source, { typeName: `*formatter.${listing.typeName}` }),
   );
   const rows = await guarded("failed to execute template", () =>
-    items.map((item) => `${escape(template.execute(rowOf(item, listing)))}\n`),
+    items.map((item) => `${safe(template.execute(rowOf(item, listing)))}\n`),
   );
   if (!isTable) return rows.join("");
   const head = await guarded("failed to execute template", () =>

@@ -13,9 +13,17 @@ import * as devices from "./devices.ts";
 import { parseEnv, parseLabel, readEnvFile, readLabelFile } from "./env.ts";
 import { fault } from "./fault.ts";
 import { keyValues, splitPair } from "./key-values.ts";
+import {
+  parseAddress,
+  parseCpus,
+  parseDomain,
+  parseExtraHost,
+  parseLink,
+  parseSysctl,
+} from "./host-values.ts";
 import { parseMount } from "./mount.ts";
 import { networkRequest } from "./network.ts";
-import { isAddress, parsePorts } from "./ports.ts";
+import { parsePorts } from "./ports.ts";
 import { checkMode, normaliseCapability, parseSecurity } from "./security.ts";
 import { parseVolume } from "./volume.ts";
 
@@ -198,18 +206,6 @@ function resources(flags: FlagReader): Partial<Resources> {
   };
 }
 
-/** Reads a number of CPUs as 1e-9 of them, without rounding. */
-function parseCpus(text: string): number {
-  const match = /^([+-]?)(\d*)(?:\.(\d*))?$/.exec(text);
-  if (match === null || !/\d/.test(text))
-    throw fault(`failed to parse ${text} as a rational number`);
-  const [, sign = "", whole = "", fraction = ""] = match;
-  const digits = fraction.replace(/0+$/, "");
-  if (digits.length > 9) throw fault("value is too precise");
-  const nano = Number(whole === "" ? 0 : whole) * 1e9 + Number(digits.padEnd(9, "0"));
-  return sign === "-" ? -nano : nano;
-}
-
 function healthcheck(flags: FlagReader): { readonly Healthcheck?: HealthConfig } {
   const command = flags.text("health-cmd");
   const names = [
@@ -289,53 +285,6 @@ function annotations(flags: FlagReader): StringMap {
 function capabilities(flags: FlagReader, name: string): readonly string[] | null {
   const all = [...new Set(flags.list(name).map(normaliseCapability))].sort();
   return all.includes("ALL") ? ["ALL"] : orNull(all);
-}
-
-const sysctls = new Set([
-  ...["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall"],
-  ...["kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"],
-]);
-
-function parseSysctl(text: string): string {
-  const [key] = splitPair(text);
-  const isKnown = sysctls.has(key) || key.startsWith("net.") || key.startsWith("fs.mqueue.");
-  if (!text.includes("=") || !isKnown) throw fault(`sysctl '${text}' is not allowed`);
-  return text;
-}
-
-function parseAddress(text: string): string {
-  if (!isAddress(text.trim())) throw fault(`IP address is not correctly formatted: ${text}`);
-  return text.trim();
-}
-
-function parseDomain(text: string): string {
-  if (text.trim() === ".") return ".";
-  if (
-    !/[a-zA-Z]/.test(text) ||
-    !/^(:?(:?[a-zA-Z0-9]|(:?[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))(:?\.(:?[a-zA-Z0-9]|(:?[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])))*)\.?\s*$/.test(
-      text,
-    )
-  ) {
-    throw fault(`${text} is not a valid domain`);
-  }
-  return text.trim();
-}
-
-function parseExtraHost(text: string): string {
-  const split = /^([^:=]+)[:=](.+)$/.exec(text);
-  if (split === null) throw fault(`bad format for add-host: ${JSON.stringify(text)}`);
-  const [, name = "", rest = ""] = split;
-  const address = rest.replace(/^\[(.*)\]$/, "$1");
-  if (address !== "host-gateway" && !isAddress(address)) {
-    throw fault(`invalid IP address in add-host: ${JSON.stringify(address)}`);
-  }
-  return `${name}:${address}`;
-}
-
-function parseLink(text: string): string {
-  if (text === "") throw fault("empty string specified for links");
-  if (text.split(":").length > 2) throw fault(`bad format for links: ${text}`);
-  return text;
 }
 
 function orNull<T>(values: readonly T[]): readonly T[] | null {

@@ -108,22 +108,22 @@ function takeOption(draft: Draft, field: Field): void {
   const { key, value } = field;
   switch (key) {
     case "bind-propagation":
-      (draft.bind ??= {})["Propagation"] = value.toLowerCase();
+      optionsOf(draft, "bind")["Propagation"] = value.toLowerCase();
       return;
     case "bind-nonrecursive":
-      (draft.bind ??= {})["NonRecursive"] = readBoolean(field);
+      optionsOf(draft, "bind")["NonRecursive"] = readBoolean(field);
       return;
     case "bind-recursive":
       takeRecursive(draft, field);
       return;
     case "volume-subpath":
-      (draft.volume ??= {})["Subpath"] = value;
+      optionsOf(draft, "volume")["Subpath"] = value;
       return;
     case "volume-nocopy":
-      (draft.volume ??= {})["NoCopy"] = readBoolean(field);
+      optionsOf(draft, "volume")["NoCopy"] = readBoolean(field);
       return;
     case "volume-label":
-      takePair((draft.volume ??= {}), "Labels", value);
+      takePair(optionsOf(draft, "volume"), "Labels", value);
       return;
     case "volume-driver":
       driverOf(draft)["Name"] = value;
@@ -132,14 +132,14 @@ function takeOption(draft: Draft, field: Field): void {
       takePair(driverOf(draft), "Options", value);
       return;
     case "image-subpath":
-      (draft.image ??= {})["Subpath"] = value;
+      optionsOf(draft, "image")["Subpath"] = value;
       return;
     case "tmpfs-size":
-      (draft.tmpfs ??= {})["SizeBytes"] = readSize(field);
+      optionsOf(draft, "tmpfs")["SizeBytes"] = readSize(field);
       return;
     case "tmpfs-mode":
       if (!/^[0-7]{1,10}$/.test(value)) throw invalid(field);
-      (draft.tmpfs ??= {})["Mode"] = Number.parseInt(value, 8);
+      optionsOf(draft, "tmpfs")["Mode"] = Number.parseInt(value, 8);
       return;
     default:
       throw fault(`unexpected key '${key}' in '${field.text}'`);
@@ -147,7 +147,7 @@ function takeOption(draft: Draft, field: Field): void {
 }
 
 function takeRecursive(draft: Draft, field: Field): void {
-  const bind = (draft.bind ??= {});
+  const bind = optionsOf(draft, "bind");
   switch (field.value) {
     case "enabled":
       bind["NonRecursive"] = false;
@@ -222,8 +222,16 @@ function prune(options: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => !isEmpty(value)));
 }
 
+function optionsOf(
+  draft: Draft,
+  kind: "bind" | "volume" | "image" | "tmpfs",
+): Record<string, unknown> {
+  draft[kind] ??= {};
+  return draft[kind];
+}
+
 function driverOf(draft: Draft): Record<string, unknown> {
-  const volume = (draft.volume ??= {});
+  const volume = optionsOf(draft, "volume");
   const driver = volume["DriverConfig"];
   if (typeof driver === "object" && driver !== null) return driver as Record<string, unknown>;
   const fresh: Record<string, unknown> = {};

@@ -21,7 +21,7 @@ export function parsePorts(publish: readonly string[], expose: readonly string[]
   for (const text of publish) {
     for (const { port, binding } of parsePublish(longToShort(text))) {
       exposed[port] = {};
-      (bindings[port] ??= []).push(binding);
+      bindings[port] = [...(bindings[port] ?? []), binding];
     }
   }
   for (const text of expose) for (const port of parseExpose(text)) exposed[port] = {};

@@ -89,8 +89,7 @@ function layout(client: ClientVersion, server: SystemVersion | undefined): strin
     const details = component.Details ?? {};
     if (component.Name === "Engine") lines.push(...engineRows(details, row));
     else {
-      for (const [name, value] of Object.entries(details).sort())
-        lines.push(row("  ", name, value));
+      for (const [name, value] of Object.entries(details)) lines.push(row("  ", name, value));
     }
   }
   return `${lines.join("\n")}\n`;

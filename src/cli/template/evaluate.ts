@@ -5,6 +5,7 @@
  * it. How a missing member is seen is the caller's choice (`field`).
  */
 import { isKind, messageOf } from "../../lib/errors.ts";
+import { arity, callMethod, entriesOf, isMethod, shown, wantText } from "./calls.ts";
 import { argumentFault, templateFunctions } from "./functions.ts";
 import { formatGo, GoNil, isRecord, isTrue, noValue } from "./go-value.ts";
 import { parseTemplate } from "./parse.ts";
@@ -297,66 +298,4 @@ class Run {
     this.output += text;
     if (this.output.length > outputMaxLength) throw argumentFault("template's output is too long");
   }
-}
-
-const any = Number.POSITIVE_INFINITY;
-const arity: Readonly<Record<string, readonly [number, number]>> = {
-  not: [1, 1],
-  eq: [2, any],
-  ne: [2, 2],
-  lt: [2, 2],
-  le: [2, 2],
-  gt: [2, 2],
-  ge: [2, 2],
-  len: [1, 1],
-  index: [1, any],
-  slice: [1, 4],
-  printf: [1, any],
-  json: [1, 1],
-  lower: [1, 1],
-  upper: [1, 1],
-  title: [1, 1],
-  split: [2, 2],
-  join: [2, 2],
-  pad: [3, 3],
-  truncate: [2, 2],
-};
-
-function wantText([least, most]: readonly [number, number]): string {
-  return least === most ? String(least) : `at least ${least}`;
-}
-
-function shown(value: unknown): string {
-  return value === undefined || value === null ? "<no value>" : formatGo(value);
-}
-
-function entriesOf(value: unknown): readonly (readonly [unknown, unknown])[] | undefined {
-  if (Array.isArray(value)) return value.map((member, at) => [at, member] as const);
-  if (isRecord(value)) {
-    return Object.keys(value)
-      .sort()
-      .map((key) => [key, value[key]] as const);
-  }
-  if (value instanceof GoNil || value === null || value === undefined) return [];
-  if (typeof value === "number" && Number.isInteger(value) && value <= 1_000_000) {
-    return Array.from({ length: Math.max(0, value) }, (_, at) => [at, at] as const);
-  }
-  return undefined;
-}
-
-function callMethod(
-  method: (...values: never[]) => unknown,
-  values: readonly unknown[],
-  fail: (reason: string) => never,
-): unknown {
-  try {
-    return Reflect.apply(method, undefined, [...values]);
-  } catch (error) {
-    if (!isKind(error, "invalid-argument")) throw error;
-    return fail(messageOf(error));
-  }
-}
-
-function isMethod(value: unknown): value is (...values: never[]) => unknown {
-  return typeof value === "function";
 }

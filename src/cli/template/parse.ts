@@ -2,6 +2,7 @@
 import { assert } from "../../lib/assert.ts";
 import type { Command, Node, Operand, Pipeline } from "./syntax.ts";
 import { templateFault } from "./syntax.ts";
+import { unquote } from "./unquote.ts";
 import { cut, type Piece, placeOf, type Token } from "./tokens.ts";
 
 /** Deepest nesting of blocks and parentheses. */
@@ -281,38 +282,6 @@ class Reader {
     if (!this.#variables.includes(name))
       throw templateFault(line, `undefined variable ${JSON.stringify(name)}`);
   }
-}
-
-/** Reads a Go string or character in quotes; undefined when an escape is none. */
-export function unquote(text: string): string | undefined {
-  const body = text.slice(1, -1);
-  if (text.startsWith("`")) return body;
-  let isGood = true;
-  const named: Readonly<Record<string, string>> = {
-    a: "\x07",
-    b: "\b",
-    f: "\f",
-    n: "\n",
-    r: "\r",
-    t: "\t",
-    v: "\v",
-    "\\": "\\",
-    "'": "'",
-    '"': '"',
-  };
-  const value = body.replace(
-    /\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.)/gs,
-    (whole, escape: string) => {
-      if (/^[xuU]./.test(escape)) {
-        const code = Number.parseInt(escape.slice(1), 16);
-        if (code <= 0x10ffff) return String.fromCodePoint(code);
-      } else if (/^[0-7]{3}$/.test(escape)) return String.fromCodePoint(Number.parseInt(escape, 8));
-      const character = named[escape];
-      if (character === undefined) isGood = false;
-      return character ?? whole;
-    },
-  );
-  return isGood ? value : undefined;
 }
 
 function fieldsFrom(
