@@ -146,6 +146,8 @@ class ShimProgram {
       const { phase } = this.#container;
       if (phase === "spare" || phase === "adopted") this.#end(true);
     }, lonelyMaxMs);
+    // It listens while it waits; once it has ended, the timer must not keep the process.
+    this.#lonely.unref();
   }
 
   /** The status is stored: clients are served to their end, the daemon hangs up. */

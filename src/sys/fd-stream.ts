@@ -49,6 +49,9 @@ export interface FdReader {
   close(): void;
 }
 
+/** How long one descriptor is read without a turn for the others. */
+const turnMaxMs = 5;
+
 /** Reads a pipe, FIFO, terminal master or eventfd to its end; takes the descriptor over. */
 export function openFdReader(fd: number, handlers: FdReaderHandlers): FdReader {
   setNonblocking(fd);
@@ -66,10 +69,16 @@ export function openFdReader(fd: number, handlers: FdReaderHandlers): FdReader {
     closeSync(fd);
   };
   const pump = async (): Promise<void> => {
+    let turnEndMs = performance.now() + turnMaxMs;
     for (;;) {
       if (paused !== undefined) await paused.promise;
       if (isClosed) return;
       const { done, value } = await reader.read();
+      // Of a pipe that is never empty each read is answered at once, and nothing else gets a turn.
+      if (performance.now() > turnEndMs) {
+        await new Promise((resolve) => setImmediate(resolve));
+        turnEndMs = performance.now() + turnMaxMs;
+      }
       // While a read was waiting, its reader may have been told to pause.
       while (paused !== undefined && !isClosed) await paused.promise;
       if (isClosed || done) return;
