@@ -59,7 +59,9 @@ export async function createFrom(
   const options = { request, name: flags.text("name"), platform: flags.text("platform") };
   if (pull === "always") await pullImage(transport, request.Image ?? "", invocation);
   const created = await createContainer(transport, options).catch(async (error: unknown) => {
-    if (pull !== "missing" || !isMissingImage(error)) throw error;
+    if (pull !== "missing" || !isMissingImage(error)) {
+      throw withHint(error, request.Image ?? "", invocation);
+    }
     output.err(`Unable to find image '${missingName(request.Image ?? "")}' locally\n`);
     try {
       await pullImage(transport, request.Image ?? "", invocation);
