@@ -32,6 +32,7 @@ export function planSpecInput(
   const { config, hostConfig } = record;
   const { networkOf, memoryOf: _, ...namespaces } = plan.namespaces;
   const initPath = initPathOf(context, record);
+  const [height, width] = hostConfig.ConsoleSize;
   return {
     containerId: record.id,
     hostname: networkOf?.record.config.Hostname ?? config.Hostname,
@@ -45,6 +46,7 @@ export function planSpecInput(
     user: config.User,
     groupAdd: hostConfig.GroupAdd ?? [],
     hasTty: config.Tty,
+    ...(height > 0 && width > 0 ? { consoleSize: { height, width } } : {}),
     ...(initPath === undefined ? {} : { initPath }),
     isPrivileged: hostConfig.Privileged,
     capAdd: hostConfig.CapAdd ?? [],

@@ -15,6 +15,7 @@ export const defaultHost = "unix:///run/tug.sock";
 const socketMode = 0o660;
 const tcpPortPlain = 2375;
 const tcpPortTls = 2376;
+const keepAliveMs = 15_000;
 /** First descriptor that systemd hands over. man 3 sd_listen_fds */
 const activationFdFirst = 3;
 
@@ -121,7 +122,12 @@ async function openTcp(
     host: url.hostname.replace(/^\[|\]$/g, "") || "127.0.0.1",
     port: Number(url.port) || (tls.isOn ? tcpPortTls : tcpPortPlain),
   };
-  const server = tls.isOn ? createTls(tls, options.accept) : createServer(halfOpen, options.accept);
+  const accept = (socket: Socket): void => {
+    // A client that is gone without a word is found out by probes.
+    socket.setKeepAlive(true, keepAliveMs);
+    options.accept(socket);
+  };
+  const server = tls.isOn ? createTls(tls, accept) : createServer(halfOpen, accept);
   return await listenOn(server, address);
 }
 

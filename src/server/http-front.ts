@@ -5,6 +5,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { OpenSockets } from "./_open-sockets.ts";
 
 /** A request line and headers larger than this are refused with 431. */
 const headerSizeMaxBytes = 1024 * 1024;
@@ -34,11 +35,10 @@ export function createHttpFront(handle: RequestHandler): HttpFront {
     if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
   });
   holdBackBodies(server);
-  const sockets = new Set<Socket>();
+  const sockets = new OpenSockets();
   return {
     accept: (socket) => {
-      sockets.add(socket);
-      socket.once("close", () => sockets.delete(socket));
+      sockets.watch(socket);
       // Each stream hears of its own failure; without this listener a reset would end the daemon.
       socket.on("error", () => undefined);
       server.emit("connection", socket);
@@ -46,7 +46,7 @@ export function createHttpFront(handle: RequestHandler): HttpFront {
     },
     close: () => {
       server.close();
-      for (const socket of sockets) socket.destroySoon();
+      sockets.end();
     },
   };
 }

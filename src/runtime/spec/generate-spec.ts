@@ -111,8 +111,9 @@ export function generateExecProcess(
     },
     host.boundingCapabilities,
   );
+  const { consoleSize: _, ...inherited } = container;
   const input: SpecInput = {
-    ...container,
+    ...inherited,
     args: exec.args,
     env: [...container.env, ...exec.env],
     workingDir: exec.workingDir === "" ? container.workingDir : exec.workingDir,
@@ -139,6 +140,7 @@ function planProcess(
   const { uid, gid, additionalGids, home } = resolveUser(input, readUserFiles(input.layerDirs));
   return {
     terminal: input.hasTty,
+    ...(input.hasTty && input.consoleSize !== undefined ? { consoleSize: input.consoleSize } : {}),
     user: { uid, gid, umask: 0o022, additionalGids },
     args: options.hasInit ? [initTarget, "--", ...input.args] : input.args,
     env: completeEnvironment(input.env, {

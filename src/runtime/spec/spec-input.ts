@@ -78,6 +78,8 @@ export interface SpecInput {
   readonly user: string;
   readonly groupAdd: readonly string[];
   readonly hasTty: boolean;
+  /** Size that the terminal has before the program starts. */
+  readonly consoleSize?: { readonly height: number; readonly width: number };
   /** Run the init helper as pid 1; absolute host path of its binary. */
   readonly initPath?: string;
   readonly isPrivileged: boolean;
