@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { isKind } from "../lib/errors.ts";
 import { routes } from "./route-table.ts";
-import { adaptResponse, compareVersions, negotiateVersion, versionRules } from "./versions.ts";
+import { adaptResponse, versionRules } from "./version-rules.ts";
+import { compareVersions, negotiateVersion } from "./versions.ts";
 
 describe("compareVersions()", () => {
   test.each([
