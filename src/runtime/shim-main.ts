@@ -14,7 +14,7 @@ import { warmProcessStart } from "./_shim-process.ts";
 import type { NumberedRequest, StartRequest, StartResult } from "./shim-protocol.ts";
 
 /** How long a shim without a container waits for a daemon. */
-const lonelyMaxMs = 30_000;
+const lonelyMaxMs = 8_000;
 /** How long an ended shim waits for the daemon to take the status and hang up. */
 const farewellMaxMs = 5000;
 /** After this long a container is no short one: the memory of its start is given back. */

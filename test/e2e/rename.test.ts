@@ -55,7 +55,7 @@ describe("names by API", () => {
         engine.api("POST", `/containers/create?name=${container}`, { Image: "busybox" }),
       ),
     );
-    const statuses = answers.map((answer) => answer.status).toSorted();
+    const statuses = answers.map((answer) => answer.status).toSorted((a, b) => a - b);
     expect(statuses).toEqual([201, 409, 409, 409, 409, 409, 409, 409]);
     const winner = answers.find((answer) => answer.status === 201);
     const loser = answers.find((answer) => answer.status === 409);

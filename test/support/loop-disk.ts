@@ -58,8 +58,14 @@ export async function makeLoopDisk(sizeBytes: number): Promise<LoopDisk> {
     async cutPower(whileOff) {
       shutDown(path);
       await whileOff();
-      await unmountAll(path);
-      await mount();
+      // While another mount namespace still has the disk, the same dead file system comes back.
+      for (let round = 0; round < 50; round += 1) {
+        await unmountAll(path);
+        await mount();
+        if ((await run(["touch", join(path, "alive")])).exitCode === 0) return;
+        await Bun.sleep(100);
+      }
+      assert.fail(`${path} did not come back`);
     },
     async [Symbol.asyncDispose]() {
       await unmountAll(path);
