@@ -1,15 +1,7 @@
 /** What a daemon may have left behind on the machine. */
-import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf } from "../../src/lib/errors.ts";
-
-/** Where a daemon lives, and what belongs to it. */
-export interface Traces {
-  /** Folder that holds its roots. */
-  readonly folder: string;
-  readonly bridge: string;
-  readonly table: string;
-}
 
 /** A process by what it was started with. */
 export interface ProcessTrace {
@@ -59,23 +51,6 @@ export function containerCgroups(ids: ReadonlySet<string>): readonly string[] {
   return found;
 }
 
-/** Control groups of containers whose processes nobody minds: the shim above them is gone. */
-export function orphanedCgroups(known: ReadonlySet<string>): readonly string[] {
-  const root = ["/sys/fs/cgroup/pids/tug", "/sys/fs/cgroup/tug"].find((path) => existsSync(path));
-  if (root === undefined) return [];
-  return readdirOptional(root)
-    .filter((name) => /^[0-9a-f]{64}$/.test(name) && !known.has(name))
-    .map((name) => join(root, name));
-}
-
-/** Network namespaces that are bound to a file under a folder, or kept by its processes. */
-export function namespacesUnder(folder: string): readonly string[] {
-  return mountsUnder(folder).filter((target) => {
-    const link = readlinkOptional(target);
-    return link?.startsWith("net:") === true;
-  });
-}
-
 /** Entries of a folder; none when it is not there. */
 export function readdirOptional(folder: string): readonly string[] {
   try {
@@ -91,15 +66,6 @@ function readOptional(path: string): string | undefined {
     return readFileSync(path, "utf8");
   } catch (error) {
     if (["ENOENT", "ESRCH", "EACCES"].includes(codeOf(error) ?? "")) return undefined;
-    throw error;
-  }
-}
-
-function readlinkOptional(path: string): string | undefined {
-  try {
-    return readlinkSync(path);
-  } catch (error) {
-    if (["ENOENT", "EINVAL"].includes(codeOf(error) ?? "")) return undefined;
     throw error;
   }
 }
