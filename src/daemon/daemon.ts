@@ -16,6 +16,7 @@ import { createLeases } from "../metadata/leases.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { openNetworkService } from "../network/local-network-service.ts";
 import { openSeccompPrograms } from "../runtime/seccomp-programs.ts";
+import { openSealedPrograms, type SealedPrograms } from "../runtime/sealed-program.ts";
 import { openShimPool } from "../runtime/shim-pool.ts";
 import { readHostFacts } from "../runtime/spec/host-facts.ts";
 import { createHttpFront } from "../server/http-front.ts";
@@ -106,7 +107,14 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   const host = readHostFacts(
     config.seccompProfile === undefined ? {} : { seccompPath: config.seccompProfile },
   );
-  const defaults = containerDefaults(() => current);
+  const programs = openSealedPrograms({
+    folder: join(config.execRoot, "programs"),
+    onFailure: (program, error) => logger.debug("program stays unsealed", { program, error }),
+  });
+  undo.defer(() => {
+    if (!current.isLiveRestore) programs.close();
+  });
+  const defaults = containerDefaults(() => current, programs);
   const containers = openContainers({
     dataRoot: config.dataRoot,
     execRoot: config.execRoot,
@@ -257,7 +265,10 @@ function daemonId(dataRoot: string): string {
 const initPaths = ["/usr/bin/tini-static", "/usr/bin/docker-init", "/usr/bin/tini"];
 
 /** What containers are made with where they do not say it; asked anew each time, for reloads. */
-function containerDefaults(config: () => DaemonConfig): ContainerDefaults {
+function containerDefaults(
+  config: () => DaemonConfig,
+  programs: SealedPrograms,
+): ContainerDefaults {
   const initPath = config().initPath ?? initPaths.find((path) => existsSync(path));
   const { bridge } = config();
   return {
@@ -265,7 +276,7 @@ function containerDefaults(config: () => DaemonConfig): ContainerDefaults {
       return Object.fromEntries(
         Object.entries(config().runtimes).map(([name, { path, args }]) => [
           name,
-          { path: findProgram(path), args },
+          { path: programs.seal(findProgram(path)), args },
         ]),
       );
     },
