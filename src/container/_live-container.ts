@@ -56,9 +56,11 @@ export class LiveContainer {
     for (const waiter of waiters) waiter(result);
   }
 
-  /** How it ended last, as `wait` answers. */
+  /**
+   * How it ended last, as `wait` answers. Why a start failed is told by the start alone: clients that
+   * wait meanwhile would say it twice.
+   */
   get lastResult(): WaitResult {
-    const { exitCode, error } = this.record;
-    return { StatusCode: exitCode, ...(error === "" ? {} : { Error: { Message: error } }) };
+    return { StatusCode: this.record.exitCode };
   }
 }

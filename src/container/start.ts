@@ -92,7 +92,7 @@ async function launch(
   const attach = attachRequestOf(container);
   const { shim, endpoint, sources } = await takeAll(taken, {
     shim: shims.acquire(record.id),
-    endpoint: attach === undefined ? undefined : networks.allocate(attach),
+    endpoint: attach === undefined ? undefined : allocateEndpoint(context, attach),
     sources: mountVolumes(context, record),
   });
   container.shim = shim;
@@ -227,6 +227,19 @@ function noteStart(
       ports: [],
     },
   });
+}
+
+async function allocateEndpoint(
+  { networks }: Context,
+  request: AttachRequest,
+): ReturnType<Context["networks"]["allocate"]> {
+  try {
+    return await networks.allocate(request);
+  } catch (error) {
+    if (!isKind(error, "not-found")) throw error;
+    const sentence = `failed to set up container networking: ${error.message}`;
+    throw new EngineError("not-found", sentence, { cause: error });
+  }
 }
 
 /** The request to the network; none for a container in another's namespace. */
