@@ -43,6 +43,23 @@ export async function describeImage(
   };
 }
 
+/** What images say about running; older ones hold more of a container's, without meaning. */
+const shownFields: ReadonlySet<string> = new Set([
+  "ArgsEscaped",
+  "Cmd",
+  "Entrypoint",
+  "Env",
+  "ExposedPorts",
+  "Healthcheck",
+  "Labels",
+  "OnBuild",
+  "Shell",
+  "StopSignal",
+  "User",
+  "Volumes",
+  "WorkingDir",
+]);
+
 /** Docker prints these fields even when the image says nothing. */
 function runConfig(
   run: ReturnType<ImageContext["index"]["config"]>["config"],
@@ -56,7 +73,7 @@ function runConfig(
     User: "",
     Volumes: null,
     WorkingDir: "",
-    ...run,
+    ...Object.fromEntries(Object.entries(run ?? {}).filter(([name]) => shownFields.has(name))),
   };
 }
 

@@ -1,6 +1,7 @@
 /** The same requests to Tug and to Docker: clients must not be able to tell which one answered. */
 import { afterAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
+import { at } from "../support/json.ts";
 import { knownDifferences } from "./known-differences.ts";
 import { type Difference, differences } from "./normalise.ts";
 import { hasPeer, openPair, type Pair, type Side } from "./peer.ts";
@@ -13,7 +14,7 @@ import { imageScenarios } from "./scenarios/images.ts";
 import { stateScenarios } from "./scenarios/states.ts";
 import { systemScenarios } from "./scenarios/system.ts";
 import { volumeScenarios } from "./scenarios/volumes.ts";
-import { clearTalk, type Entry, openTalk, type Scenario } from "./talk.ts";
+import { clearTalk, type Entry, image, openTalk, type Scenario } from "./talk.ts";
 
 const scenarios: readonly Scenario[] = [
   ...systemScenarios,
@@ -56,6 +57,43 @@ describe("answers as Docker's", () => {
         expect(unexplained.map(render)).toEqual([]);
       },
       scenarioMaxMs,
+    );
+  }
+});
+
+describe("archives of images", () => {
+  for (const from of ["peer", "tug"] as const) {
+    test.skipIf(pair === undefined)(
+      `saved by ${from} are the same image to the other`,
+      async () => {
+        if (pair === undefined) return;
+        const [source, target] = from === "peer" ? [pair.peer, pair.tug] : [pair.tug, pair.peer];
+        const name = `cf-from-${from}:1`;
+        await source.engine.api("POST", `/images/${image}/tag?repo=cf-from-${from}&tag=1`);
+        const saved = await source.engine.api("GET", `/images/${name}/get`);
+        const loaded = await target.engine.api("POST", "/images/load?quiet=1", saved.bytes, {
+          headers: { "Content-Type": "application/x-tar" },
+        });
+        expect(loaded.text).toContain(`Loaded image: ${name}`);
+        const [there, here] = await Promise.all(
+          [source, target].map(
+            async ({ engine }) => await engine.api("GET", `/images/${name}/json`),
+          ),
+        );
+        for (const key of ["Id", "Config", "RootFS", "Created", "Architecture", "Os", "Comment"]) {
+          expect(at(here?.json, key)).toEqual(at(there?.json, key));
+        }
+        const ran = await target.engine.api("POST", "/containers/create?name=cf-from", {
+          Image: name,
+          Cmd: ["true"],
+        });
+        expect(ran.status).toBe(201);
+        await target.engine.api("POST", "/containers/cf-from/start");
+        const ended = await target.engine.api("POST", "/containers/cf-from/wait");
+        expect(ended.json).toEqual({ StatusCode: 0 });
+        await target.engine.api("DELETE", "/containers/cf-from?force=1");
+        for (const { engine } of [source, target]) await engine.api("DELETE", `/images/${name}`);
+      },
     );
   }
 });

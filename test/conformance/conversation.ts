@@ -17,7 +17,7 @@ export interface Conversation {
   /** Ends the sending side after the input. */
   readonly half?: boolean;
   /** Called once the head of the answer is here. */
-  readonly then?: () => Promise<unknown>;
+  readonly meanwhile?: () => Promise<unknown>;
   /** How the bytes are read. */
   readonly read?: "frames" | "text" | "websocket";
 }
@@ -45,7 +45,7 @@ export async function converse(talk: Talk, label: string, what: Conversation): P
   const isTaken = /^HTTP\/1.1 (101|200)/.test(head);
   if (isTaken && what.input !== undefined) connection.send(what.input);
   if (isTaken && what.half === true) connection.socket.end();
-  if (isTaken) await what.then?.();
+  if (isTaken) await what.meanwhile?.();
   const isEnded = await Promise.race([
     isTaken ? connection.ended.then(() => true) : Bun.sleep(50).then(() => true),
     Bun.sleep(answerMaxMs).then(() => false),

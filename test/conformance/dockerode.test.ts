@@ -1,6 +1,7 @@
 /** dockerode, as programs use it, drives the daemon; with a Docker to compare with, that too. */
 import { afterAll, describe, expect, test } from "bun:test";
 import Docker from "dockerode";
+import { once } from "node:events";
 import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { at, parseLines } from "../support/json.ts";
@@ -160,7 +161,8 @@ function demux(stream: NodeJS.ReadableStream): readonly [Promise<string>, Promis
 }
 
 async function drain(stream: NodeJS.ReadableStream): Promise<void> {
-  for await (const _ of stream) continue;
+  stream.resume();
+  await once(stream, "end");
 }
 
 async function progressOf(stream: NodeJS.ReadableStream): Promise<readonly unknown[]> {

@@ -141,7 +141,9 @@ export async function clearTalk(engine: Engine): Promise<void> {
 /** The frames of each stream: which of two pipes is read first is chance. */
 function framesByStream(bytes: Uint8Array): Readonly<Record<string, readonly string[]>> {
   const found: Record<string, string[]> = {};
-  for (const { stream, text } of readFrames(bytes)) (found[stream] ??= []).push(text);
+  for (const { stream, text } of readFrames(bytes)) {
+    found[stream] = [...(found[stream] ?? []), text];
+  }
   return found;
 }
 

@@ -27,7 +27,7 @@ export const attachScenarios: readonly Scenario[] = [
             upgrade,
             input: "one\ntwo\n",
             half: true,
-            then: start(talk, name),
+            meanwhile: start(talk, name),
             read: "frames",
           });
         }
@@ -40,7 +40,7 @@ export const attachScenarios: readonly Scenario[] = [
         await converse(talk, `stream of ${pick}`, {
           target: `POST /containers/${name}/attach?stream=1&${pick}`,
           upgrade: true,
-          then: start(talk, name),
+          meanwhile: start(talk, name),
           read: "frames",
         });
       }
@@ -53,7 +53,7 @@ export const attachScenarios: readonly Scenario[] = [
       await converse(talk, "terminal", {
         target: "POST /containers/cf-at/attach?stream=1&stdin=1&stdout=1&stderr=1",
         upgrade: true,
-        then: async () => {
+        meanwhile: async () => {
           await start(talk, "cf-at")();
           await talk.ask("resize", "POST /containers/cf-at/resize?h=33&w=77");
           await Bun.sleep(300);
@@ -68,7 +68,7 @@ export const attachScenarios: readonly Scenario[] = [
       await converse(talk, "input of a terminal", {
         target: "POST /containers/cf-at2/attach?stream=1&stdin=1&stdout=1",
         upgrade: true,
-        then: async () => {
+        meanwhile: async () => {
           await start(talk, "cf-at2")();
           await talk.api("POST", "/containers/cf-at2/resize?h=33&w=77");
         },
@@ -82,7 +82,7 @@ export const attachScenarios: readonly Scenario[] = [
       await converse(talk, "size from the start", {
         target: "POST /containers/cf-at4/attach?stream=1&stdout=1",
         upgrade: true,
-        then: start(talk, "cf-at4"),
+        meanwhile: start(talk, "cf-at4"),
       });
       await talk.run("cf-at3", { ...reader, Tty: true });
       await Bun.sleep(200);
@@ -113,7 +113,7 @@ export const attachScenarios: readonly Scenario[] = [
       await converse(talk, "logs and stream", {
         target: `POST /containers/cf-ar/attach?logs=1&stream=1&${all}`,
         upgrade: true,
-        then: kill,
+        meanwhile: kill,
         read: "frames",
       });
       await talk.reaches("cf-ar", "exited");
@@ -134,13 +134,17 @@ export const attachScenarios: readonly Scenario[] = [
         const name = `cf-ws-${version}`;
         await talk.create(name, {
           ...reader,
-          Cmd: ["sh", "-c", "echo ready; read line; echo got $line; echo bye >&2"],
+          Cmd: [
+            "sh",
+            "-c",
+            "echo ready; read line; usleep 200000; echo got $line; usleep 200000; echo bye >&2",
+          ],
         });
         await converse(talk, version, {
           target: `GET /containers/${name}/attach/ws?stream=1&stdin=1&stdout=1&stderr=1`,
           version,
           read: "websocket",
-          then: start(talk, name),
+          meanwhile: start(talk, name),
           input: webSocketFrame("one\n"),
         });
       }

@@ -63,7 +63,7 @@ export const eventScenarios: readonly Scenario[] = [
           await converse(talk, "attached", {
             target: "POST /containers/cf-e1/attach?stream=1&stdout=1&stderr=1",
             upgrade: true,
-            then: async () => await talk.api("POST", "/containers/cf-e1/start"),
+            meanwhile: async () => await talk.api("POST", "/containers/cf-e1/start"),
           });
         },
       });
