@@ -1,5 +1,5 @@
 /** `tug daemon`: its flags, daemon.json, signals, listeners and locks. */
-import { describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { clientNames, openClient, tugExecutable } from "../support/clients.ts";
@@ -11,7 +11,7 @@ import { run, runOk, start, until } from "../support/process.ts";
 
 const ours = describe.skipIf(referenceHost !== undefined);
 const scratch = mkdtempSync("/tmp/tugcfg-");
-process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 async function validate(text: string): Promise<{ readonly code: number; readonly said: string }> {
   const file = join(scratch, `daemon-${Math.random()}.json`);
