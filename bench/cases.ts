@@ -4,7 +4,15 @@ import { openClient } from "../test/support/clients.ts";
 import type { Engine } from "../test/support/engine.ts";
 import { run, until } from "../test/support/process.ts";
 import { testLabel } from "../test/support/images.ts";
-import { benchImage, call, type Contestant, createContainer, memoryKb } from "./engines.ts";
+import {
+  benchImage,
+  call,
+  type Contestant,
+  createContainer,
+  linesPath,
+  linesSizeBytes,
+  memoryKb,
+} from "./engines.ts";
 import { loadArchivePath } from "./load-archive.ts";
 
 /** One line of the table. */
@@ -25,8 +33,6 @@ const idle = { Cmd: ["sleep", "600"], StopSignal: "SIGKILL" };
 const attachBytes = 200_000_000;
 const logBytes = 200_000_000;
 const readBytes = 50_000_000;
-/** The longest line with its end: 100 bytes. */
-const line = "x".repeat(99);
 /** Rotation would drop what is to be read again. */
 const wholeLog = { LogConfig: { Type: "json-file", Config: { "max-size": "2g" } } };
 const manyCount = 30;
@@ -165,8 +171,7 @@ export const cases: readonly Case[] = [
     timesDocker: 5,
     rounds: 3,
     measure: async ({ engine }) => {
-      const script = `yes ${line} | head -c ${logBytes}`;
-      const config = { Cmd: ["sh", "-c", script], HostConfig: wholeLog };
+      const config = { Cmd: printLines(logBytes), HostConfig: wholeLog };
       return await withContainer(engine, config, async (id) => {
         return await timed(async () => {
           await call(engine, "POST", `/containers/${id}/start`);
@@ -283,9 +288,14 @@ async function attachMany({ engine }: Contestant): Promise<number> {
   });
 }
 
+/** A command that writes so many bytes of lines, faster than any engine takes them. */
+function printLines(sizeBytes: number): readonly string[] {
+  const count = Math.ceil(sizeBytes / linesSizeBytes);
+  return ["cat", ...Array.from({ length: count }, () => linesPath)];
+}
+
 async function readLog({ engine }: Contestant): Promise<number> {
-  const script = `yes ${line} | head -c ${readBytes}`;
-  const config = { Cmd: ["sh", "-c", script], HostConfig: wholeLog };
+  const config = { Cmd: printLines(readBytes), HostConfig: wholeLog };
   return await withContainer(engine, config, async (id) => {
     await call(engine, "POST", `/containers/${id}/start`);
     await call(engine, "POST", `/containers/${id}/wait`);

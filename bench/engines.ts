@@ -94,9 +94,16 @@ export function memoryKb(pid: number, field: "Rss" | "Pss"): number {
   return Number(new RegExp(`^${field}:\\s*(\\d+)`, "m").exec(readFileSync(path, "utf8"))?.[1] ?? 0);
 }
 
+/** A file of the image: lines of 100 bytes. */
+export const linesPath = "/lines";
+/** Its size. */
+export const linesSizeBytes = 10_000_000;
+
 /** Gives an engine the image of the benchmark. */
 export async function prepareImage({ engine }: Contestant): Promise<void> {
-  await engine.importImage(benchImage, { archive: rootTar(), changes: ['CMD ["sh"]'] });
+  const content = `${"x".repeat(99)}\n`.repeat(linesSizeBytes / 100);
+  const archive = rootTar({ changes: [], entries: [{ name: linesPath.slice(1), content }] });
+  await engine.importImage(benchImage, { archive, changes: ['CMD ["sh"]'] });
 }
 
 /** Creates a container. @returns its ID */

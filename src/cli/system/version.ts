@@ -5,7 +5,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
 import { tugVersion } from "../build-version.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { currentContextName } from "../environment.ts";
+import { currentContextName, nonEmpty } from "../environment.ts";
 import { describeFailure, failureCode } from "../errors.ts";
 import { inspectFormatFlag } from "../flags.ts";
 import { compileFormat } from "../format/single.ts";
@@ -28,7 +28,7 @@ async function run(invocation: Invocation): Promise<number> {
       : await compileFormat(format, { isTerminal: output.isTerminal, typeName });
   const { server, failure } = await askEngine(invocation);
   const client = clientOf(invocation, server);
-  const value = { Client: client, Server: server ?? null };
+  const value = { Client: goNamed(client), Server: server === undefined ? null : goNamed(server) };
   output.out(render === undefined ? layout(client, server) : render(value));
   if (failure === undefined) return 0;
   output.err(`${describeFailure(failure)}\n`);
@@ -46,12 +46,13 @@ async function askEngine(
   }
 }
 
-type ClientVersion = Readonly<Record<string, string>>;
+type ClientVersion = Readonly<Record<string, string>> & { readonly ApiVersion: string };
 
 function clientOf(invocation: Invocation, server: SystemVersion | undefined): ClientVersion {
+  const pinned = nonEmpty(invocation.environment.variables["DOCKER_API_VERSION"]);
   return {
     Version: tugVersion,
-    ApiVersion: older(apiVersionMax, server?.ApiVersion ?? apiVersionMax),
+    ApiVersion: pinned ?? older(apiVersionMax, server?.ApiVersion ?? apiVersionMax),
     DefaultAPIVersion: apiVersionMax,
     GitCommit: "",
     GoVersion: `bun${process.versions["bun"] ?? ""}`,
@@ -60,6 +61,16 @@ function clientOf(invocation: Invocation, server: SystemVersion | undefined): Cl
     BuildTime: "",
     Context: currentContextName(invocation.environment),
   };
+}
+
+/**
+ * Adds the names that Go's templates use where they differ from the JSON: `{{.Client.APIVersion}}`.
+ * They do not show in JSON.
+ */
+function goNamed<T extends { readonly ApiVersion?: string }>(version: T): T {
+  const named = { ...version };
+  Object.defineProperty(named, "APIVersion", { value: version.ApiVersion, enumerable: false });
+  return named;
 }
 
 function older(left: string, right: string): string {
@@ -76,7 +87,7 @@ function layout(client: ClientVersion, server: SystemVersion | undefined): strin
   const lines = [
     "Client:",
     row(" ", "Version", client["Version"] ?? ""),
-    row(" ", "API version", client["ApiVersion"] ?? ""),
+    row(" ", "API version", client.ApiVersion),
     row(" ", "Runtime", client["GoVersion"] ?? ""),
     row(" ", "OS/Arch", `${client["Os"]}/${client["Arch"]}`),
     row(" ", "Context", client["Context"] ?? ""),
