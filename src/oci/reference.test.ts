@@ -105,7 +105,13 @@ test.each(rejected)("parseReference() refuses %p", (text, sentence) => {
 });
 
 describe("fuzz", () => {
-  const characters = [..."abzAZ09._-:/@[]".split(""), "sha256:", "localhost", "docker.io", "library/"];
+  const characters = [
+    ..."abzAZ09._-:/@[]".split(""),
+    "sha256:",
+    "localhost",
+    "docker.io",
+    "library/",
+  ];
   const texts = fc
     .array(fc.constantFrom(...characters), { maxLength: 24 })
     .map((parts) => parts.join(""));
