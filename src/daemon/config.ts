@@ -169,7 +169,6 @@ function isOfType(value: unknown, type: DaemonOption["type"]): boolean {
     case "string":
     case "boolean":
     case "number":
-      // biome-ignore lint/suspicious/useValidTypeof: the option's type is the word to compare with
       return typeof value === type;
   }
 }

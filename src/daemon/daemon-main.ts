@@ -94,7 +94,10 @@ async function run(command: DaemonCommand): Promise<number> {
   let isStopping = false;
   const stop = (signal: string): void => {
     logger.info("stopping", { signal });
-    if (isStopping) return stopped.resolve(1);
+    if (isStopping) {
+      stopped.resolve(1);
+      return;
+    }
     isStopping = true;
     daemon.stop().then(
       () => stopped.resolve(0),

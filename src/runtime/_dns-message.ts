@@ -96,7 +96,9 @@ export function addressBytes(address: string): Buffer | undefined {
   const groups = [...head, ...Array<string>(missing).fill("0"), ...tail];
   if (!groups.every((group) => /^[\da-f]{1,4}$/i.test(group))) return undefined;
   const bytes = Buffer.alloc(16);
-  groups.forEach((group, index) => bytes.writeUInt16BE(Number.parseInt(group, 16), index * 2));
+  for (const [index, group] of groups.entries()) {
+    bytes.writeUInt16BE(Number.parseInt(group, 16), index * 2);
+  }
   return bytes;
 }
 

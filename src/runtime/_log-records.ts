@@ -81,18 +81,18 @@ export class LogRenderer {
   /** A line without escapes or attributes, by bytes alone. @returns its end; 0 when it is another */
   #fast(block: Buffer, start: number): number {
     if (this.#options.details) return 0;
-    const escape = block.indexOf(backslash, start + headBytes);
-    if (escape < 0) return 0;
-    const end = escape + tailBytes;
-    if (end > block.length || !isPlainRecord(block, start, escape)) return 0;
+    const escapeAt = block.indexOf(backslash, start + headBytes);
+    if (escapeAt < 0) return 0;
+    const end = escapeAt + tailBytes;
+    if (end > block.length || !isPlainRecord(block, start, escapeAt)) return 0;
     const options = this.#options;
-    const isStdout = block[escape + streamAt] === letterO;
-    const timeStart = escape + middle.length;
+    const isStdout = block[escapeAt + streamAt] === letterO;
+    const timeStart = escapeAt + middle.length;
     if (options.since !== undefined || options.until !== undefined) {
       if (!this.#isInTime(block.toString("latin1", timeStart, timeStart + timeBytes))) return end;
     }
     if (!(isStdout ? options.stdout : options.stderr)) return end;
-    const textBytes = escape - start - headBytes + 1;
+    const textBytes = escapeAt - start - headBytes + 1;
     const stampBytes = options.timestamps ? timeBytes + 1 : 0;
     this.#reserve(frameHeadBytes + stampBytes + textBytes + (block.length - start));
     const output = this.#output;
@@ -103,7 +103,7 @@ export class LogRenderer {
       output[at + timeBytes] = 0x20;
       at += stampBytes;
     }
-    block.copy(output, at, start + headBytes, escape);
+    block.copy(output, at, start + headBytes, escapeAt);
     at += textBytes;
     output[at - 1] = newline;
     this.#length = at;
@@ -155,22 +155,22 @@ export class LogRenderer {
   }
 }
 
-function isPlainRecord(block: Buffer, start: number, escape: number): boolean {
+function isPlainRecord(block: Buffer, start: number, escapeAt: number): boolean {
   for (let index = 0; index < headBytes; index += 1) {
     if (block[start + index] !== head[index]) return false;
   }
   for (let index = 0; index < middle.length; index += 1) {
     if (index >= streamAt && index < streamAt + 3) continue;
-    if (block[escape + index] !== middle[index]) return false;
+    if (block[escapeAt + index] !== middle[index]) return false;
   }
-  const letter = block[escape + streamAt];
+  const letter = block[escapeAt + streamAt];
   if (letter !== letterO && letter !== letterE) return false;
-  const end = escape + middle.length + timeBytes;
+  const end = escapeAt + middle.length + timeBytes;
   const isWhole = block[end] === quote && block[end + 1] === 0x7d && block[end + 2] === newline;
-  // A quote before the escape would end the text before it.
+  // A quote before the escapeAt would end the text before it.
   if (!isWhole) return false;
   const firstQuote = block.indexOf(quote, start + headBytes);
-  return firstQuote === escape + 2;
+  return firstQuote === escapeAt + 2;
 }
 
 function writeHead(

@@ -13,7 +13,7 @@ const lookDelayMs = 300;
 const awaited = new Set<number>();
 let runtimeCallCount = 0;
 let isWatching = false;
-let timer: ReturnType<typeof setTimeout> | undefined;
+let isLookDue = false;
 
 /** Leaves a process alone: somebody wants its exit status. */
 export function keepForWaiter(pid: number): void {
@@ -44,8 +44,10 @@ export function watchOrphans(): void {
 
 function lookSoon(): void {
   if (!isWatching) return;
-  timer ??= setTimeout(() => {
-    timer = undefined;
+  if (isLookDue) return;
+  isLookDue = true;
+  setTimeout(() => {
+    isLookDue = false;
     // A child of the runtime's own would lose its status to us.
     if (runtimeCallCount > 0) lookSoon();
     else reapOrphans();

@@ -81,7 +81,9 @@ export class ProcessIo {
       stdin: stdin?.read ?? "ignore",
       stdout: stdout.write,
       stderr: stderr.write,
-      closeChildEnds: () => theirs.splice(0).forEach((fd) => closeSync(fd)),
+      closeChildEnds: () => {
+        for (const fd of theirs.splice(0)) closeSync(fd);
+      },
     };
   }
 
@@ -221,7 +223,9 @@ export class ProcessIo {
   #write(fd: number): void {
     const stdin = openFdWriter(fd);
     this.#stdin = stdin;
-    stdin.onDrain(() => this.#attachments.forEach((each) => each.resumeInput()));
+    stdin.onDrain(() => {
+      for (const each of this.#attachments) each.resumeInput();
+    });
     for (const [attachment, chunk] of this.#early.splice(0)) this.input(attachment, chunk);
     if (this.#endsAfterEarly && this.#plan?.stdinOnce === true && !this.#plan.hasTty)
       this.closeStdin();

@@ -9,7 +9,7 @@ import { signalName, signalNumber } from "./signal.ts";
 
 // biome-ignore lint/performance/noBarrelFile: the public face of one noun in several files
 export { run, type RunOptions, type RunResult } from "./_run.ts";
-export { signalName, signalNumber } from "./signal.ts";
+export { signalNumber } from "./signal.ts";
 
 const libc = lazyLibc({
   prctl: { args: ["i32", "u64", "u64", "u64", "u64"], returns: "i32" },

@@ -35,6 +35,9 @@ const dumped: Difference[] = [];
 
 afterAll(async () => {
   if (dumpPath !== undefined) writeFileSync(dumpPath, JSON.stringify(dumped, null, 1));
+  if (dumpPath !== undefined && pair !== undefined) {
+    writeFileSync(`${dumpPath}.log`, pair.daemon.log());
+  }
   await pair?.[Symbol.asyncDispose]();
 });
 

@@ -42,7 +42,14 @@ export async function openPair(): Promise<Pair> {
   const peer = openEngine((peerHost ?? "").replace("unix://", ""), folder);
   const changes = ['CMD ["sh"]', `LABEL ${comparisonLabel}=image`];
   const archive = rootTar();
-  for (const engine of [daemon.engine, peer]) await engine.importImage(image, { archive, changes });
+  // Not as other tests' images: their labels are swept by whoever tests against the same Docker.
+  const query = new URLSearchParams({ fromSrc: "-", repo: image });
+  for (const change of changes) query.append("changes", change);
+  for (const engine of [daemon.engine, peer]) {
+    await engine.api("POST", `/images/create?${query}`, archive, {
+      headers: { "Content-Type": "application/x-tar" },
+    });
+  }
   return {
     daemon,
     tug: await sideOf(daemon.engine),
