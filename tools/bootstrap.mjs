@@ -108,10 +108,15 @@ function installModules() {
   const installed = join(root, "node_modules/.package-lock.json");
   if (existsSync(bun) && existsSync(installed) && mtime(installed) >= mtime(lock)) return;
   say("installing npm packages, with the pinned Bun");
-  const done = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  if (done.status !== 0) fail("npm ci did not succeed; is the npm registry reachable?");
+  // Not `npm ci`: it refuses a lock file when a registry lacks binaries of other platforms.
+  const done = spawnSync(
+    "npm",
+    ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"],
+    {
+      stdio: ["ignore", "ignore", "inherit"],
+    },
+  );
+  if (done.status !== 0) fail("npm install did not succeed; is the npm registry reachable?");
 }
 
 function compile() {
