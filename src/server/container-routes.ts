@@ -179,7 +179,10 @@ export const containerRoutes: Readonly<Record<string, Handler>> = {
   },
 
   ContainerPrune: async (exchange) => {
-    sendJson(exchange, await exchange.backend.containers.prune(filtersValue(exchange.query)));
+    const pruned = await exchange.backend.containers.prune(filtersValue(exchange.query));
+    const { ContainersDeleted: ids } = pruned;
+    // Docker: null when nothing was removed, seen in 28.5
+    sendJson(exchange, { ...pruned, ContainersDeleted: ids?.length === 0 ? null : ids });
   },
 };
 

@@ -64,7 +64,7 @@ const otherWords: readonly KnownDifference[] = [
     why: "refusals are JSON everywhere; Docker's are its library's",
   },
   {
-    where: /GET \/v1\.51\/containers\/\/json|GET \/v1\.51\/\/version/,
+    where: /GET \/v1\.51\/containers\/\/json|GET \/v1\.51\/\/version|: by name with slash\./,
     why: "a slash too many is read over; Docker redirects, which clients do not follow",
   },
   { where: /OPTIONS \/v1\.51\/version/, why: "an API for programs answers no browser's question" },
@@ -107,6 +107,10 @@ const refusedEarlier: readonly KnownDifference[] = [
     where: /: load (nothing|garbage|empty archive|what is no archive of images)/,
     why: "nothing was done yet: the status says so; Docker's 200 has the refusal in its body",
   },
+  {
+    where: /working folder that is a file/,
+    why: "Docker looks into the file system at creation; Tug mounts it at the start, which fails",
+  },
   { where: /create cluster/, tug: /501|cluster volumes/, why: "there is no cluster yet" },
 ];
 
@@ -127,6 +131,11 @@ const knowsMore: readonly KnownDifference[] = [
   {
     where: /network disabled\.body\.NetworkSettings\.Networks\.bridge$/,
     why: "the field does nothing in Docker's CLI any more; the network mode says what is meant",
+  },
+  {
+    where: /its state\.body\.(ResolvConf|Hostname|Hosts|Log)Path$/,
+    tug: /^""$/,
+    why: "a container that never ran has none of these files",
   },
   {
     where: /exec detached and refused: (inspect|start) after the end/,

@@ -176,8 +176,9 @@ export const containerScenarios: readonly Scenario[] = [
       await talk.ask("command that is a folder", "POST /containers/cf-w6/start");
       await talk.create("cf-w7", { User: "nobody-here" });
       await talk.ask("user who is not there", "POST /containers/cf-w7/start");
-      await talk.create("cf-w8", { WorkingDir: "/etc/passwd" });
-      await talk.ask("working folder that is a file", "POST /containers/cf-w8/start");
+      await talk.ask("working folder that is a file", "POST /containers/create?name=cf-w8", {
+        body: { Image: image, WorkingDir: "/etc/passwd", Labels: { "cf-comparison": "1" } },
+      });
       await talk.create("cf-w9");
       await talk.ask("start with a body", "POST /containers/cf-w9/start", {
         body: { Binds: ["/x:/y"] },
