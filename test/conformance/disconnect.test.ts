@@ -111,14 +111,18 @@ describe("a client that vanishes", () => {
     );
   }
 
-  test("leaves no image, no upload and no process", async () => {
-    expect((await engine.api("GET", "/images/cf-never/json")).status).toBe(404);
-    expect(readdirSync(`${daemon.dataRoot}/content/ingest`)).toEqual([]);
-    for (const id of [talker, sleeper]) {
-      expect((await engine.api("DELETE", `/containers/${id}?force=1`)).status).toBe(204);
-    }
-    expect(await daemon.leaks()).toEqual([]);
-  });
+  test(
+    "leaves no image, no upload and no process",
+    async () => {
+      expect((await engine.api("GET", "/images/cf-never/json")).status).toBe(404);
+      expect(readdirSync(`${daemon.dataRoot}/content/ingest`)).toEqual([]);
+      for (const id of [talker, sleeper]) {
+        expect((await engine.api("DELETE", `/containers/${id}?force=1`)).status).toBe(204);
+      }
+      expect(await daemon.leaks()).toEqual([]);
+    },
+    testMaxMs,
+  );
 });
 
 async function vanish(what: Vanishing): Promise<void> {

@@ -253,9 +253,9 @@ function isLeakedShim({ command }: ProcessTrace, listed: ReadonlySet<string>): b
   return typeof containerId === "string" && containerId !== "" && !listed.has(containerId);
 }
 
-/** Spare shims may hold a mount of their namespaces; a file system is a container's. */
+/** Spare shims hold mounts of namespaces, the daemon of runtimes; a file system is a container's. */
 function isContainerMount(target: string): boolean {
-  return !/\/(ns|netns|net)\b/.test(target);
+  return !/\/(ns|netns|net|programs)\b/.test(target);
 }
 
 /** Takes away all that a daemon and its containers may have left. */
