@@ -24,7 +24,7 @@ import { createRequestHandler } from "../server/server.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
 import { ensureCgroupMounts } from "../sys/cgroup.ts";
 import { lockFile, writeFileAtomic } from "../sys/fs.ts";
-import { releaseMemory } from "../sys/memory.ts";
+import { releaseFilePages, releaseMemory } from "../sys/memory.ts";
 import { selfExecutable } from "../sys/process.ts";
 import { openVolumes } from "../volume/local-volumes.ts";
 import type { DaemonConfig } from "./config.ts";
@@ -189,24 +189,33 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
 }
 
 /** How long nobody may have asked for anything before the daemon counts as at rest. */
-const restMs = 2_000;
+const restMs = 60_000;
+/** How long after its start a daemon gives back what only the start needed. */
+const settledMs = 2_000;
 
 /** Gives memory back whenever the daemon has come to rest after work. */
 function releaseMemoryAtRest(): { disturb(): void; close(): void } {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let lastMs = performance.now();
+  const release = (): void => {
+    releaseMemory();
+    releaseFilePages();
+  };
   const look = (): void => {
     const leftMs = lastMs + restMs - performance.now();
     timer = leftMs > 0 ? setTimeout(look, leftMs) : undefined;
-    if (timer === undefined) releaseMemory();
+    if (timer === undefined) release();
   };
-  timer = setTimeout(look, restMs);
+  const settled = setTimeout(release, settledMs);
   return {
     disturb: () => {
       lastMs = performance.now();
       timer ??= setTimeout(look, restMs);
     },
-    close: () => clearTimeout(timer),
+    close: () => {
+      clearTimeout(settled);
+      clearTimeout(timer);
+    },
   };
 }
 

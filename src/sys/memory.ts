@@ -9,7 +9,6 @@ const adviceDontNeed = 4; // asm-generic/mman-common.h
 export function releaseMemory(): void {
   Bun.gc(true);
   Bun.shrink();
-  releaseFilePages();
 }
 
 /**
