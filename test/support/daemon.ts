@@ -1,5 +1,4 @@
 /** A daemon for tests: roots, socket, bridge and packet filter table of its own. */
-import { codeOf } from "../../src/lib/errors.ts";
 import assert from "node:assert/strict";
 import {
   closeSync,
@@ -23,6 +22,7 @@ import {
   type ProcessTrace,
   processesOf,
   readdirOptional,
+  readOptional,
 } from "./leaks.ts";
 import { run, until } from "./process.ts";
 
@@ -284,22 +284,11 @@ async function readdirIfThere(folder: string): Promise<readonly string[]> {
   return existsSync(folder) ? await readdir(folder) : [];
 }
 
-/** A file that may go away at any moment; empty when it has. */
-function readOptional(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    const code = codeOf(error) ?? "";
-    if (code !== "ENOENT" && code !== "ESRCH") throw error;
-    return "";
-  }
-}
-
 /** Kills a process and its children, which are containers when it is a shim. */
 function killTree(pid: number): void {
   const children = readdirOptional(`/proc/${pid}/task`).flatMap((task) => {
     const path = `/proc/${pid}/task/${task}/children`;
-    return readOptional(path).trim().split(" ").filter(Boolean);
+    return (readOptional(path) ?? "").trim().split(" ").filter(Boolean);
   });
   for (const target of [pid, ...children.map(Number)]) {
     try {

@@ -56,12 +56,13 @@ export function readdirOptional(folder: string): readonly string[] {
   try {
     return readdirSync(folder);
   } catch (error) {
-    if (["ENOENT", "ENOTDIR", "EACCES", "ENODEV"].includes(codeOf(error) ?? "")) return [];
+    if (["ENOENT", "ENOTDIR", "EACCES", "ENODEV", "ESRCH"].includes(codeOf(error) ?? "")) return [];
     throw error;
   }
 }
 
-function readOptional(path: string): string | undefined {
+/** A file that may go away at any moment; undefined when it has. */
+export function readOptional(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
