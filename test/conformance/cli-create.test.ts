@@ -249,11 +249,14 @@ async function record(client: Client, line: string): Promise<Recorded> {
   return { request: requests.get(client) ?? "", text: out + err, exitCode };
 }
 
+/** Docker: the order of these is that of a map, another each time, seen in 28.2. */
+const orderless: ReadonlySet<string> = new Set(["Binds", "Env"]);
+
 /** A request as values, so that the order of members does not matter; nor does that of binds. */
 function normalise(request: string): unknown {
   const space = request.indexOf(" ");
   const sorted = (key: string, value: unknown): unknown =>
-    key === "Binds" && Array.isArray(value)
+    orderless.has(key) && Array.isArray(value)
       ? value.map(String).toSorted((one, other) => (one < other ? -1 : 1))
       : value;
   return [request.slice(0, space), JSON.parse(request.slice(space + 1), sorted) as unknown];
