@@ -30,6 +30,8 @@ export interface Case {
 }
 
 const idle = { Cmd: ["sleep", "600"], StopSignal: "SIGKILL" };
+/** A daemon that was asked nothing for so long is idle. */
+const restMs = 15_000;
 const attachBytes = 200_000_000;
 const logBytes = 200_000_000;
 const readBytes = 50_000_000;
@@ -215,7 +217,7 @@ export const cases: readonly Case[] = [
     budget: 50,
     rounds: 1,
     measure: async (contestant) => {
-      await Bun.sleep(500);
+      await Bun.sleep(restMs);
       const pids = contestant.daemonPids();
       return pids.reduce((sum, pid) => sum + memoryKb(pid, "Rss"), 0) / kbPerMb;
     },

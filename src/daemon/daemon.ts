@@ -189,7 +189,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
 }
 
 /** How long nobody may have asked for anything before the daemon counts as at rest. */
-const restMs = 60_000;
+const restMs = 10_000;
 /** How long after its start a daemon gives back what only the start needed. */
 const settledMs = 2_000;
 
