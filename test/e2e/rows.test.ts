@@ -72,7 +72,8 @@ for (const name of clientNames) {
     });
     test("2.09 it is root there, alone and gone afterwards", async () => {
       expect(await sh("id -u")).toBe("0");
-      expect((await sh("ps | wc -l")).trim()).toBe("4");
+      // A heading, sh and ps; wc too, when it has begun already.
+      expect(["3", "4"]).toContain((await sh("ps | wc -l")).trim());
     });
     test("2.25 one process is listed for one process", async () => {
       expect((await cli.ok("top", c1)).split("\n")).toHaveLength(2);
