@@ -1,0 +1,231 @@
+/**
+ * Builds: from a Dockerfile and its context to an image or to files.
+ *
+ * Terms: a *context* is a folder of files that a build may read; the *main* one has the Dockerfile's
+ * neighbours, *named* ones are further folders, images or repositories. A *vertex* is one step as
+ * progress shows it. A *step* has a *content key*, made from what it does and from the content of what
+ * it reads; its result is a committed snapshot, and the *build cache* maps the key to it.
+ *
+ * 1. The Dockerfile is parsed (`dockerfile/`) and becomes a graph of steps; stages nobody needs are
+ *    not in it.
+ * 2. The graph is solved: independent steps at the same time, a step that two builds share once.
+ * 3. Each output is exported: an image into the store, a tar, a folder.
+ *
+ * This folder knows no client: the classic `POST /build` and BuildKit's protocol both call `build`.
+ */
+import type { Credentials } from "../remote/registry-client.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { Platform } from "../oci/platform.ts";
+
+/** A folder on this machine's disk that a build reads and never writes. */
+export interface ContextFolder extends AsyncDisposable {
+  readonly path: string;
+}
+
+/** What to take from a client's folder. */
+export interface LocalRequest {
+  /** `context`, `dockerfile`, or what a named context says (`local:name`). */
+  readonly name: string;
+  /** Patterns in the form of .dockerignore; the client's side leaves out what they exclude. */
+  readonly excludes: readonly string[];
+  /** Only these paths and what is below them; all when absent. */
+  readonly followPaths?: readonly string[];
+  readonly signal?: AbortSignal;
+}
+
+/** The client's side of a build: its files, secrets, credentials and outputs. */
+export interface BuildClient {
+  /** @throws not-found when the client has no folder of that name */
+  folder(request: LocalRequest): Promise<ContextFolder>;
+  /** Undefined when the client has none of that name. The value is never logged. */
+  secret(id: string): Promise<Uint8Array | undefined>;
+  /** Path of a unix socket that speaks the ssh agent protocol for `id`. */
+  sshAgent(id: string): Promise<ContextFolder | undefined>;
+  /** For a registry's host. */
+  credentials(host: string): Promise<Credentials | undefined>;
+  /** Gives a tar to the client, as the output of number `index`. */
+  sendTar(tar: ReadableStream<Uint8Array>, options: { readonly index: number }): Promise<void>;
+  /** Gives a folder's content to the client. */
+  sendFolder(path: string, options: { readonly index: number }): Promise<void>;
+}
+
+/** Where the main context or a named one comes from. */
+export type ContextSource =
+  | { readonly kind: "local"; readonly name: string }
+  /** A folder that the caller has filled already: a classic build's tar. */
+  | { readonly kind: "folder"; readonly path: string }
+  | { readonly kind: "git" | "http"; readonly url: string }
+  | { readonly kind: "image"; readonly reference: string }
+  | { readonly kind: "oci-layout"; readonly name: string; readonly reference: string }
+  | { readonly kind: "stage"; readonly name: string };
+
+/** What becomes of the result. */
+export type BuildOutput =
+  | {
+      readonly kind: "image";
+      readonly names: readonly string[];
+      readonly isPushed: boolean;
+      /** Kept in the image store; false with push alone. */
+      readonly isStored: boolean;
+    }
+  | {
+      readonly kind: "docker" | "oci";
+      readonly names: readonly string[];
+      readonly isTar: boolean;
+      readonly compression: "gzip" | "zstd" | "uncompressed";
+    }
+  | { readonly kind: "local" | "tar"; readonly splitsPlatforms?: boolean };
+
+/** A place that cache is read from or written to. */
+export interface CachePlace {
+  readonly type: "local" | "registry" | "inline";
+  readonly mode: "min" | "max";
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+/** One build. */
+export interface BuildRequest {
+  /** Names the build for `cancel` and for who asks twice. */
+  readonly id: string;
+  readonly client: BuildClient;
+  readonly main: ContextSource;
+  /** Where the Dockerfile is read from when that is not `main`. */
+  readonly dockerfileFrom?: ContextSource;
+  /** Path in its context; `Dockerfile` when absent. */
+  readonly dockerfileName?: string;
+  /** By lower-case name. */
+  readonly contexts: ReadonlyMap<string, ContextSource>;
+  readonly args: ReadonlyMap<string, string>;
+  readonly labels: ReadonlyMap<string, string>;
+  readonly target?: string;
+  readonly platforms: readonly Platform[];
+  readonly hasNoCache: boolean;
+  readonly noCacheStages: readonly string[];
+  readonly isPulled: boolean;
+  readonly network: "default" | "none" | "host";
+  /** `host:address`. */
+  readonly extraHosts: readonly string[];
+  readonly shmSizeBytes?: number;
+  readonly cgroupParent?: string;
+  readonly ulimits: readonly {
+    readonly name: string;
+    readonly soft: number;
+    readonly hard: number;
+  }[];
+  readonly resources?: {
+    readonly memoryBytes?: number;
+    readonly memorySwapBytes?: number;
+    readonly cpuShares?: number;
+    readonly cpuPeriod?: number;
+    readonly cpuQuota?: number;
+    readonly cpusetCpus?: string;
+    readonly cpusetMems?: string;
+  };
+  readonly isSquashed: boolean;
+  /** Entitlements given: RUN --security=insecure, --network=host. */
+  readonly allows: ReadonlySet<"security.insecure" | "network.host" | "device">;
+  readonly cacheFrom: readonly CachePlace[];
+  readonly cacheTo: readonly CachePlace[];
+  readonly outputs: readonly BuildOutput[];
+  /** Seconds since 1970 that every time of the result is clamped to. */
+  readonly sourceDateEpoch?: number;
+  readonly attestations: { readonly sbom: boolean; readonly provenance?: "min" | "max" };
+  /** `check` lints and builds nothing; `outline` and `targets` describe. */
+  readonly subrequest?: "check" | "outline" | "targets";
+  readonly progress: (event: BuildEvent) => void;
+  readonly signal: AbortSignal;
+}
+
+/** One step, as progress shows it. */
+export interface VertexInfo {
+  readonly digest: Digest;
+  /** `[build 2/5] RUN make`. */
+  readonly name: string;
+  readonly inputs: readonly Digest[];
+}
+
+/** What progress is made of. Times in nanoseconds since 1970, as digits. */
+export type BuildEvent =
+  | { readonly kind: "vertex"; readonly vertex: VertexInfo }
+  | { readonly kind: "started"; readonly digest: Digest; readonly atNs: string }
+  | {
+      readonly kind: "completed";
+      readonly digest: Digest;
+      readonly atNs: string;
+      readonly isCached: boolean;
+      readonly error?: string;
+    }
+  | {
+      readonly kind: "status";
+      readonly digest: Digest;
+      readonly id: string;
+      readonly name: string;
+      readonly current: number;
+      readonly total: number;
+      readonly atNs: string;
+      readonly isCompleted: boolean;
+    }
+  | {
+      readonly kind: "log";
+      readonly digest: Digest;
+      readonly stream: "stdout" | "stderr";
+      readonly bytes: Uint8Array;
+      readonly atNs: string;
+    }
+  | { readonly kind: "warning"; readonly digest?: Digest; readonly warning: BuildWarning }
+  /** Classic builder only: `Step 1/3 : FROM busybox`, ` ---> id`. */
+  | { readonly kind: "classic"; readonly text: string };
+
+/** A lint finding. @see BuildKit, frontend/dockerfile/linter */
+export interface BuildWarning {
+  readonly rule: string;
+  readonly description: string;
+  readonly url: string;
+  readonly detail: string;
+  readonly startLine: number;
+  readonly endLine: number;
+}
+
+/** What a build made. */
+export interface BuildResult {
+  /** The image's ID, of the first platform; absent when there is no image. */
+  readonly imageId?: Digest;
+  /** Of the manifest or index. */
+  readonly digest?: Digest;
+  /** `containerimage.digest` and the like, for --metadata-file. */
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly warnings: readonly BuildWarning[];
+  /** Of a subrequest: `result.json`, `result.txt`, …. */
+  readonly answers?: Readonly<Record<string, string>>;
+}
+
+/** A record of the build cache, as `builder du` shows it. */
+export interface CacheRecord {
+  readonly id: string;
+  readonly parents: readonly string[];
+  readonly type: "regular" | "source.local" | "exec.cachemount" | "internal" | "frontend";
+  readonly description: string;
+  readonly isInUse: boolean;
+  readonly isShared: boolean;
+  readonly sizeBytes: number;
+  readonly createdNs: string;
+  readonly lastUsedNs?: string;
+  readonly usageCount: number;
+}
+
+/** The builder of one data root. */
+export interface BuildService {
+  /** @throws invalid-argument with the place in the Dockerfile, canceled, and what a step throws */
+  build(request: BuildRequest): Promise<BuildResult>;
+  /** Tells whether there was such a build. */
+  cancel(id: string): boolean;
+  diskUsage(): Promise<readonly CacheRecord[]>;
+  prune(options: {
+    readonly all?: boolean;
+    readonly keepBytes?: number;
+    readonly filters: ReadonlyMap<string, readonly string[]>;
+  }): Promise<{ readonly removed: readonly string[]; readonly spaceReclaimedBytes: number }>;
+  /** A client's own main folder for a classic build: made empty, removed when closed. */
+  makeContextFolder(): Promise<ContextFolder>;
+  recover(): Promise<void>;
+}
