@@ -31,6 +31,12 @@ const testPackages = [
     purpose: "full disks and power cuts in tests",
   },
   { name: "docker.io", proof: "/usr/bin/docker", purpose: "the docker CLI as a client" },
+  {
+    name: "docker-registry",
+    proof: "/usr/bin/docker-registry",
+    purpose: "a registry to pull from and push to",
+  },
+  { name: "openssl", proof: "/usr/bin/openssl", purpose: "certificates of that registry" },
 ];
 
 const [task = "", ...args] = process.argv.slice(2);
