@@ -76,12 +76,16 @@ export function mountRootfs(plan: SnapshotMountPlan): void {
  * Unmounts the root file system, however busy it is, and removes its empty folder.
  *
  * The end of an overlay syncs the whole file system below it, which others may have filled with
- * work. A descriptor puts that off to the end of this process, when nobody waits for it.
+ * work. A descriptor puts that off to when nobody waits for it.
  *
  * @param options.keepsOpen true: the last reference is this process's
+ * @returns that reference; to be closed before the process goes on to other work
  */
-export function unmountRootfs(target: string, options: { readonly keepsOpen: boolean }): void {
-  if (options.keepsOpen && existsSync(target)) openRoot(target);
+export function unmountRootfs(
+  target: string,
+  options: { readonly keepsOpen: boolean },
+): number | undefined {
+  const kept = options.keepsOpen && existsSync(target) ? openRoot(target) : undefined;
   while (unmount(target, { detach: true }));
   try {
     rmdirSync(target);
@@ -89,4 +93,5 @@ export function unmountRootfs(target: string, options: { readonly keepsOpen: boo
     // A folder with something in it is not of our making.
     if (!["ENOENT", "ENOTEMPTY", "EEXIST", "EBUSY"].includes(codeOf(error) ?? "")) throw error;
   }
+  return kept;
 }

@@ -1,5 +1,5 @@
 /** The container of one shim: start, processes added, end. */
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import { nowNs } from "../lib/time.ts";
@@ -57,6 +57,7 @@ export class ShimContainer {
   readonly main: ShimProcess = new ShimProcess();
   readonly #options: ShimContainerOptions;
   readonly #execs = new Map<string, ShimProcess>();
+  readonly #keptRoots: number[] = [];
   #phase: ShimState["phase"] = "spare";
   #containerId: string | undefined;
   #request: StartRequest | undefined;
@@ -243,8 +244,18 @@ export class ShimContainer {
     this.#closeServices();
     this.#log?.close();
     await this.#removeFromRuntime(request, true);
-    unmountRootfs(request.rootfs.target, { keepsOpen: true });
+    this.#unmountRoot(request);
     rmSync(join(request.bundle, "config.json"), { force: true });
+  }
+
+  /** Lets go of what the end of the process would have let go of. May wait for the disk. */
+  release(): void {
+    for (const fd of this.#keptRoots.splice(0)) closeSync(fd);
+  }
+
+  #unmountRoot(request: StartRequest): void {
+    const kept = unmountRootfs(request.rootfs.target, { keepsOpen: true });
+    if (kept !== undefined) this.#keptRoots.push(kept);
   }
 
   #closeServices(): void {
@@ -262,9 +273,7 @@ export class ShimContainer {
     await this.main.io.exited();
     await this.#attempt("close log", () => this.#log?.close());
     this.#closeServices();
-    await this.#attempt("unmount root file system", () =>
-      unmountRootfs(request.rootfs.target, { keepsOpen: true }),
-    );
+    await this.#attempt("unmount root file system", () => this.#unmountRoot(request));
     rmSync(join(request.bundle, "config.json"), { force: true });
     await this.#execsOver();
     this.main.setExit(exit);

@@ -23,12 +23,17 @@ export interface ShimClientOptions {
   readonly name: string;
   readonly pid: number;
   readonly logger: Logger;
+  /** Containers that its process has served before. */
+  readonly servedCount?: number;
+  /** Has the shim do something else once its container has ended, or hangs up (`disconnect`). */
+  readonly retire?: (shim: ShimClient) => void;
 }
 
 /** One shim. Not adopted yet: a spare. */
 export class ShimClient implements Shim {
   readonly name: string;
   readonly pid: number;
+  readonly servedCount: number;
   readonly #options: ShimClientOptions;
   readonly #connection: ShimConnection;
   readonly #early: ((listener: ShimListener) => void)[] = [];
@@ -42,6 +47,7 @@ export class ShimClient implements Shim {
     this.#options = options;
     this.name = options.name;
     this.pid = options.pid;
+    this.servedCount = options.servedCount ?? 0;
     this.#connection = new ShimConnection(socket, {
       onEvent: (event) => this.#event(event),
       onClose: () => void this.#closed(),
@@ -112,6 +118,11 @@ export class ShimClient implements Shim {
     this.#connection.close();
   }
 
+  /** Makes the ended shim a spare that listens at `directory`. @throws conflict, unavailable */
+  async renew(directory: string): Promise<void> {
+    await this.#connection.request({ op: "renew", directory });
+  }
+
   /** Hangs up; a shim with a container lives on, a spare ends. */
   disconnect(): void {
     this.#isOver = true;
@@ -143,8 +154,9 @@ export class ShimClient implements Shim {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#tell((listener) => listener.exited(status));
-    // The shim waits for this before it goes.
-    this.#connection.close();
+    // The shim waits for either before it goes.
+    if (this.#options.retire === undefined) this.#connection.close();
+    else this.#options.retire(this);
   }
 
   #tell(tell: (listener: ShimListener) => void): void {

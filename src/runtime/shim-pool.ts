@@ -1,5 +1,6 @@
 /** Starts shims, keeps spares warm, finds those of an earlier daemon again. */
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
+import type { Socket } from "node:net";
 import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
@@ -8,7 +9,7 @@ import { spawnDetached } from "../sys/process.ts";
 import { expectStart } from "./cgroup-warmth.ts";
 import { connectShim } from "./_shim-connection.ts";
 import { cleanUpBehind, isShimAlive, readShimRecord } from "./_shim-cleanup.ts";
-import { readExitStatus, ShimClient } from "./shim-client.ts";
+import { readExitStatus, ShimClient, type ShimClientOptions } from "./shim-client.ts";
 import type { RecoveredShim, Shim, ShimPool } from "./shim.ts";
 import { shimProtocolVersion } from "./shim-protocol.ts";
 
@@ -18,10 +19,14 @@ const startingCountMax = 4;
 const burstSpareCountMax = 32;
 const burstWindowMs = 1000;
 const burstMemoryMs = 60_000;
-/** Until a started shim must listen. */
 /** A start uses both processors for about this long. */
 const replenishDelayMs = 30;
+/** With a spare left, a container that ends within this time gives its shim back first. */
+const renewalWaitMs = 300;
+/** Containers that one shim serves at the most, one after the other. */
+const servedCountMax = 100;
 const spareCountDefault = 2;
+/** Until a started shim must listen. */
 const readyMaxMs = 10_000;
 const readyLookMs = 1;
 const nameLength = 16;
@@ -54,6 +59,7 @@ class SpareShimPool implements ShimPool {
   /** Of all shims this pool has started, ready or not. */
   readonly #names = new Set<string>();
   #startingCount = 0;
+  #renewingCount = 0;
   #acquiredAtMs: number[] = [];
   #wantedCount: number;
   #isClosed = false;
@@ -147,7 +153,35 @@ class SpareShimPool implements ShimPool {
   /** The container that was just given a shim goes first, unless more are waiting for theirs. */
   #replenishSoon(): void {
     clearTimeout(this.#soon);
-    this.#soon = setTimeout(() => this.#replenish(), replenishDelayMs);
+    const delayMs = this.#spares.length > 0 ? renewalWaitMs : replenishDelayMs;
+    this.#soon = setTimeout(() => this.#replenish(), delayMs);
+  }
+
+  /** A shim whose container has ended becomes a spare again where one is wanted, or goes. */
+  #retire(shim: ShimClient): void {
+    const thereCount = this.#spares.length + this.#startingCount + this.#renewingCount;
+    const isWanted = this.#waiting.length > 0 || thereCount < this.#wantedCount;
+    if (this.#isClosed || !isWanted || shim.servedCount >= servedCountMax) shim.disconnect();
+    else void this.#renew(shim);
+  }
+
+  async #renew(ended: ShimClient): Promise<void> {
+    const { name, directory } = this.#makeDirectory();
+    this.#renewingCount += 1;
+    try {
+      await ended.renew(directory);
+      const servedCount = ended.servedCount + 1;
+      this.#offer(await this.#connect({ name, directory, pid: ended.pid, servedCount }));
+    } catch (error) {
+      // It has served, and another takes its place: nothing is lost but the saving.
+      this.#options.logger.debug("shim is not renewed", { shim: ended.name, error });
+      this.#names.delete(name);
+      await removeDirectory(directory);
+    } finally {
+      this.#renewingCount -= 1;
+      ended.disconnect();
+    }
+    this.#replenish();
   }
 
   #replenish(): void {
@@ -156,7 +190,7 @@ class SpareShimPool implements ShimPool {
     const missing = (): number =>
       this.#waiting.length > 0
         ? this.#waiting.length - this.#startingCount
-        : this.#wantedCount - this.#spares.length - this.#startingCount;
+        : this.#wantedCount - this.#spares.length - this.#startingCount - this.#renewingCount;
     while (missing() > 0 && this.#startingCount < startingCountMax) {
       this.#startingCount += 1;
       void this.#startOne();
@@ -198,10 +232,7 @@ class SpareShimPool implements ShimPool {
   }
 
   async #start(): Promise<ShimClient> {
-    const name = createId().slice(0, nameLength);
-    const directory = this.#directory(name);
-    this.#names.add(name);
-    mkdirSync(directory, { mode: 0o700 });
+    const { name, directory } = this.#makeDirectory();
     const log = openSync(join(directory, "shim.log"), "a", 0o600);
     let pid: number;
     try {
@@ -220,21 +251,38 @@ class SpareShimPool implements ShimPool {
     return await this.#connect({ name, directory, pid });
   }
 
+  #makeDirectory(): { readonly name: string; readonly directory: string } {
+    const name = createId().slice(0, nameLength);
+    const directory = this.#directory(name);
+    this.#names.add(name);
+    mkdirSync(directory, { mode: 0o700 });
+    return { name, directory };
+  }
+
   async #connect(shim: {
     readonly name: string;
     readonly directory: string;
     readonly pid: number;
+    readonly servedCount?: number;
   }): Promise<ShimClient> {
     const deadline = performance.now() + readyMaxMs;
     const path = join(shim.directory, "shim.sock");
     while (performance.now() < deadline) {
       const socket = existsSync(path) ? await connectShim(path, { kind: "control" }) : undefined;
       if (socket !== undefined) {
-        return new ShimClient(socket, { ...shim, logger: this.#options.logger });
+        return this.#client(socket, shim);
       }
       await new Promise((resolve) => setTimeout(resolve, readyLookMs));
     }
     throw new EngineError("unavailable", `start shim: process ${shim.pid} does not answer`);
+  }
+
+  #client(
+    socket: Socket,
+    shim: Pick<ShimClientOptions, "directory" | "name" | "pid" | "servedCount">,
+  ): ShimClient {
+    const { logger } = this.#options;
+    return new ShimClient(socket, { ...shim, logger, retire: (ended) => this.#retire(ended) });
   }
 
   #directory(name: string): string {
@@ -277,12 +325,7 @@ class SpareShimPool implements ShimPool {
     if (record === undefined || !isShimAlive(record)) return undefined;
     const socket = await connectShim(join(directory, "shim.sock"), { kind: "control" });
     if (socket === undefined) return undefined;
-    const shim = new ShimClient(socket, {
-      directory,
-      name,
-      pid: record.shimPid,
-      logger: this.#options.logger,
-    });
+    const shim = this.#client(socket, { directory, name, pid: record.shimPid });
     shim.adopted(containerId);
     return shim;
   }

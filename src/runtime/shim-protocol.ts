@@ -14,7 +14,9 @@
  *    log, runs the OCI runtime, and answers with the container's pid.
  * 5. `exec`, `resize`, `closeStdin`, … as asked.
  * 6. The container ends: the shim drains stdio into the log, unmounts, writes `<directory>/exit.json`
- *    (synced, before anybody is told), says `exit`, serves attach readers to their end, and goes.
+ *    (synced, before anybody is told), says `exit`, and serves attach readers to their end.
+ * 7. The daemon hangs up, and the shim goes; or it asks to `renew`, and the shim listens at another
+ *    directory, a spare once more.
  *
  * Framing: every connection begins with one JSON line, a `ShimHello`. On a control connection each
  * further line is a `ShimRequest` from the daemon, a `ShimReply` or a `ShimEvent` from the shim. On an
@@ -111,7 +113,9 @@ export type ShimRequest =
   /** Reopens or rotates nothing; asks for the counters of the log. */
   | { readonly op: "logState" }
   /** Ends a shim whose container never started, or a spare. */
-  | { readonly op: "abandon" };
+  | { readonly op: "abandon" }
+  /** Makes an ended shim a spare again, at home in `directory`: an empty folder that is its alone. */
+  | { readonly op: "renew"; readonly directory: string };
 
 /** A request with its number; replies carry the same. */
 export type NumberedRequest = ShimRequest & { readonly seq: number };

@@ -6,6 +6,7 @@ import type { Duplex } from "node:stream";
 import { isSameProcess, run, signalProcess } from "../sys/process.ts";
 import { canRunContainers, listenTo, ShimFixture } from "./_shim-fixture.ts";
 import type { Shim } from "./shim.ts";
+import { readExitStatus } from "./shim-client.ts";
 import type { StartRequest } from "./shim-protocol.ts";
 
 let fixture: ShimFixture;
@@ -324,6 +325,66 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
       }),
     );
     expect(codes).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+  }, 20_000);
+
+  test("a shim serves one container after the other and keeps nothing of them", async () => {
+    const terms: { pid: number; fdCount: number }[] = [];
+    for (let round = 0; round < 6; round += 1) {
+      const request = fixture.request({
+        args: ["sh", "-c", "cat /proc/sys/net/ipv4/ip_default_ttl; read line"],
+        stdio: { openStdin: true },
+        sandbox: {
+          sysctls: { "net.ipv4.ip_default_ttl": `${100 + round}` },
+          ports: [
+            {
+              containerPort: 80,
+              protocol: "tcp",
+              hostIp: "127.0.0.1",
+              hostPortFirst: 0,
+              hostPortLast: 0,
+              group: 0,
+            },
+          ],
+        },
+      });
+      const { shim, told } = await fixture.acquire(request);
+      await shim.start(request);
+      terms.push({
+        pid: shim.pid,
+        fdCount: readdirSync(`/proc/${shim.pid}/fd`).length,
+      });
+      await shim.closeStdin();
+      expect(await told.ended).toMatchObject({ exitCode: 1 });
+      expect(leftovers(request)).toEqual([]);
+      // As long as the status may be asked for, the folder is there, and names no living shim.
+      expect(existsSync(join(fixture.root, "shims", shim.name, "exit.json"))).toBe(true);
+      await Bun.sleep(100);
+    }
+    const pids = new Set(terms.map(({ pid }) => pid));
+    expect(pids.size).toBeLessThan(terms.length);
+    for (const pid of pids) {
+      const own = terms.filter((term) => term.pid === pid);
+      expect(own.at(-1)?.fdCount).toBeLessThanOrEqual((own[0]?.fdCount ?? 0) + 1);
+    }
+    const fresh = fixture.request({ args: ["cat", "/proc/sys/net/ipv4/ip_default_ttl"] });
+    const next = await fixture.acquire(fresh);
+    expect(pids.has(next.shim.pid)).toBe(true);
+    await next.shim.start(fresh);
+    await next.told.ended;
+    expect(logged(fresh)).toContain('"log":"64\\n"');
+    // Another daemon, which knows of none of them, leaves the living shim of a later container alone.
+    const request = fixture.request({ args: ["sleep", "60"] });
+    const { shim, told } = await fixture.acquire(request);
+    const { pid, pidStartTime } = await shim.start(request);
+    await fixture.pool[Symbol.asyncDispose]();
+    fixture.pool = fixture.openPool();
+    const known = { name: shim.name, containerId: request.containerId };
+    expect(await fixture.pool.recover([known])).toMatchObject([{ kind: "running" }]);
+    expect(isSameProcess(pid, BigInt(pidStartTime))).toBe(true);
+    signalProcess(pid, "SIGKILL");
+    await Bun.sleep(300);
+    expect(readExitStatus(join(fixture.root, "shims", shim.name))).toMatchObject({ exitCode: 137 });
+    expect(told.oomCount).toBe(0);
   }, 20_000);
 
   test("spares end with the daemon", async () => {

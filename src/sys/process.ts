@@ -1,7 +1,7 @@
 /**
  * Processes: run one to its end, start one that outlives us, reap orphans, signal without races.
  */
-import { closeSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { check, errno, errnoName, lazyLibc, nodeFailure, systemCall } from "./libc.ts";
@@ -16,6 +16,7 @@ const libc = lazyLibc({
   waitpid: { args: ["i32", "ptr", "i32"], returns: "i32" },
   kill: { args: ["i32", "i32"], returns: "i32" },
 });
+const dupLibc = lazyLibc({ dup2: { args: ["i32", "i32"], returns: "i32" } });
 const pidfdLibc = lazyLibc({
   // long syscall(number, pid or pidfd, flags or signal, siginfo, flags)
   syscall: { args: ["i64", "i32", "i32", "ptr", "u32"], returns: "i64" },
@@ -57,6 +58,16 @@ export function spawnDetached(options: SpawnDetachedOptions): { readonly pid: nu
     return { pid: child.pid };
   } catch (error) {
     throw nodeFailure(error, `start ${JSON.stringify(options.argv[0])}`);
+  }
+}
+
+/** Has this process write what it prints to the end of a file; the file is made, mode 0600. */
+export function redirectOutput(path: string): void {
+  const fd = openSync(path, "a", 0o600);
+  try {
+    for (const stream of [1, 2]) check(dupLibc().dup2(fd, stream), `redirect output to ${path}`);
+  } finally {
+    closeSync(fd);
   }
 }
 
