@@ -19,6 +19,10 @@ export async function collectGarbage(context: ImageContext): Promise<number> {
       chains.add(layer.chainId);
     }
   }
+  // Of indexes, that images were chosen from, the bytes are kept: they can be pushed again.
+  for (const [, { target }] of index.listNames()) {
+    if (target !== undefined) blobs.add(target.digest);
+  }
   let freedBytes = 0;
   for (const blob of await content.list()) {
     if (blobs.has(blob.digest) || leases.isHeld(`content:${blob.digest}`)) continue;

@@ -19,7 +19,7 @@ export async function describeImage(
   return {
     Id: record.id,
     RepoTags: index.namesOf(record.id).map((name) => index.show(name)),
-    RepoDigests: [],
+    RepoDigests: index.digestsOf(record.id).map((name) => index.show(name)),
     Parent: config.parent ?? "",
     Comment: config.comment ?? config.history?.at(-1)?.comment ?? "",
     ...(config.created === undefined ? {} : { Created: config.created }),

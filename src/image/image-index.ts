@@ -17,10 +17,11 @@ import {
   parseReference,
   type Reference,
   withDefaultTag,
+  withDigest,
   withTag,
 } from "../oci/reference.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
-import type { ImageRecord, ImageTables } from "./image-records.ts";
+import type { ImageRecord, ImageTables, NameRecord, NameTarget } from "./image-records.ts";
 import type { ResolvedImage } from "./image-service.ts";
 
 /** Image records, their names and configs. */
@@ -59,13 +60,32 @@ export class ImageIndex {
     return this.#findById(text) !== undefined || this.#findByName(text) === undefined;
   }
 
-  /** Whole references bound to an image, sorted. */
+  /** Whole references with a tag that are bound to an image, sorted. */
   namesOf(id: Digest): readonly string[] {
     return this.#tables.names
       .list()
-      .filter(([, record]) => record.id === id)
+      .filter(([name, record]) => record.id === id && !name.includes("@"))
       .map(([name]) => name)
       .toSorted();
+  }
+
+  /** Whole references with a digest (`docker.io/library/busybox@sha256:…`) of an image, sorted. */
+  digestsOf(id: Digest): readonly string[] {
+    return this.#tables.names
+      .list()
+      .filter(([name, record]) => name.includes("@") && isBoundTo(record, id))
+      .map(([name]) => name)
+      .toSorted();
+  }
+
+  /** What a whole reference is bound to. */
+  findName(name: string): NameRecord | undefined {
+    return this.#tables.names.find(name);
+  }
+
+  /** All names with what they are bound to. */
+  listNames(): readonly (readonly [name: string, record: NameRecord])[] {
+    return this.#tables.names.list();
   }
 
   /** A name as people write it. */
@@ -89,9 +109,23 @@ export class ImageIndex {
     this.#tables.images.put(record.id, { ...record, storedNs: known?.storedNs ?? record.storedNs });
   }
 
-  /** Binds a name to an image. */
-  bind(name: string, id: Digest): void {
-    this.#tables.names.put(name, { id });
+  /**
+   * Binds a name to an image.
+   *
+   * @param target what the name stands for in a registry; images that it had for other platforms of
+   * the same index stay reachable by it
+   */
+  bind(name: string, id: Digest, target?: NameTarget): void {
+    const before = this.#tables.names.find(name);
+    const isSame = target !== undefined && before?.target?.digest === target.digest;
+    const known = isSame ? [before.id, ...(before.others ?? [])] : [];
+    const others = known.filter((other) => other !== id);
+    this.#tables.names.put(name, {
+      id,
+      ...(target === undefined ? {} : { target }),
+      ...(others.length === 0 ? {} : { others }),
+    });
+    if (name.includes("@")) return;
     const record = this.#tables.images.find(id);
     if (record !== undefined) {
       this.#tables.images.put(id, { ...record, lastTaggedNs: nowNs().toString() });
@@ -103,7 +137,9 @@ export class ImageIndex {
   }
 
   remove(id: Digest): void {
-    for (const name of this.namesOf(id)) this.unbind(name);
+    for (const [name, record] of this.#tables.names.list()) {
+      if (isBoundTo(record, id)) this.#release(name, { record, id });
+    }
     this.#tables.images.remove(id);
     this.#configs.delete(id);
   }
@@ -122,7 +158,7 @@ export class ImageIndex {
     text: string,
     options: { readonly platform?: Platform } = {},
   ): Promise<ResolvedImage> {
-    const record = this.find(text);
+    const record = this.#ofPlatform(text, options.platform) ?? this.find(text);
     const config = this.config(record);
     const platform = imagePlatform(config);
     if (options.platform !== undefined && !matchPlatform(options.platform, platform)) {
@@ -177,9 +213,32 @@ export class ImageIndex {
   #findByName(text: string): ImageRecord | undefined {
     const reference = findReference(text);
     if (reference === undefined) return undefined;
-    if (reference.digest !== undefined) return this.#findByDigest(reference);
-    const bound = this.#tables.names.find(formatReference(withDefaultTag(reference)));
-    return bound === undefined ? undefined : this.#tables.images.find(bound.id);
+    const bound = this.#tables.names.find(keyOf(reference));
+    const record = bound === undefined ? undefined : this.#tables.images.find(bound.id);
+    return record ?? (reference.digest === undefined ? undefined : this.#findByDigest(reference));
+  }
+
+  /** The image of a platform among those that a name is bound to. */
+  #ofPlatform(text: string, platform: Platform | undefined): ImageRecord | undefined {
+    const reference = platform === undefined ? undefined : findReference(text);
+    if (platform === undefined || reference === undefined) return undefined;
+    const bound = this.#tables.names.find(keyOf(reference));
+    const records = [bound?.id, ...(bound?.others ?? [])].map((id) =>
+      id === undefined ? undefined : this.#tables.images.find(id),
+    );
+    return records.find(
+      (record) =>
+        record !== undefined && matchPlatform(platform, imagePlatform(this.config(record))),
+    );
+  }
+
+  /** Takes an image from a name: the name goes on with another platform, or goes. */
+  #release(name: string, bound: { readonly record: NameRecord; readonly id: Digest }): void {
+    const { record, id } = bound;
+    const [next, ...others] = [record.id, ...(record.others ?? [])].filter((one) => one !== id);
+    // A tag means its image: it goes with it. A digest means the index, and all of its images.
+    if (next === undefined || (record.id === id && !name.includes("@"))) this.unbind(name);
+    else this.#tables.names.put(name, { ...record, id: next, others });
   }
 
   /** `name@digest`: the digest of a manifest or config of an image that has the name. */
@@ -210,4 +269,15 @@ export class ImageIndex {
     const reference = findReference(text);
     return reference === undefined ? text : familiarString(withDefaultTag(reference));
   }
+}
+
+function isBoundTo(record: NameRecord, id: Digest): boolean {
+  return record.id === id || record.others?.includes(id) === true;
+}
+
+/** The key of a name: a digest says all, whatever the tag beside it. */
+function keyOf(reference: Reference): string {
+  const { digest } = reference;
+  if (digest !== undefined) return formatReference(withDigest(reference, digest));
+  return formatReference(withDefaultTag(reference));
 }

@@ -32,9 +32,23 @@ export interface ImageRecord {
   readonly lastTaggedNs?: string;
 }
 
-/** Binds a whole reference (`docker.io/library/busybox:latest`) to an image. */
+/** What a name stands for in a registry: a manifest, or the index that one was chosen from. */
+export interface NameTarget {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+}
+
+/**
+ * Binds a whole reference to an image: by tag (`docker.io/library/busybox:latest`), or by a digest
+ * that it was pulled or pushed under (`docker.io/library/busybox@sha256:…`).
+ */
 export interface NameRecord {
   readonly id: Digest;
+  /** As it was pulled or pushed; absent for what was made here. */
+  readonly target?: NameTarget;
+  /** Images of further platforms of the same index that are here. */
+  readonly others?: readonly Digest[];
 }
 
 /** Both tables. */

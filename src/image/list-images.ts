@@ -40,7 +40,7 @@ export async function listImages(
       Id: record.id,
       Labels: config.config?.Labels ?? null,
       ParentId: "",
-      RepoDigests: [],
+      RepoDigests: index.digestsOf(record.id).map((name) => index.show(name)),
       RepoTags: shown,
       SharedSize: options.sharedSize === true ? sharedSize(context, record) : -1,
       Size: sizeOf(record),
