@@ -132,8 +132,11 @@ export class ImageIndex {
     }
   }
 
-  unbind(name: string): void {
-    this.#tables.names.remove(name);
+  /** Takes a name away; with `id`, from that image alone when images of other platforms have it. */
+  unbind(name: string, id?: Digest): void {
+    const record = id === undefined ? undefined : this.#tables.names.find(name);
+    if (record === undefined || id === undefined) this.#tables.names.remove(name);
+    else this.#release(name, { record, id });
   }
 
   remove(id: Digest): void {

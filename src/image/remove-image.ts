@@ -7,7 +7,13 @@ import {
 } from "../lib/docker-messages.ts";
 import { booleanFilter, checkFilterNames, matchesLabels } from "../lib/filters.ts";
 import { parseTime } from "../lib/time.ts";
-import { familiarName, parseReference } from "../oci/reference.ts";
+import {
+  familiarName,
+  formatReference,
+  parseReference,
+  referenceName,
+  withDigest,
+} from "../oci/reference.ts";
 import type { ImageRecord } from "./image-records.ts";
 import type { FilterMap } from "./image-service.ts";
 import type { ImageContext } from "./local-image-service.ts";
@@ -30,19 +36,18 @@ export async function removeImage(
   const record = index.find(reference);
   const names = index.namesOf(record.id);
   const items: Items = [];
+  const all = [...names, ...index.digestsOf(record.id)];
   if (index.isById(reference)) {
-    const repositories = new Set(names.map((name) => familiarName(parseReference(name))));
+    const repositories = new Set(all.map((name) => familiarName(parseReference(name))));
     if (repositories.size > 1 && !isForced) throw imageInSeveralRepositories(record.id);
     refuseUsed(context, { record, isForced });
-    for (const name of names) untag(context, { name, record, items });
+    for (const name of all) untag(context, { name, record, items });
   } else {
-    const name = boundName(context, { reference, names });
-    if (names.length > 1) {
-      untag(context, { name, record, items });
-      return items;
-    }
-    refuseTagUsed(context, { record, isForced, name });
-    untag(context, { name, record, items });
+    const name = boundName(context, { reference, names: all });
+    const going = [name, ...digestsWithout(name, all)];
+    if (going.length === all.length) refuseTagUsed(context, { record, isForced, name });
+    for (const each of going) untag(context, { name: each, record, items });
+    if (going.length < all.length) return items;
   }
   deleteImage(context, { record, items });
   await context.collect();
@@ -54,8 +59,21 @@ function boundName(
   { reference, names }: { readonly reference: string; readonly names: readonly string[] },
 ): string {
   const parsed = parseReference(reference);
+  if (parsed.digest !== undefined) {
+    const byDigest = formatReference(withDigest(parsed, parsed.digest));
+    return names.find((name) => name === byDigest) ?? names[0] ?? byDigest;
+  }
   const wanted = index.parseTarget({ repo: familiarName(parsed), tag: parsed.tag ?? "" });
   return names.find((name) => name === wanted) ?? names[0] ?? wanted;
+}
+
+/** Docker: a repository's digests go with its last tag, seen in 28.5. */
+function digestsWithout(name: string, all: readonly string[]): readonly string[] {
+  if (name.includes("@")) return [];
+  const repository = referenceName(parseReference(name));
+  const ofRepository = all.filter((one) => referenceName(parseReference(one)) === repository);
+  const hasTag = ofRepository.some((one) => one !== name && !one.includes("@"));
+  return hasTag ? [] : ofRepository.filter((one) => one.includes("@"));
 }
 
 interface Removal {
@@ -68,7 +86,7 @@ function untag(
   { name, record, items }: Removal & { readonly name: string },
 ): void {
   const shown = context.index.show(name);
-  context.index.unbind(name);
+  context.index.unbind(name, record.id);
   publishImageEvent(context, { action: "untag", record, name: record.id });
   items.push({ Untagged: shown });
 }
@@ -138,7 +156,8 @@ export async function pruneImages(
     const labels = context.index.config(record).config?.Labels;
     if (!matchesLabels(labels, filters.get("label"))) continue;
     if (!matchesLabels(labels, filters.get("label!"), { negate: true })) continue;
-    for (const name of names) untag(context, { name, record, items });
+    const digests = context.index.digestsOf(record.id);
+    for (const name of [...names, ...digests]) untag(context, { name, record, items });
     deleteImage(context, { record, items });
   }
   const spaceReclaimedBytes = await context.collect();
