@@ -1,7 +1,7 @@
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
-import { createDigester, type Digest, type Digester } from "../oci/digest.ts";
+import { createDigester, type Digest, digestAlgorithm, type Digester } from "../oci/digest.ts";
 import type { BlobInfo, Ingest } from "./content-store.ts";
 
 /** Bytes read at once when an ingest is taken up again. */
@@ -69,12 +69,14 @@ export class FileIngest implements Ingest {
     this.#sizeBytes += bytes.byteLength;
   }
 
-  async commit(options: { readonly durable?: boolean } = {}): Promise<BlobInfo> {
+  async commit(
+    options: { readonly durable?: boolean; readonly expected?: Digest } = {},
+  ): Promise<BlobInfo> {
     this.#mustBeOpen();
     this.#state = "failed";
     try {
-      const digest = this.#digester.digest();
-      const { expected } = this.#options;
+      const expected = options.expected ?? this.#options.expected;
+      const digest = await this.#digestLike(expected);
       if (expected !== undefined && digest !== expected) {
         throw new EngineError("data-loss", `write blob ${expected}: the bytes have ${digest}`);
       }
@@ -84,6 +86,27 @@ export class FileIngest implements Ingest {
     } finally {
       await this[Symbol.asyncDispose]();
     }
+  }
+
+  async suspend(): Promise<void> {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    try {
+      await this.#handle.close();
+    } finally {
+      this.#options.released();
+    }
+  }
+
+  /** The digest of the bytes, with the algorithm of `expected` when there is one. */
+  async #digestLike(expected: Digest | undefined): Promise<Digest> {
+    const digest = this.#digester.digest();
+    if (expected === undefined || digestAlgorithm(expected) === digestAlgorithm(digest)) {
+      return digest;
+    }
+    const digester = createDigester(expected);
+    await this.#readAll((bytes) => digester.update(bytes));
+    return digester.digest();
   }
 
   async #publish(digest: Digest, durable: boolean): Promise<BlobInfo> {
@@ -112,12 +135,17 @@ export class FileIngest implements Ingest {
   }
 
   async #takeUp(): Promise<void> {
+    this.#sizeBytes = await this.#readAll((bytes) => this.#digester.update(bytes));
+  }
+
+  /** Passes on what is in the file; tells how many bytes. */
+  async #readAll(pass: (bytes: Uint8Array) => void): Promise<number> {
     const chunk = new Uint8Array(resumeChunkBytes);
-    for (;;) {
-      const { bytesRead } = await this.#handle.read(chunk, 0, chunk.length, this.#sizeBytes);
-      if (bytesRead === 0) return;
-      this.#digester.update(chunk.subarray(0, bytesRead));
-      this.#sizeBytes += bytesRead;
+    for (let at = 0; ; ) {
+      const { bytesRead } = await this.#handle.read(chunk, 0, chunk.length, at);
+      if (bytesRead === 0) return at;
+      pass(chunk.subarray(0, bytesRead));
+      at += bytesRead;
     }
   }
 

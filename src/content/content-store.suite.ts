@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readAll } from "../lib/stream-limit.ts";
-import { digestOf } from "../oci/digest.ts";
+import { createDigester, digestOf, parseDigest } from "../oci/digest.ts";
 import type { ContentStore, Ingest } from "./content-store.ts";
 
 const text = (words: string): Uint8Array => new TextEncoder().encode(words);
@@ -126,6 +126,33 @@ export function testContentStore(
       expect((await resumed.commit()).sizeBytes).toBe(11);
       await using begun = await after.ingest({ ref: "b" });
       expect(begun.sizeBytes).toBe(0);
+    });
+
+    test("suspend() keeps the bytes for who takes the write up again", async () => {
+      await using first = await store.ingest({ ref: "a" });
+      await first.write(text("hello "));
+      await first.suspend();
+      expect(await store.sweep({ keep: new Set(["a"]) })).toBe(0);
+      await using again = await store.ingest({ ref: "a", resume: true });
+      expect(again.sizeBytes).toBe(6);
+      await again.write(text("world"));
+      const { digest } = await again.commit({ expected: digestOf("hello world") });
+      expect(digest).toBe(digestOf("hello world"));
+    });
+
+    test("commit() takes the digest that is learnt last, also of another algorithm", async () => {
+      await using wrong = await store.ingest({ ref: "a" });
+      await wrong.write(text("hello"));
+      await expect(wrong.commit({ expected: digestOf("other") })).rejects.toMatchObject({
+        kind: "data-loss",
+      });
+      const digester = createDigester(parseDigest(`sha512:${"0".repeat(128)}`));
+      digester.update(text("hello"));
+      const expected = digester.digest();
+      await using right = await store.ingest({ ref: "a" });
+      await right.write(text("hello"));
+      expect((await right.commit({ expected })).digest).toBe(expected);
+      expect(store.get(expected).sizeBytes).toBe(5);
     });
 
     test("sweep() removes what a crash left, and not what is being written", async () => {

@@ -39,8 +39,16 @@ export interface Ingest extends AsyncDisposable {
   readonly sizeBytes: number;
   /** Appends; resolves when the bytes are with the kernel. */
   write(bytes: Uint8Array): Promise<void>;
-  /** Makes it a blob; an equal blob that is there already is kept and this write dropped. */
-  commit(options?: { readonly durable?: boolean }): Promise<BlobInfo>;
+  /**
+   * Makes it a blob; an equal blob that is there already is kept and this write dropped.
+   *
+   * @param options.expected digest the bytes must have, for who learns it only at the end; of another
+   * algorithm than the one they were hashed with, the bytes are read again
+   * @throws data-loss when the bytes have another digest (the write is dropped)
+   */
+  commit(options?: { readonly durable?: boolean; readonly expected?: Digest }): Promise<BlobInfo>;
+  /** Closes it and keeps the bytes, for a later ingest of the same ref with `resume`. */
+  suspend(): Promise<void>;
 }
 
 /** The blobs of one data root. */
@@ -63,6 +71,7 @@ export interface ContentStore {
   list(): Promise<readonly BlobInfo[]>;
   /** Tells whether there was one. */
   remove(digest: Digest): Promise<boolean>;
-  /** Removes all unfinished writes that nobody holds open; for start-up. */
-  sweep(): Promise<number>;
+  /** Removes all unfinished writes that nobody holds open, but for those whose refs are in `keep`; for
+   * start-up. */
+  sweep(options?: { readonly keep?: ReadonlySet<string> }): Promise<number>;
 }

@@ -161,9 +161,11 @@ class LocalContentStore implements ContentStore {
     }
   }
 
-  async sweep(): Promise<number> {
+  async sweep(options: { readonly keep?: ReadonlySet<string> } = {}): Promise<number> {
     const folder = join(this.root, "ingest");
-    const left = (await namesIn(folder)).filter((ref) => !this.#openRefs.has(ref));
+    const isKept = (ref: string): boolean =>
+      this.#openRefs.has(ref) || options.keep?.has(ref) === true;
+    const left = (await namesIn(folder)).filter((ref) => !isKept(ref));
     for (const ref of left) await rm(join(folder, ref), { recursive: true, force: true });
     return left.length;
   }
