@@ -43,6 +43,7 @@ export class ShimTerm {
   readonly #server: ShimServer;
   #controlCount = 0;
   #lonely: ReturnType<typeof setTimeout> | undefined;
+  #settled: ReturnType<typeof setTimeout> | undefined;
   #onHangUp: () => void = () => undefined;
   #isRenewed = false;
 
@@ -77,7 +78,7 @@ export class ShimTerm {
         });
         return null;
       case "start":
-        setTimeout(releaseMemory, settledMs).unref();
+        this.#settled = setTimeout(releaseMemory, settledMs).unref();
         return await this.#start(request);
       case "exec":
         return await container.exec(request);
@@ -163,6 +164,7 @@ export class ShimTerm {
 
   /** The status is stored: clients are served to their end, the daemon hangs up. */
   async #leave(): Promise<void> {
+    clearTimeout(this.#settled);
     const { promise: hungUp, resolve } = Promise.withResolvers<void>();
     this.#onHangUp = resolve;
     // Left running, the timer would keep the process.
