@@ -6,7 +6,13 @@ import { EngineError } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/keyed-mutex.ts";
 import { nowNs } from "../lib/time.ts";
 import { chainIds, type Digest } from "../oci/digest.ts";
-import { decodeImageConfig, imageConfigMaxBytes, imagePlatform } from "../oci/image-config.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
+import {
+  decodeImageConfig,
+  type ImageConfig,
+  imageConfigMaxBytes,
+  imagePlatform,
+} from "../oci/image-config.ts";
 import type { Manifest } from "../oci/manifest.ts";
 import type { ImageRecord, LayerRecord } from "./image-records.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
@@ -48,8 +54,8 @@ export async function unpackImage(
     readonly signal?: AbortSignal;
   },
 ): Promise<ImageRecord> {
-  const { manifest, manifestDigest, manifestSizeBytes } = options.parts;
-  const bytes = await store.content.read(manifest.config.digest, {
+  const { parts, onLayer, signal } = options;
+  const bytes = await store.content.read(parts.manifest.config.digest, {
     sizeMaxBytes: imageConfigMaxBytes,
   });
   const config = decodeImageConfig(bytes);
@@ -59,6 +65,32 @@ export async function unpackImage(
       `cannot load ${config.os} image on linux: the image config says os "${config.os}"`,
     );
   }
+  const layers: LayerRecord[] = [];
+  for (const layer of planLayers(parts.manifest, config)) {
+    const unpackedSizeBytes = await unpackStored(store, {
+      layer,
+      ...(onLayer === undefined ? {} : { onLayer }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    layers.push(layerRecord(layer, unpackedSizeBytes));
+  }
+  // One sync for all layers and blobs: from here on the image survives a power cut.
+  await syncFileSystemAsync(store.content.root);
+  return imageRecord(parts, { configSizeBytes: bytes.length, layers });
+}
+
+/** A layer of an image, and where it belongs in the stack. */
+export interface PlannedLayer {
+  readonly descriptor: Descriptor;
+  readonly digest: Digest;
+  readonly diffId: Digest;
+  readonly chainId: Digest;
+  /** Chain ID of the layer below. */
+  readonly parent?: Digest;
+}
+
+/** The layers of an image, bottom first. @throws invalid-argument when manifest and config differ */
+export function planLayers(manifest: Manifest, config: ImageConfig): readonly PlannedLayer[] {
   const diffIds = config.rootfs.diff_ids;
   if (diffIds.length !== manifest.layers.length) {
     throw new EngineError(
@@ -73,51 +105,56 @@ export async function unpackImage(
     );
   }
   const chain = chainIds(diffIds);
-  const layers: LayerRecord[] = [];
-  for (const [index, descriptor] of manifest.layers.entries()) {
-    const diffId = diffIds[index];
-    const chainId = chain[index];
-    if (diffId === undefined || chainId === undefined) continue;
-    const parent = chain[index - 1];
-    const unpackedSizeBytes = await unpacking.run(chainId, () =>
-      unpackOne(store, {
-        layer: {
-          digest: descriptor.digest,
-          diffId,
-          chainId,
-          ...(parent === undefined ? {} : { parent }),
-        },
-        ...(options.onLayer === undefined ? {} : { onLayer: options.onLayer }),
-        ...(options.signal === undefined ? {} : { signal: options.signal }),
-      }),
-    );
-    const { digest, size, mediaType } = descriptor;
-    layers.push({ digest, sizeBytes: size, mediaType, diffId, chainId, unpackedSizeBytes });
-  }
-  // One sync for all layers and blobs: from here on the image survives a power cut.
-  await syncFileSystemAsync(store.content.root);
+  return manifest.layers.flatMap((descriptor, index): readonly PlannedLayer[] => {
+    const [diffId, chainId, parent] = [diffIds[index], chain[index], chain[index - 1]];
+    if (diffId === undefined || chainId === undefined) return [];
+    const { digest } = descriptor;
+    return [{ descriptor, digest, diffId, chainId, ...(parent === undefined ? {} : { parent }) }];
+  });
+}
+
+/** What is recorded of an unpacked layer. */
+export function layerRecord(layer: PlannedLayer, unpackedSizeBytes: number): LayerRecord {
+  const { digest, size, mediaType } = layer.descriptor;
+  const { diffId, chainId } = layer;
+  return { digest, sizeBytes: size, mediaType, diffId, chainId, unpackedSizeBytes };
+}
+
+/** The record of an image whose layers are unpacked and synced. */
+export function imageRecord(
+  { manifest, manifestDigest, manifestSizeBytes }: ImageParts,
+  rest: { readonly configSizeBytes: number; readonly layers: readonly LayerRecord[] },
+): ImageRecord {
   return {
     id: manifest.config.digest,
     manifestDigest,
     manifestMediaType: manifest.mediaType,
     manifestSizeBytes,
-    configSizeBytes: bytes.length,
-    layers,
+    ...rest,
     storedNs: nowNs().toString(),
   };
 }
 
-interface LayerToUnpack {
-  readonly digest: Digest;
-  readonly diffId: Digest;
-  readonly chainId: Digest;
-  readonly parent?: Digest;
+/**
+ * Unpacks a layer whose blob is in the store, unless it is unpacked already.
+ *
+ * @returns bytes of its files. The snapshot is not durable yet
+ */
+export async function unpackStored(
+  store: ImageStore,
+  options: {
+    readonly layer: PlannedLayer;
+    readonly onLayer?: (layer: { readonly diffId: Digest; readonly sizeBytes: number }) => void;
+    readonly signal?: AbortSignal;
+  },
+): Promise<number> {
+  return await unpacking.run(options.layer.chainId, () => unpackOne(store, options));
 }
 
 async function unpackOne(
   store: ImageStore,
   options: {
-    readonly layer: LayerToUnpack;
+    readonly layer: PlannedLayer;
     readonly onLayer?: (layer: { readonly diffId: Digest; readonly sizeBytes: number }) => void;
     readonly signal?: AbortSignal;
   },
