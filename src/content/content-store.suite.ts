@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readAll } from "../lib/stream-limit.ts";
 import { createDigester, digestOf, parseDigest } from "../oci/digest.ts";
-import type { ContentStore, Ingest } from "./content-store.ts";
+import { type ContentStore, type Ingest, ingestRefOf, isDigestRef } from "./content-store.ts";
 
 const text = (words: string): Uint8Array => new TextEncoder().encode(words);
 const limit = { sizeMaxBytes: 1024 * 1024, what: "test" };
@@ -163,6 +163,33 @@ export function testContentStore(
       expect(await after.sweep()).toBe(1);
       await held.commit();
       expect(await after.list()).toHaveLength(1);
+    });
+
+    test("sweep() keeps what is named for its digest, for a time", async () => {
+      const expected = digestOf("hello world");
+      const ref = ingestRefOf(expected);
+      const first = await store.ingest({ ref, expected });
+      await first.write(text("hello "));
+      await first.suspend();
+      await expect(first.write(text("x"))).rejects.toMatchObject({ kind: "conflict" });
+      const after = await made.reopen();
+      expect(await after.sweep()).toBe(0);
+      const second = await after.ingest({ ref, expected, resume: true });
+      expect(second.sizeBytes).toBe(6);
+      await second.write(text("world"));
+      expect((await second.commit()).digest).toBe(expected);
+      await second.suspend();
+      expect(await after.sweep({ keepMs: 0 })).toBe(0);
+      const third = await after.ingest({ ref });
+      await third.suspend();
+      expect(await after.sweep({ keepMs: 0 })).toBe(1);
+    });
+
+    test("a ref tells its digest; the long ones are cut", () => {
+      const long = `sha512:${"ab".repeat(64)}`;
+      expect(isDigestRef(ingestRefOf(digestOf("x")))).toBe(true);
+      expect(isDigestRef(ingestRefOf(parseDigest(long)))).toBe(true);
+      expect(isDigestRef("import-1")).toBe(false);
     });
 
     test("read() refuses a blob above the limit", async () => {

@@ -3,7 +3,8 @@
  *
  * 1. `ingest({ref})` opens an unfinished write under `ingest/<ref>`; a second writer of the same ref
  *    is refused with `unavailable`. An ingest left by a crash is resumed by its ref, or
- *    removed by `sweep`.
+ *    removed by `sweep`; one that is named for its digest (`ingestRefOf`) is kept for a day, so that
+ *    a transfer goes on where it broke off, also after a restart.
  * 2. Bytes are written; the digest is computed as they pass.
  * 3. `commit()` syncs the bytes, checks size and digest, and renames them to
  *    `blobs/sha256/<hex>`. Readers see all of a blob or none.
@@ -11,7 +12,23 @@
  * The root is an OCI image layout (image-spec v1.1, image-layout.md). Who needs which blob is not
  * known here: images and leases hold them (metadata).
  */
-import type { Digest } from "../oci/digest.ts";
+import { type Digest, digestAlgorithm, digestHex } from "../oci/digest.ts";
+
+/** How long `sweep` keeps an ingest that is named for its digest, after its last write. */
+export const ingestKeepMs: number = 24 * 60 * 60 * 1000;
+
+/** Hexadecimal digits of a digest in a ref; of the longer algorithms as many as tell them apart. */
+const refDigits = 64;
+
+/** The ref of a write that may go on after a restart: it tells the digest that is wanted. */
+export function ingestRefOf(digest: Digest): string {
+  return `${digestAlgorithm(digest)}-${digestHex(digest).slice(0, refDigits)}`;
+}
+
+/** Whether a ref is one of `ingestRefOf`. */
+export function isDigestRef(ref: string): boolean {
+  return /^sha(?:256|384|512)-[0-9a-f]{64}$/.test(ref);
+}
 
 /** What is known of a blob. */
 export interface BlobInfo {
@@ -71,7 +88,16 @@ export interface ContentStore {
   list(): Promise<readonly BlobInfo[]>;
   /** Tells whether there was one. */
   remove(digest: Digest): Promise<boolean>;
-  /** Removes all unfinished writes that nobody holds open, but for those whose refs are in `keep`; for
-   * start-up. */
-  sweep(options?: { readonly keep?: ReadonlySet<string> }): Promise<number>;
+  /**
+   * Removes unfinished writes that nobody holds open; for start-up.
+   *
+   * @param options.keep refs that stay
+   * @param options.keepMs how long after its last write one stays that is named for its digest;
+   * `ingestKeepMs` when absent
+   * @returns how many went
+   */
+  sweep(options?: {
+    readonly keep?: ReadonlySet<string>;
+    readonly keepMs?: number;
+  }): Promise<number>;
 }

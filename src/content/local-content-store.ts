@@ -14,7 +14,14 @@ import {
 } from "../oci/layout.ts";
 import { writeFileAtomic } from "../sys/fs.ts";
 import { FileIngest } from "./_file-ingest.ts";
-import type { BlobInfo, ContentStore, Ingest, IngestOptions } from "./content-store.ts";
+import {
+  type BlobInfo,
+  type ContentStore,
+  type Ingest,
+  ingestKeepMs,
+  type IngestOptions,
+  isDigestRef,
+} from "./content-store.ts";
 import { verifyBytes } from "./verify.ts";
 
 /** Bytes of one chunk of an opened blob. */
@@ -161,13 +168,20 @@ class LocalContentStore implements ContentStore {
     }
   }
 
-  async sweep(options: { readonly keep?: ReadonlySet<string> } = {}): Promise<number> {
+  async sweep(
+    options: { readonly keep?: ReadonlySet<string>; readonly keepMs?: number } = {},
+  ): Promise<number> {
     const folder = join(this.root, "ingest");
-    const isKept = (ref: string): boolean =>
-      this.#openRefs.has(ref) || options.keep?.has(ref) === true;
-    const left = (await namesIn(folder)).filter((ref) => !isKept(ref));
-    for (const ref of left) await rm(join(folder, ref), { recursive: true, force: true });
-    return left.length;
+    const { keep, keepMs = ingestKeepMs } = options;
+    let removedCount = 0;
+    for (const ref of await namesIn(folder)) {
+      const path = join(folder, ref);
+      const isKept = this.#openRefs.has(ref) || keep?.has(ref) === true;
+      if (isKept || (isDigestRef(ref) && isYounger(path, keepMs))) continue;
+      await rm(path, { recursive: true, force: true });
+      removedCount += 1;
+    }
+    return removedCount;
   }
 
   async #quarantine(digest: Digest): Promise<void> {
@@ -200,6 +214,14 @@ async function* readRange(
     at += bytesRead;
     yield chunk.subarray(0, bytesRead);
   }
+}
+
+/** Whether a file was written in the last `ageMs`; a time in the future counts as an old one. */
+function isYounger(path: string, ageMs: number): boolean {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined || !found.isFile()) return false;
+  const age = Date.now() - found.mtimeMs;
+  return age < ageMs && age > -ageMs;
 }
 
 async function namesIn(folder: string): Promise<readonly string[]> {
