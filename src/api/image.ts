@@ -159,6 +159,15 @@ export interface JsonMessage {
   readonly aux?: unknown;
 }
 
+/** A repository that a search found. @see Engine API v1.51, ImageSearchResponse */
+export interface ImageSearchItem {
+  readonly name: string;
+  readonly description: string;
+  readonly star_count: number;
+  readonly is_official: boolean;
+  readonly is_automated: boolean;
+}
+
 /** What `docker login` sends. @see Engine API v1.51, AuthConfig */
 export interface AuthConfig {
   readonly username?: string;

@@ -134,6 +134,14 @@ export const commands: readonly CommandEntry[] = [
     help: "Remove unused images",
     load: async () => (await import("./image/prune.ts")).command,
   }),
+  entry("image pull, pull", {
+    help: "Download an image from a registry",
+    load: async () => (await import("./registry/pull.ts")).command,
+  }),
+  entry("image push, push", {
+    help: "Upload an image to a registry",
+    load: async () => (await import("./registry/push.ts")).command,
+  }),
   entry("image rm, image remove, rmi", {
     help: "Remove one or more images",
     load: async () => (await import("./image/rm.ts")).command,
@@ -145,6 +153,18 @@ export const commands: readonly CommandEntry[] = [
   entry("image tag, tag", {
     help: "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
     load: async () => (await import("./image/tag.ts")).command,
+  }),
+  entry("login", {
+    help: "Authenticate to a registry",
+    load: async () => (await import("./registry/login.ts")).command,
+  }),
+  entry("logout", {
+    help: "Log out from a registry",
+    load: async () => (await import("./registry/logout.ts")).command,
+  }),
+  entry("search", {
+    help: "Search a registry for images",
+    load: async () => (await import("./registry/search.ts")).command,
   }),
   entry("volume create", {
     help: "Create a volume",
@@ -232,10 +252,10 @@ export const commands: readonly CommandEntry[] = [
 /** Docker's commands that are not there yet, answered by name. */
 export const plannedCommands: readonly string[] = [
   ...["bake", "build", "builder", "buildx", "checkpoint", "commit", "compose", "config", "cp"],
-  ...["debug", "diff", "export", "init", "login", "logout", "manifest", "model", "node", "plugin"],
-  ...["pull", "push", "scout", "search", "secret", "service", "stack", "stats", "swarm", "trust"],
+  ...["debug", "diff", "export", "init", "manifest", "model", "node", "plugin"],
+  ...["scout", "secret", "service", "stack", "stats", "swarm", "trust"],
   ...["update", "container commit", "container cp", "container diff", "container export"],
-  ...["container stats", "container update", "image build", "image pull", "image push"],
+  ...["container stats", "container update", "image build"],
   ...["network connect", "network create", "network disconnect", "network prune", "network rm"],
   ...["system df", "system prune", "volume update", "context export", "context import"],
 ];

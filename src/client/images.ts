@@ -3,6 +3,7 @@ import type {
   HistoryResponseItem,
   ImageDeleteResponseItem,
   ImagePruneResponse,
+  ImageSearchItem,
   ImageSummary,
   JsonMessage,
 } from "../api/image.ts";
@@ -10,6 +11,8 @@ import { type BodyStream, linesOf } from "./exchange.ts";
 import { decodeJson, encodeFilters, pathSegment, type Transport } from "./transport.ts";
 
 type FilterMap = ReadonlyMap<string, readonly string[]>;
+/** Such as carry credentials (`X-Registry-Auth`). */
+type Headers = Readonly<Record<string, string>>;
 
 /** @see Engine API v1.51, ImageList */
 export function listImages(
@@ -111,14 +114,44 @@ export interface ImageCreateQuery {
 export function createImage(
   transport: Transport,
   query: ImageCreateQuery,
-  options: { readonly upload?: AsyncIterable<Uint8Array>; readonly signal?: AbortSignal } = {},
+  options: {
+    readonly upload?: AsyncIterable<Uint8Array>;
+    readonly headers?: Headers;
+    readonly signal?: AbortSignal;
+  } = {},
 ): Promise<BodyStream> {
-  const { upload, signal } = options;
+  const { upload, headers, signal } = options;
   return transport.stream("POST /images/create", {
     query: { ...query },
+    ...(headers === undefined ? {} : { headers }),
     ...(upload === undefined ? {} : { upload }),
     ...(signal === undefined ? {} : { signal }),
   });
+}
+
+/** Sends an image to its registry; the answer is progress. @see Engine API v1.51, ImagePush */
+export function pushImage(
+  transport: Transport,
+  repository: string,
+  options: { readonly tag?: string; readonly platform?: string; readonly headers: Headers },
+): Promise<BodyStream> {
+  const { headers, ...query } = options;
+  return transport.stream(`POST /images/${pathSegment(repository)}/push`, { query, headers });
+}
+
+/** @see Engine API v1.51, ImageSearch */
+export function searchImages(
+  transport: Transport,
+  options: {
+    readonly term: string;
+    readonly limit?: number;
+    readonly filters: FilterMap;
+    readonly headers: Headers;
+  },
+): Promise<readonly ImageSearchItem[]> {
+  const { term, limit, filters, headers } = options;
+  const query = { term, limit, filters: encodeFilters(filters) };
+  return transport.json("GET /images/search", { query, headers });
 }
 
 /** The progress in an answer, one message at a time. */

@@ -1,5 +1,6 @@
 /** Operations on the engine itself. */
-import type { EventMessage, SystemInfo, SystemVersion } from "../api/system.ts";
+import type { AuthConfig } from "../api/image.ts";
+import type { AuthResponse, EventMessage, SystemInfo, SystemVersion } from "../api/system.ts";
 import { linesOf } from "./exchange.ts";
 import { decodeJson, encodeFilters, type Transport } from "./transport.ts";
 
@@ -11,6 +12,11 @@ export function engineVersion(transport: Transport): Promise<SystemVersion> {
 /** @see Engine API v1.51, SystemInfo */
 export function engineInfo(transport: Transport): Promise<SystemInfo> {
   return transport.json("GET /info");
+}
+
+/** Has the engine try credentials. @throws unauthorized @see Engine API v1.51, SystemAuth */
+export function authenticate(transport: Transport, credentials: AuthConfig): Promise<AuthResponse> {
+  return transport.json("POST /auth", { body: credentials });
 }
 
 /**

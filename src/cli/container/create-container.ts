@@ -2,20 +2,12 @@
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import type { ContainerCreateRequest } from "../../api/container.ts";
 import { createContainer } from "../../client/containers.ts";
-import { createImage, progressOf } from "../../client/images.ts";
 import type { Transport } from "../../client/transport.ts";
 import { EngineError, isKind } from "../../lib/errors.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
-import {
-  defaultTag,
-  familiarName,
-  familiarString,
-  isFullId,
-  parseReference,
-  withDefaultTag,
-} from "../../oci/reference.ts";
+import { familiarString, isFullId, parseReference, withDefaultTag } from "../../oci/reference.ts";
 import type { Invocation } from "../command.ts";
-import { showProgress } from "../image/progress.ts";
+import { pullFrom } from "../registry/pull-from.ts";
 import { parsePlatform } from "../image/platform.ts";
 import { createRequest } from "../options/create-request.ts";
 
@@ -101,17 +93,16 @@ async function pullImage(
   image: string,
   invocation: Invocation,
 ): Promise<void> {
-  const { output, flags } = invocation;
-  const reference = withDefaultTag(parseReference(image));
-  const stream = await createImage(transport, {
-    fromImage: familiarName(reference),
-    tag: reference.digest ?? reference.tag ?? defaultTag,
-    platform: flags.text("platform"),
-  });
-  await using _ = stream;
+  const { output, flags, environment } = invocation;
   // What was asked for is the container's output: the pull's goes beside it.
   const beside = { ...output, out: output.err.bind(output), isTerminal: output.isErrTerminal };
-  await showProgress(progressOf(stream), { output: beside, isQuiet: flags.isOn("quiet") });
+  await pullFrom(transport, {
+    reference: withDefaultTag(parseReference(image)),
+    platform: flags.text("platform"),
+    environment,
+    output: beside,
+    isQuiet: flags.isOn("quiet"),
+  });
 }
 
 /** A flag without its dash is taken for an image: say so. */

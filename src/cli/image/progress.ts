@@ -4,6 +4,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
 import { listSize } from "../format/human.ts";
 import type { Output } from "../output.ts";
+import { openProgressLines, type ProgressLines } from "./progress-lines.ts";
 
 const barWidth = 50;
 /** A bar is worth a look when the work takes longer. */
@@ -11,36 +12,41 @@ const barDelayMs = 1000;
 const redrawMs = 100;
 
 /**
- * Prints progress.
+ * Prints progress: on a terminal a line a layer, which is written over; else a line a message.
  *
- * @param options.isQuiet keep what changes while the work goes on to itself
+ * @param options.isQuiet keep all but what the work itself prints to itself
  * @throws internal with the engine's sentence when the work has failed
  */
 export async function showProgress(
   messages: AsyncIterable<JsonMessage>,
   options: { readonly output: Output; readonly isQuiet?: boolean },
 ): Promise<void> {
-  const { output } = options;
-  const bar = openBar(output, output.isTerminal && options.isQuiet !== true);
+  const { output, isQuiet = false } = options;
+  const lines = openProgressLines(output);
   for await (const message of messages) {
     const failure = message.errorDetail?.message ?? message.error;
-    if (failure !== undefined) {
-      bar.clear();
-      throw new EngineError("internal", failure);
-    }
+    if (failure !== undefined) throw new EngineError("internal", failure);
     if (message.stream !== undefined) {
-      bar.clear();
+      lines.finish();
       output.out(escapeControls(message.stream, { keep: "\n\t" }));
-    } else if (message.progressDetail?.current !== undefined) {
-      const id = message.id === undefined ? "" : `${message.id}: `;
-      bar.show(`${id}${message.status ?? ""}`, message.progressDetail);
-    } else if (message.status !== undefined && options.isQuiet !== true) {
-      bar.clear();
-      const id = message.id === undefined ? "" : `${message.id}: `;
-      output.out(`${escapeControls(`${id}${message.status}`)}\n`);
+    } else if (message.status !== undefined && !isQuiet) {
+      showStatus(message, { lines, output });
     }
   }
-  bar.clear();
+}
+
+function showStatus(
+  message: JsonMessage,
+  { lines, output }: { readonly lines: ProgressLines; readonly output: Output },
+): void {
+  const { id, status = "", progressDetail: { current, total = 0 } = {} } = message;
+  const isMoving = current !== undefined;
+  if (output.isTerminal && id !== undefined) {
+    lines.set(id, isMoving ? `${status} ${renderBar(current, total)}` : status);
+  } else if (!isMoving) {
+    lines.finish();
+    output.out(`${escapeControls(id === undefined ? status : `${id}: ${status}`)}\n`);
+  }
 }
 
 /** One line that is drawn over. */

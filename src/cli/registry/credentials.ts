@@ -1,0 +1,271 @@
+/**
+ * Credentials for registries as Docker keeps them: in the `auths` of config.json, or with a helper
+ * program (`docker-credential-<name>`) that `credHelpers` or `credsStore` names.
+ *
+ * A password goes to a file of mode 0600 or to a helper's standard input; it is never printed.
+ */
+import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { AuthConfig } from "../../api/image.ts";
+import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
+import { defaultDomain, parseReference } from "../../oci/reference.ts";
+import type { Environment } from "../environment.ts";
+
+/** The key of Docker Hub, an address of a time before this API. */
+export const indexServer = "https://index.docker.io/v1/";
+
+/** An answer of a helper is bounded. */
+const helperOutputMaxBytes = 1024 * 1024;
+const helperMaxMs = 60_000;
+/** What helpers say of a server they know nothing of. @see docker-credential-helpers */
+const notFoundSentence = "credentials not found in native keychain";
+/** The username that stands for an identity token in a helper's answer. */
+const tokenUsername = "<token>";
+
+/** The key under which credentials for a reference's registry are kept. */
+export function serverOf(domain: string): string {
+  return domain === defaultDomain || domain === "index.docker.io" ? indexServer : domain;
+}
+
+/** The key for an image's registry. @throws invalid-argument when it is no reference */
+export function serverOfImage(image: string): string {
+  return serverOf(parseReference(image).domain);
+}
+
+/** `X-Registry-Auth` for a server; credentials that are not there are an empty object. */
+export async function registryAuthHeader(
+  environment: Environment,
+  server: string,
+): Promise<Readonly<Record<string, string>>> {
+  const credentials = (await findCredentials(environment, server)) ?? {};
+  return { "X-Registry-Auth": encodeAuth(credentials) };
+}
+
+/** `X-Registry-Config` of a build: all that is known, by server. */
+export async function allCredentials(
+  environment: Environment,
+): Promise<Readonly<Record<string, AuthConfig>>> {
+  const config = readConfig(environment);
+  const servers = new Set([...Object.keys(config.auths), ...Object.keys(config.credHelpers)]);
+  const all: Record<string, AuthConfig> = {};
+  for (const server of servers) {
+    const found = await findCredentials(environment, server);
+    if (found !== undefined) all[server] = found;
+  }
+  return all;
+}
+
+/** Encodes credentials as headers carry them: base64url of JSON. */
+export function encodeAuth(credentials: AuthConfig): string {
+  return Buffer.from(JSON.stringify(credentials)).toString("base64url");
+}
+
+/** What is kept for a server; undefined when nothing is. @throws when a helper fails */
+export async function findCredentials(
+  environment: Environment,
+  server: string,
+): Promise<AuthConfig | undefined> {
+  const config = readConfig(environment);
+  const helper = helperOf(config, server);
+  if (helper === undefined) return findInFile(config, server);
+  const answer = await callHelper(helper, { verb: "get", input: server, environment });
+  if (answer === undefined) return undefined;
+  const { Username = "", Secret = "" } = decodeObject(answer, `docker-credential-${helper}`);
+  return Username === tokenUsername
+    ? { identitytoken: String(Secret), serveraddress: server }
+    : { username: String(Username), password: String(Secret), serveraddress: server };
+}
+
+/** Keeps credentials. @returns the file they stand in as plain text, where that is so */
+export async function storeCredentials(
+  environment: Environment,
+  credentials: AuthConfig & { readonly serveraddress: string },
+): Promise<string | undefined> {
+  const config = readConfig(environment);
+  const { serveraddress: server, username = "", password = "", identitytoken } = credentials;
+  const helper = helperOf(config, server);
+  if (helper !== undefined) {
+    const entry = {
+      ServerURL: server,
+      Username: identitytoken === undefined ? username : tokenUsername,
+      Secret: identitytoken ?? password,
+    };
+    await callHelper(helper, { verb: "store", input: JSON.stringify(entry), environment });
+    writeAuths(environment, { ...config.auths, [server]: {} });
+    return undefined;
+  }
+  const auth = Buffer.from(`${username}:${identitytoken === undefined ? password : ""}`);
+  const entry = {
+    auth: auth.toString("base64"),
+    ...(identitytoken === undefined ? {} : { identitytoken }),
+  };
+  writeAuths(environment, { ...config.auths, [server]: entry });
+  return configPath(environment);
+}
+
+/** Forgets credentials. @returns whether there were any */
+export async function eraseCredentials(environment: Environment, server: string): Promise<boolean> {
+  const config = readConfig(environment);
+  const helper = helperOf(config, server);
+  const bare = bareHost(server);
+  const kept = Object.entries(config.auths).filter(([key]) => bareHost(key) !== bare);
+  const isKnown = kept.length < Object.keys(config.auths).length;
+  if (helper !== undefined && (isKnown || config.credHelpers[server] !== undefined)) {
+    await callHelper(helper, { verb: "erase", input: server, environment });
+  }
+  if (isKnown) writeAuths(environment, Object.fromEntries(kept));
+  return isKnown;
+}
+
+interface CredentialsConfig {
+  readonly auths: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly credHelpers: Readonly<Record<string, string>>;
+  readonly credsStore?: string;
+}
+
+function configPath(environment: Environment): string {
+  return join(environment.configDir, "config.json");
+}
+
+function readDocument(environment: Environment): Readonly<Record<string, unknown>> {
+  try {
+    return decodeObject(readFileSync(configPath(environment), "utf8"), configPath(environment));
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "ENOENT" || code === "ENOTDIR" || code === "EACCES") return {};
+    throw error;
+  }
+}
+
+function readConfig(environment: Environment): CredentialsConfig {
+  const { auths, credHelpers, credsStore } = readDocument(environment);
+  return {
+    auths: Object.fromEntries(
+      Object.entries(objectOf(auths)).map(([server, entry]) => [server, objectOf(entry)]),
+    ),
+    credHelpers: Object.fromEntries(
+      Object.entries(objectOf(credHelpers)).filter(
+        (entry): entry is [string, string] => typeof entry[1] === "string",
+      ),
+    ),
+    ...(typeof credsStore === "string" && credsStore !== "" ? { credsStore } : {}),
+  };
+}
+
+/** Changes `auths` and leaves everything else of the file as it is. */
+function writeAuths(environment: Environment, auths: Readonly<Record<string, unknown>>): void {
+  const path = configPath(environment);
+  const temporary = `${path}.${process.pid}.tmp`;
+  mkdirSync(environment.configDir, { recursive: true, mode: 0o700 });
+  try {
+    const document = { ...readDocument(environment), auths };
+    writeFileSync(temporary, `${JSON.stringify(document, undefined, "\t")}\n`, { mode: 0o600 });
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw new EngineError("internal", `write ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function helperOf(config: CredentialsConfig, server: string): string | undefined {
+  const name = config.credHelpers[bareHost(server)] ?? config.credHelpers[server];
+  return name ?? config.credsStore;
+}
+
+function findInFile(config: CredentialsConfig, server: string): AuthConfig | undefined {
+  const bare = bareHost(server);
+  const key = Object.keys(config.auths).find((each) => each === server || bareHost(each) === bare);
+  const entry = key === undefined ? undefined : config.auths[key];
+  if (entry === undefined) return undefined;
+  const { auth, identitytoken, registrytoken } = entry;
+  const pair = typeof auth === "string" ? Buffer.from(auth, "base64").toString("utf8") : "";
+  const colon = pair.indexOf(":");
+  const username = colon < 0 ? entry["username"] : pair.slice(0, colon);
+  // Docker: NUL bytes at the end of old entries are no part of the password, seen in 28.2.
+  const password = colon < 0 ? entry["password"] : pair.slice(colon + 1).replace(/\0+$/, "");
+  return {
+    ...(typeof username === "string" && username !== "" ? { username } : {}),
+    ...(typeof password === "string" && password !== "" ? { password } : {}),
+    ...(typeof identitytoken === "string" && identitytoken !== "" ? { identitytoken } : {}),
+    ...(typeof registrytoken === "string" && registrytoken !== "" ? { registrytoken } : {}),
+    serveraddress: server,
+  };
+}
+
+/** `https://host/v1/` and `host` are one server. */
+function bareHost(server: string): string {
+  const host = server.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+  return host === "index.docker.io" || host === "registry-1.docker.io" ? defaultDomain : host;
+}
+
+/** Asks a helper. @returns its answer; undefined when it knows nothing of the server */
+async function callHelper(
+  helper: string,
+  call: {
+    readonly verb: "get" | "store" | "erase";
+    readonly input: string;
+    readonly environment: Environment;
+  },
+): Promise<string | undefined> {
+  // The name becomes part of a program's: it must not lead out of the search path.
+  if (!/^[\w.-]+$/.test(helper)) {
+    throw new EngineError(
+      "invalid-argument",
+      `credential helper ${JSON.stringify(helper)}: not a name`,
+    );
+  }
+  const program = `docker-credential-${helper}`;
+  const child = spawn(program, [call.verb], {
+    env: { ...call.environment.variables },
+    stdio: ["pipe", "pipe", "inherit"],
+    timeout: helperMaxMs,
+  });
+  const ended = Promise.withResolvers<number>();
+  child.once("error", (error) => {
+    const reason =
+      codeOf(error) === "ENOENT" ? "executable file not found in $PATH" : messageOf(error);
+    const sentence = `error getting credentials - err: exec: "${program}": ${reason}`;
+    ended.reject(new EngineError("not-found", sentence, { cause: error }));
+  });
+  child.once("close", (code) => ended.resolve(code ?? 1));
+  // A helper that ends without reading is told by its code.
+  child.stdin.on("error", () => undefined);
+  child.stdin.end(call.input);
+  const [code, text] = await Promise.all([ended.promise, readBounded(child.stdout)]);
+  if (code === 0) return text;
+  const reason = text.trim();
+  if (call.verb !== "store" && reason === notFoundSentence) return undefined;
+  throw new EngineError(
+    "unavailable",
+    `error ${call.verb === "get" ? "getting" : "saving"} credentials - err: exit status ${code}, out: \`${reason}\``,
+  );
+}
+
+async function readBounded(stream: AsyncIterable<Uint8Array>): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const part of stream) {
+    sizeBytes += part.length;
+    if (sizeBytes > helperOutputMaxBytes) {
+      throw new EngineError("invalid-argument", "the credential helper's answer is too long");
+    }
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString("utf8");
+}
+
+function decodeObject(text: string, what: string): Readonly<Record<string, unknown>> {
+  try {
+    return objectOf(JSON.parse(text) as unknown);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new EngineError("invalid-argument", `read ${what}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function objectOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : {};
+}

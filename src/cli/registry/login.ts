@@ -1,0 +1,160 @@
+import { createInterface } from "node:readline";
+import { authenticate } from "../../client/system.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { escapeControls } from "../../lib/terminal-text.ts";
+import { between, type Command, type Invocation } from "../command.ts";
+import { textFlag, switchFlag } from "../flags.ts";
+import { isInputTerminal, readStandardInput } from "../input.ts";
+import { findCredentials, indexServer, serverOf, storeCredentials } from "./credentials.ts";
+
+/** A password that is longer is none. */
+const passwordMaxBytes = 64 * 1024;
+
+/** Keeps credentials for a registry, once the registry has taken them. */
+export const command: Command = {
+  usage: "[OPTIONS] [SERVER]",
+  operands: between(0, 1),
+  flags: [
+    textFlag("password", "Password or Personal Access Token (PAT)", { short: "p" }),
+    switchFlag("password-stdin", "Take the Password or Personal Access Token (PAT) from stdin"),
+    textFlag("username", "Username", { short: "u" }),
+  ],
+  details: "Defaults to Docker Hub if no server is specified.",
+  completes: "none",
+  run,
+};
+
+async function run(invocation: Invocation): Promise<number> {
+  const { operands, output, engine, environment } = invocation;
+  const server = serverOf(hostOf(operands[0] ?? ""));
+  const credentials = await ask(invocation, server);
+  const answer = await authenticate(await engine(), { ...credentials, serveraddress: server });
+  const { IdentityToken: token = "" } = answer;
+  const path = await storeCredentials(environment, {
+    ...credentials,
+    serveraddress: server,
+    ...(token === "" ? {} : { identitytoken: token }),
+  });
+  if (path !== undefined) {
+    output.err(
+      `\nWARNING! Your credentials are stored unencrypted in '${path}'.\n` +
+        "Configure a credential helper to remove this warning. See\n" +
+        "https://docs.docker.com/go/credential-store/\n\n",
+    );
+  }
+  output.out(`${escapeControls(answer.Status)}\n`);
+  return 0;
+}
+
+function hostOf(operand: string): string {
+  const host = operand.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+  return operand === "" || operand === indexServer ? "docker.io" : host;
+}
+
+/** From flags, standard input, the terminal, or what is kept already, in this order. */
+async function ask(
+  { flags, output, environment }: Invocation,
+  server: string,
+): Promise<{ readonly username: string; readonly password: string }> {
+  const username = flags.text("username");
+  const isFromInput = flags.isOn("password-stdin");
+  if (flags.isGiven("password")) {
+    if (isFromInput) {
+      throw new EngineError(
+        "invalid-argument",
+        "conflicting options: cannot specify both --password and --password-stdin",
+      );
+    }
+    output.err("WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n");
+    if (username !== "") return { username, password: flags.text("password") };
+  }
+  if (isFromInput) {
+    if (username === "") {
+      throw new EngineError(
+        "invalid-argument",
+        "the --password-stdin option requires --username to be set",
+      );
+    }
+    return { username, password: await readPassword() };
+  }
+  const known = username === "" ? await findCredentials(environment, server) : undefined;
+  if (known?.username !== undefined && known.password !== undefined) {
+    output.err("Authenticating with existing credentials...\n");
+    return { username: known.username, password: known.password };
+  }
+  return await askTerminal({ username, password: flags.text("password"), output });
+}
+
+async function readPassword(): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const part of readStandardInput()) {
+    sizeBytes += part.length;
+    if (sizeBytes > passwordMaxBytes) {
+      throw new EngineError("invalid-argument", "the password on standard input is too long");
+    }
+    parts.push(part);
+  }
+  const password = Buffer.concat(parts)
+    .toString("utf8")
+    .replace(/\r?\n$/, "");
+  if (password === "") throw new EngineError("invalid-argument", "password is empty");
+  return password;
+}
+
+async function askTerminal(options: {
+  readonly username: string;
+  readonly password: string;
+  readonly output: Invocation["output"];
+}): Promise<{ readonly username: string; readonly password: string }> {
+  if (!isInputTerminal()) {
+    throw new EngineError(
+      "invalid-argument",
+      "Cannot perform an interactive login from a non TTY device",
+    );
+  }
+  const { output } = options;
+  const username =
+    options.username === "" ? (await askLine("Username: ", output)).trim() : options.username;
+  if (username === "") throw new EngineError("invalid-argument", "username is required");
+  const password =
+    options.password === "" ? await askHidden("Password: ", output) : options.password;
+  if (password === "") throw new EngineError("invalid-argument", "password is required");
+  return { username, password };
+}
+
+async function askLine(question: string, output: Invocation["output"]): Promise<string> {
+  output.err(question);
+  const lines = createInterface({ input: process.stdin });
+  const { promise, resolve } = Promise.withResolvers<string>();
+  lines.once("line", resolve);
+  lines.once("close", () => resolve(""));
+  const line = await promise;
+  lines.close();
+  process.stdin.pause();
+  return line;
+}
+
+/** Reads a line that is not shown. */
+async function askHidden(question: string, output: Invocation["output"]): Promise<string> {
+  output.err(question);
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  let typed = "";
+  const onData = (chunk: Buffer): void => {
+    for (const key of chunk.toString("utf8")) {
+      if (key === "\r" || key === "\n") resolve(typed);
+      else if (key === "\x03") reject(new EngineError("canceled", "login: interrupted"));
+      else if (key === "\x7f" || key === "\b") typed = typed.slice(0, -1);
+      else typed += key;
+    }
+  };
+  process.stdin.setRawMode(true);
+  process.stdin.on("data", onData).resume();
+  try {
+    return await promise;
+  } finally {
+    process.stdin.off("data", onData).pause();
+    process.stdin.setRawMode(false);
+    output.err("\n");
+  }
+}

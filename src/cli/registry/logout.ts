@@ -1,0 +1,22 @@
+import { between, type Command, type Invocation } from "../command.ts";
+import { eraseCredentials, serverOf } from "./credentials.ts";
+
+/** Forgets credentials for a registry. */
+export const command: Command = {
+  usage: "[SERVER]",
+  operands: between(0, 1),
+  flags: [],
+  details: "If no server is specified, the default is Docker Hub.",
+  completes: "none",
+  run,
+};
+
+async function run({ operands, output, environment }: Invocation): Promise<number> {
+  const host = (operands[0] ?? "docker.io").replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+  const server = serverOf(host);
+  const isKnown = await eraseCredentials(environment, server);
+  output.out(
+    isKnown ? `Removing login credentials for ${server}\n` : `Not logged in to ${server}\n`,
+  );
+  return 0;
+}
