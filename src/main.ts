@@ -9,6 +9,8 @@ async function main(): Promise<number> {
       return (await import("./runtime/shim-main.ts")).shimMain(rest);
     case "unpack":
       return (await import("./snapshot/unpack-main.ts")).unpackMain(rest);
+    case "layer-diff":
+      return (await import("./snapshot/diff-main.ts")).diffMain(rest);
     case "seccomp":
       return (await import("./runtime/seccomp-main.ts")).seccompMain();
     default:

@@ -6,7 +6,7 @@ import { TaskGroup } from "../lib/task-group.ts";
 import type { Metadata, Table } from "../metadata/metadata.ts";
 import { removeTree, syncFileSystemAsync } from "../sys/fs.ts";
 import { measureTree } from "./_tree-usage.ts";
-import type { SnapshotInfo, SnapshotMount, Snapshotter } from "./snapshotter.ts";
+import type { SnapshotInfo, SnapshotLayers, SnapshotMount, Snapshotter } from "./snapshotter.ts";
 
 /** What a snapshotter that keeps directories needs. */
 export interface DirectorySnapshotterOptions {
@@ -30,6 +30,8 @@ export interface SnapshotLayout {
   readonly driverName: string;
   /** Name of the table of records. */
   readonly tableName: string;
+  /** What the `fs` of a snapshot's directory holds. */
+  readonly layerKind: SnapshotLayers["kind"];
   /** Fills the new, empty directory `own`. */
   make(directories: SnapshotDirectories): Promise<void>;
   /** Drops from `own` what a committed snapshot does not need. */
@@ -127,6 +129,15 @@ export class DirectorySnapshotter implements Snapshotter {
 
   mounts(key: string): SnapshotMount {
     return this.#layout.mount(this.#directories(this.#get(key)));
+  }
+
+  layersOf(key: string): SnapshotLayers {
+    const { own, parents } = this.#directories(this.#get(key));
+    return {
+      kind: this.#layout.layerKind,
+      dir: join(own, "fs"),
+      parentDirs: parents.map((parent) => join(parent, "fs")),
+    };
   }
 
   describe(key: string): Readonly<Record<string, string>> {

@@ -1,6 +1,6 @@
-import { type BigIntStats, lstatSync } from "node:fs";
+import { type BigIntStats, lstatSync, readdirSync } from "node:fs";
 import { codeOf } from "../lib/errors.ts";
-import { getXattr } from "../sys/fs.ts";
+import { isOpaqueFolder } from "./_layer-xattrs.ts";
 
 /** Says on an overlay layer's directory that nothing below shows through. */
 export const opaqueAttribute = "trusted.overlay.opaque";
@@ -39,7 +39,7 @@ function findInLayer(layer: string, path: string): LowerFile | "absent" | "hidde
     if (stat.isCharacterDevice() && stat.rdev === 0n) return "hidden";
     if (index === parts.length - 1) return { path: at, stat };
     if (!stat.isDirectory()) return "hidden";
-    isOpaque ||= Buffer.from(getXattr(at, opaqueAttribute) ?? []).toString() === "y";
+    isOpaque ||= isOpaqueFolder(at);
   }
   return "absent";
 }
@@ -52,4 +52,25 @@ function find(path: Buffer): BigIntStats | undefined {
     if (codeOf(error) === "ENAMETOOLONG") return undefined;
     throw error;
   }
+}
+
+/** The names that an overlay of `layers` (uppermost first) shows in the folder `path`. */
+export function namesInLayers(layers: readonly string[], path: string): ReadonlySet<string> {
+  const shown = new Set<string>();
+  const hidden = new Set<string>();
+  for (const layer of layers) {
+    const found = findInLayer(layer, path);
+    if (found === "hidden") break;
+    if (found === "absent") continue;
+    if (!found.stat.isDirectory()) break;
+    for (const bytes of readdirSync(found.path, { encoding: "buffer" })) {
+      const name = bytes.toString("latin1");
+      if (shown.has(name) || hidden.has(name)) continue;
+      const stat = find(Buffer.concat([found.path, Buffer.from("/"), bytes]));
+      const isGone = stat === undefined || (stat.isCharacterDevice() && stat.rdev === 0n);
+      (isGone ? hidden : shown).add(name);
+    }
+    if (isOpaqueFolder(found.path)) break;
+  }
+  return shown;
 }

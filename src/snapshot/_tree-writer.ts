@@ -4,16 +4,13 @@ import type { EntrySink, TarHandler } from "../lib/tar-reader.ts";
 import { deviceNumber, getXattr, listXattr } from "../sys/fs.ts";
 import { failure, refused, shown } from "./_entry-failure.ts";
 import { FileSink } from "./_file-sink.ts";
+import { opaqueMarker, whiteoutMetaPrefix, whiteoutPrefix } from "./_layer-names.ts";
 import { cleanPath, split } from "./_layer-path.ts";
+import { isLayerXattr } from "./_layer-xattrs.ts";
 import { findInLayers, type LowerFile, opaqueAttribute } from "./_lower-layers.ts";
 import { OpenFolders } from "./_open-folders.ts";
 import { namesIn, procPath, removeFolderAt, statAt } from "./_tree-names.ts";
 import * as tree from "./_tree-syscalls.ts";
-
-const whiteoutPrefix = ".wh.";
-const opaqueMarker = ".wh..wh..opq";
-/** Other names that AUFS kept for itself; never content. */
-const whiteoutMetaPrefix = ".wh..wh.";
 
 const fileTypeBits = { char: 0o020000, block: 0o060000, fifo: 0o010000 } as const;
 
@@ -190,7 +187,7 @@ export class TreeWriter implements TarHandler {
     this.#check(header, tree.setModeAt(at, name, attributes.mode));
     for (const attribute of listXattr(lower.path)) {
       const value = getXattr(lower.path, attribute);
-      if (value === undefined || !isKept(attribute)) continue;
+      if (value === undefined || !isLayerXattr(attribute)) continue;
       this.#setXattr(header, { at, name, attribute, value });
     }
   }
@@ -267,7 +264,7 @@ export class TreeWriter implements TarHandler {
 
   #xattrs(header: TarHeader, at: number, name: string): void {
     for (const [attribute, value] of header.xattrs) {
-      if (isKept(attribute)) this.#setXattr(header, { at, name, attribute, value });
+      if (isLayerXattr(attribute)) this.#setXattr(header, { at, name, attribute, value });
     }
   }
 
@@ -362,12 +359,6 @@ export class TreeWriter implements TarHandler {
     if (value >= 0) return value;
     throw failure(header, value);
   }
-}
-
-/** Extended attributes a layer may bring; none that overlayfs obeys (`redirect`, `opaque`, …). */
-function isKept(attribute: string): boolean {
-  if (attribute === "security.capability") return true;
-  return attribute.startsWith("user.") && !attribute.startsWith("user.overlay.");
 }
 
 function deviceOf(header: TarHeader): bigint {

@@ -1,5 +1,6 @@
-import { EngineError, errorKinds } from "../lib/errors.ts";
+import { EngineError } from "../lib/errors.ts";
 import { isDigest } from "../oci/digest.ts";
+import { decodeHelperFailure, encodeHelperFailure } from "./_helper-failure.ts";
 import type { AppliedLayer, ApplyOptions, LayerLimits } from "./apply.ts";
 
 /** The request, for standard input of the helper. */
@@ -32,27 +33,18 @@ export function encodeUnpackResult(layer: AppliedLayer): string {
 }
 
 /** The line that tells why nothing was unpacked. */
-export function encodeUnpackFailure(error: EngineError): string {
-  const { kind, message } = error;
-  const code = error.details["code"];
-  return JSON.stringify({ failure: { kind, message, ...(code === undefined ? {} : { code }) } });
+export function encodeUnpackFailure(error: unknown): string {
+  return JSON.stringify({ failure: encodeHelperFailure(error, "unpack layer") });
 }
 
 /** Reads the line of a helper. @throws the helper's failure; internal for any other line */
 export function decodeUnpackResult(text: string): AppliedLayer {
   const { layer, failure } = fieldsOf(text);
-  if (failure !== undefined) throw decodeFailure(failure);
+  if (failure !== undefined) throw decodeHelperFailure(failure, "unpack layer");
   const { diffId, sizeBytes, entryCount } = fieldsIn(layer);
   if (typeof diffId !== "string" || !isDigest(diffId)) throw malformed("answer");
   if (typeof sizeBytes !== "number" || typeof entryCount !== "number") throw malformed("answer");
   return { diffId, sizeBytes, entryCount };
-}
-
-function decodeFailure(failure: unknown): EngineError {
-  const { kind, message, code } = fieldsIn(failure);
-  const known = errorKinds.find((one) => one === kind) ?? "internal";
-  const details = code === undefined ? {} : { details: { code } };
-  return new EngineError(known, typeof message === "string" ? message : "unpack layer", details);
 }
 
 function decodeLimits(value: unknown): Partial<LayerLimits> {
@@ -65,15 +57,7 @@ function decodeLimits(value: unknown): Partial<LayerLimits> {
   return limits;
 }
 
-type FieldName =
-  | keyof ApplyOptions
-  | keyof AppliedLayer
-  | keyof LayerLimits
-  | "layer"
-  | "failure"
-  | "kind"
-  | "message"
-  | "code";
+type FieldName = keyof ApplyOptions | keyof AppliedLayer | keyof LayerLimits | "layer" | "failure";
 
 type Fields = { readonly [name in FieldName]?: unknown };
 

@@ -17,6 +17,7 @@ export function openCopySnapshotter(options: DirectorySnapshotterOptions): Snaps
 const copyLayout: SnapshotLayout = {
   driverName: "vfs",
   tableName: "snapshot-vfs",
+  layerKind: "copy",
 
   async make({ own, parents, kind }: SnapshotDirectories): Promise<void> {
     const [parent] = parents;

@@ -21,6 +21,7 @@ export function openOverlaySnapshotter(options: DirectorySnapshotterOptions): Sn
 const overlayLayout: SnapshotLayout = {
   driverName: "overlay2",
   tableName: "snapshot",
+  layerKind: "overlay",
 
   async make({ own, parents, kind }: SnapshotDirectories): Promise<void> {
     const folder = layer(own);

@@ -27,6 +27,16 @@ export interface SnapshotMount {
   readonly isReadOnly: boolean;
 }
 
+/** Where the files of a snapshot lie: what `openDiff` and `DiffHasher.hash` read. */
+export interface SnapshotLayers {
+  /** `overlay`: each directory holds changes to those below. `copy`: each holds a whole tree. */
+  readonly kind: "overlay" | "copy";
+  /** Of the snapshot itself. */
+  readonly dir: string;
+  /** Of its parents, uppermost first. */
+  readonly parentDirs: readonly string[];
+}
+
 /** What is known of a snapshot. */
 export interface SnapshotInfo {
   readonly key: string;
@@ -48,6 +58,9 @@ export interface Snapshotter extends AsyncDisposable {
   view(key: string, options?: { readonly parent?: string }): Promise<SnapshotMount>;
   /** @throws not-found */
   mounts(key: string): SnapshotMount;
+  /** Directories to read the files of any snapshot from, also while it is written to.
+   * @throws not-found */
+  layersOf(key: string): SnapshotLayers;
   /** Makes the active snapshot `key` the committed snapshot `name`; durable when it returns, unless
    * `durable: false`: then the caller syncs before it acknowledges. @throws already-exists */
   commit(

@@ -1,5 +1,5 @@
 import { readSync, writeSync } from "node:fs";
-import { EngineError, messageOf } from "../lib/errors.ts";
+import { EngineError } from "../lib/errors.ts";
 import { setParentDeathSignal } from "../sys/process.ts";
 import { applyLayer } from "./apply.ts";
 import {
@@ -24,11 +24,7 @@ export async function unpackMain(_argv: readonly string[]): Promise<number> {
     writeSync(1, `${encodeUnpackResult(layer)}\n`);
     return 0;
   } catch (error) {
-    const failure =
-      error instanceof EngineError
-        ? error
-        : new EngineError("internal", `unpack layer: ${messageOf(error)}`, { cause: error });
-    writeSync(1, `${encodeUnpackFailure(failure)}\n`);
+    writeSync(1, `${encodeUnpackFailure(error)}\n`);
     return 1;
   }
 }
