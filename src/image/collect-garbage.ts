@@ -23,6 +23,9 @@ export async function collectGarbage(context: ImageContext): Promise<number> {
   for (const [, { target }] of index.listNames()) {
     if (target !== undefined) blobs.add(target.digest);
   }
+  const diffIds = new Set(index.list().flatMap((image) => image.layers.map((it) => it.diffId)));
+  context.distribution.retain({ blobs, diffIds });
+  for (const piece of context.distribution.pieces()) blobs.add(piece);
   let freedBytes = 0;
   for (const blob of await content.list()) {
     if (blobs.has(blob.digest) || leases.isHeld(`content:${blob.digest}`)) continue;

@@ -7,6 +7,7 @@
 import type { Digest } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
 import type { Platform } from "../oci/platform.ts";
+import type { Credentials } from "../remote/registry-client.ts";
 import type {
   HistoryResponseItem,
   ImageDeleteResponseItem,
@@ -45,6 +46,16 @@ export interface ProgressMessage {
 
 /** Told as a long operation goes on. */
 export type Progress = (message: ProgressMessage) => void;
+
+/** How an image is pulled. */
+export interface PullOptions {
+  /** For the registry of the reference; none: anonymous. */
+  readonly credentials?: Credentials;
+  /** The host's when absent. */
+  readonly platform?: Platform;
+  readonly progress: Progress;
+  readonly signal?: AbortSignal;
+}
 
 /** A filter value by name, as in the `filters` query: name → values. */
 export type FilterMap = ReadonlyMap<string, readonly string[]>;
@@ -99,6 +110,12 @@ export interface ImageService {
       readonly signal?: AbortSignal;
     },
   ): Promise<Digest>;
+  /** Brings an image from a registry; without tag or digest the one tagged `latest`.
+   * @returns its ID, once it is durable
+   * @throws what the registry says; canceled: then no image is there, and the next pull goes on */
+  pull(reference: string, options: PullOptions): Promise<Digest>;
+  /** Brings all tags of a repository. */
+  pullAll(repository: string, options: PullOptions): Promise<void>;
   /** Images there are; for `info`. */
   readonly count: number;
   /** Removes blobs and snapshots that no image, container or lease needs; finishes what a crash left. */

@@ -15,7 +15,9 @@ import type {
   ImageInspect,
   ImageSummary,
 } from "../api/image.ts";
+import type { RegistryClient } from "../remote/registry-client.ts";
 import { collectGarbage } from "./collect-garbage.ts";
+import { DistributionRecords } from "./distribution-records.ts";
 import { ImageIndex } from "./image-index.ts";
 import { openImageTables } from "./image-records.ts";
 import type {
@@ -23,11 +25,14 @@ import type {
   ImageService,
   ImageUsers,
   Progress,
+  PullOptions,
   ResolvedImage,
 } from "./image-service.ts";
+import type { ImagePolicy } from "./image-policy.ts";
 import { importImage, type ImportOptions } from "./import-image.ts";
 import { listImages, type ListOptions } from "./list-images.ts";
 import { loadImages } from "./load-images.ts";
+import { pullAllTags, pullImage } from "./pull.ts";
 import { pruneImages, removeImage } from "./remove-image.ts";
 import { saveImages } from "./save-images.ts";
 import { describeHistory, describeImage } from "./describe-image.ts";
@@ -41,11 +46,16 @@ export interface ImageServiceOptions {
   readonly leases: Leases;
   readonly events: EventBus;
   readonly logger: Logger;
+  /** For pull, push and all that asks registries. */
+  readonly registry?: RegistryClient;
+  /** Who may come in and run; everybody when absent. */
+  readonly policy?: ImagePolicy;
 }
 
 /** What the parts of this folder share. */
 export interface ImageContext extends ImageServiceOptions {
   readonly index: ImageIndex;
+  readonly distribution: DistributionRecords;
   /** Who uses images; nobody until `useUsers`. */
   readonly users: () => ImageUsers;
   /** Work that makes blobs and snapshots not yet held by an image; the collector waits for it. */
@@ -77,6 +87,7 @@ class LocalImageService implements OpenedImageService {
     this.#context = {
       ...options,
       index,
+      distribution: new DistributionRecords(options.metadata),
       users: () => this.#users,
       making: (work) => this.#making(work),
       collect: () => this.#collect(),
@@ -157,6 +168,14 @@ class LocalImageService implements OpenedImageService {
 
   async import(layer: ReadableStream<Uint8Array>, options: ImportOptions): Promise<Digest> {
     return await importImage(this.#context, { layer, ...options });
+  }
+
+  async pull(reference: string, options: PullOptions): Promise<Digest> {
+    return await pullImage(this.#context, { reference, ...options });
+  }
+
+  async pullAll(repository: string, options: PullOptions): Promise<void> {
+    await pullAllTags(this.#context, { repository, ...options });
   }
 
   async recover(): Promise<void> {

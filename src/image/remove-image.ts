@@ -160,6 +160,7 @@ export async function pruneImages(
     for (const name of [...names, ...digests]) untag(context, { name, record, items });
     deleteImage(context, { record, items });
   }
+  context.distribution.dropAllPieces();
   const spaceReclaimedBytes = await context.collect();
   context.events.publish({
     type: "image",
