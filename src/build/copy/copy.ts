@@ -105,7 +105,10 @@ export interface CopyStep {
   readonly sources: readonly CopySource[];
   /** Absolute in the target (join it with WORKDIR first); a `/` at the end makes it a folder. */
   readonly destination: string;
-  /** `user[:group]`, names or numbers; names are looked up in the target. */
+  /**
+   * `user[:group]`, names or numbers; names are looked up in the target. Docker: an unknown user is
+   * 0:0, an unknown or missing group is the user's number, seen in 28.5.
+   */
   readonly chown?: string;
   /** Octal (`0755`), or symbolic as chmod(1) (`u=rwX,go=rX`). */
   readonly chmod?: string;
@@ -134,7 +137,10 @@ export interface CopyRequest {
   readonly steps: readonly FileStep[];
   /** Where names of users are looked up when that is not the target. */
   readonly usersFrom?: FileTree;
-  /** Seconds since 1970: all that is written gets this time instead of the source's. */
+  /**
+   * Seconds since 1970: the time of what has none of its own (made folders, here-documents), instead
+   * of now. Docker: files keep the time of their source, whatever SOURCE_DATE_EPOCH says.
+   */
   readonly epochS?: number;
 }
 
@@ -156,8 +162,10 @@ export interface Copier extends AsyncDisposable {
   /**
    * The digest of what a copy of the selection would bring.
    *
+   * A wildcard that names nothing is no failure, as in BuildKit: nothing is copied then.
+   *
    * @throws not-found `failed to compute cache key: failed to calculate checksum of ref …: "/x": not
-   * found` when a path without wildcards, or a wildcard, names nothing
+   * found` when a path without wildcards, or a link that one names, leads to nothing
    * @throws invalid-argument for a malformed pattern
    */
   checksum(request: ChecksumRequest, call?: CopyCall): Promise<Checksum>;
@@ -168,7 +176,7 @@ export interface Copier extends AsyncDisposable {
    * link targets, devices, FIFOs, extended attributes that a layer may have, holes. Where the file
    * system shares blocks, they are shared.
    *
-   * @throws not-found when a source vanished since the checksum, or `chown` names nobody
+   * @throws not-found when a source vanished since the checksum
    * @throws invalid-argument when a folder is to replace a file or the other way round, for a malformed
    * `chmod`, and for a hostile or malformed archive
    */
