@@ -15,7 +15,8 @@ export async function collectGarbage(context: ImageContext): Promise<number> {
     blobs.add(image.id);
     blobs.add(image.manifestDigest);
     for (const layer of image.layers) {
-      blobs.add(layer.digest);
+      // Of a layer that can be made anew a blob may be there all the same: another image's.
+      if (layer.fromSnapshot === undefined) blobs.add(layer.digest);
       chains.add(layer.chainId);
     }
   }

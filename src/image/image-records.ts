@@ -16,6 +16,9 @@ export interface LayerRecord {
   readonly chainId: Digest;
   /** Bytes of its files. */
   readonly unpackedSizeBytes: number;
+  /** There: the layer was made here and may have no blob; its bytes are made of its snapshot, with
+   * no time later than `epochS` (seconds since 1970). `layer-source.ts` reads either. */
+  readonly fromSnapshot?: { readonly epochS?: number };
 }
 
 /** A stored image. */

@@ -7,6 +7,8 @@
 import type { Digest } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
 import type { Platform } from "../oci/platform.ts";
+import type { Reference } from "../oci/reference.ts";
+import type { LayerRecord } from "./image-records.ts";
 import type { Credentials } from "../remote/registry-client.ts";
 import type {
   HistoryResponseItem,
@@ -55,6 +57,54 @@ export interface PullOptions {
   readonly platform?: Platform;
   readonly progress: Progress;
   readonly signal?: AbortSignal;
+}
+
+/** A layer that was made here: a committed snapshot, whose bytes were hashed and not kept. */
+export interface NewLayer {
+  /** Name of the committed snapshot: the chain ID of this layer on those below. */
+  readonly chainId: Digest;
+  /** As `DiffHasher.hash` tells it of that snapshot, as the next three. */
+  readonly diffId: Digest;
+  readonly tarSizeBytes: number;
+  /** Bytes of its files. */
+  readonly sizeBytes: number;
+  /** The epoch that it was hashed with. */
+  readonly epochS?: number;
+}
+
+/** An image to be made of snapshots. */
+export interface ImageDraft {
+  /** Its `rootfs.diff_ids` are those of the layers. */
+  readonly config: ImageConfig;
+  /** Bottom first; those of a base image as `layersOf` gives them. */
+  readonly layers: readonly (NewLayer | LayerRecord)[];
+  /** Move here from other images; none: the image has no name. */
+  readonly names: readonly Reference[];
+  /** Of the manifest. */
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** Format of the manifest; `oci` when absent. */
+  readonly mediaTypes?: "oci" | "docker";
+  readonly signal?: AbortSignal;
+}
+
+/** An image that was made. */
+export interface CreatedImage {
+  /** Digest of the config. */
+  readonly id: Digest;
+  readonly manifestDigest: Digest;
+  /** As recorded. */
+  readonly layers: readonly LayerRecord[];
+}
+
+/** What an image is made of: for who adds to it. */
+export interface ImageLayers {
+  readonly id: Digest;
+  readonly config: ImageConfig;
+  /** Bottom first. */
+  readonly layers: readonly LayerRecord[];
+  /** Name of the committed snapshot of the topmost layer; absent for no layers. */
+  readonly chainId?: Digest;
+  readonly manifestDigest: Digest;
 }
 
 /** A filter value by name, as in the `filters` query: name → values. */
@@ -116,6 +166,27 @@ export interface ImageService {
   pull(reference: string, options: PullOptions): Promise<Digest>;
   /** Brings all tags of a repository. */
   pullAll(repository: string, options: PullOptions): Promise<void>;
+  /**
+   * Makes an image of committed snapshots: stores config and manifest, syncs, records image and names
+   * in one transaction, and tells each name as an event `tag`.
+   *
+   * The snapshots may be committed with `durable: false`: all is synced here. From before their
+   * commit until this returns the caller holds them by a lease (`snapshot:<chainId>`), from then on
+   * the image does. The layers' bytes are never read: whoever needs them has them made from the
+   * snapshots (`layer-source.ts`). The same config makes the same image.
+   *
+   * @throws invalid-argument when layers and config differ, not-found for a snapshot that is not
+   * there, canceled: then no image is there
+   */
+  create(draft: ImageDraft): Promise<CreatedImage>;
+  /** What to build on. @throws as `resolve` */
+  layersOf(reference: string, options?: { readonly platform?: Platform }): Promise<ImageLayers>;
+  /** Streams a layer's bytes as its digest names them, from its blob or made anew; `isTar`: those
+   * its diff ID names. @throws data-loss when they are not to be had any more */
+  openLayer(
+    layer: LayerRecord,
+    options?: { readonly isTar?: boolean; readonly signal?: AbortSignal },
+  ): ReadableStream<Uint8Array>;
   /** Images there are; for `info`. */
   readonly count: number;
   /** Removes blobs and snapshots that no image, container or lease needs; finishes what a crash left. */

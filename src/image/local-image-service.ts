@@ -17,11 +17,16 @@ import type {
 } from "../api/image.ts";
 import type { RegistryClient } from "../remote/registry-client.ts";
 import { collectGarbage } from "./collect-garbage.ts";
+import { createImage } from "./create-image.ts";
 import { DistributionRecords } from "./distribution-records.ts";
 import { ImageIndex } from "./image-index.ts";
-import { openImageTables } from "./image-records.ts";
+import { type LayerRecord, openImageTables } from "./image-records.ts";
+import { openLayer, openLayerTar } from "./layer-source.ts";
 import type {
+  CreatedImage,
   FilterMap,
+  ImageDraft,
+  ImageLayers,
   ImageService,
   ImageUsers,
   Progress,
@@ -176,6 +181,29 @@ class LocalImageService implements OpenedImageService {
 
   async pullAll(repository: string, options: PullOptions): Promise<void> {
     await pullAllTags(this.#context, { repository, ...options });
+  }
+
+  async create(draft: ImageDraft): Promise<CreatedImage> {
+    return await createImage(this.#context, draft);
+  }
+
+  async layersOf(
+    reference: string,
+    options: { readonly platform?: Platform } = {},
+  ): Promise<ImageLayers> {
+    const { index } = this.#context;
+    const { id, config } = await index.resolve(reference, options);
+    const { layers, manifestDigest } = index.find(id);
+    const chainId = layers.at(-1)?.chainId;
+    return { id, config, layers, manifestDigest, ...(chainId === undefined ? {} : { chainId }) };
+  }
+
+  openLayer(
+    layer: LayerRecord,
+    options: { readonly isTar?: boolean; readonly signal?: AbortSignal } = {},
+  ): ReadableStream<Uint8Array> {
+    const open = options.isTar === true ? openLayerTar : openLayer;
+    return open(this.#context, layer, options);
   }
 
   async recover(): Promise<void> {

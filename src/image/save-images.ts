@@ -24,6 +24,7 @@ import { formatPlatform, matchPlatform, type Platform } from "../oci/platform.ts
 import { familiarName, findReference, parseReference } from "../oci/reference.ts";
 import { imagePlatform } from "../oci/image-config.ts";
 import type { ImageRecord } from "./image-records.ts";
+import { openLayer } from "./layer-source.ts";
 import type { ImageContext } from "./local-image-service.ts";
 import { publishImageEvent } from "./_publish-event.ts";
 
@@ -50,12 +51,20 @@ export async function saveImages(
   const leaseId = leases.create();
   for (const { record } of images) {
     for (const digest of blobsOf(record)) leases.add(leaseId, `content:${digest}`);
+    for (const { chainId: key } of record.layers) leases.add(leaseId, `snapshot:${key}`);
   }
   for (const { record } of images) {
     publishImageEvent(context, { action: "save", record, name: record.id });
   }
   await Promise.resolve();
-  return toReadableStream(writeArchive(context, { images, done: () => leases.remove(leaseId) }));
+  const { signal } = options;
+  return toReadableStream(
+    writeArchive(context, {
+      images,
+      done: () => leases.remove(leaseId),
+      ...(signal === undefined ? {} : { signal }),
+    }),
+  );
 }
 
 function chooseImages(
@@ -112,17 +121,20 @@ function blobsOf(record: ImageRecord): readonly Digest[] {
 }
 
 async function* writeArchive(
-  { content }: ImageContext,
-  options: { readonly images: readonly SavedImage[]; readonly done: () => void },
+  context: ImageContext,
+  options: {
+    readonly images: readonly SavedImage[];
+    readonly done: () => void;
+    readonly signal?: AbortSignal;
+  },
 ): AsyncGenerator<Uint8Array, void, undefined> {
   try {
     yield encodeTarHeader({ name: "blobs/", type: "directory", mode: 0o755 });
     yield encodeTarHeader({ name: "blobs/sha256/", type: "directory", mode: 0o755 });
-    const digests = new Set(options.images.flatMap(({ record }) => blobsOf(record)));
-    for (const digest of [...digests].toSorted()) {
-      const { sizeBytes } = content.get(digest);
+    const sources = blobSources(context, options);
+    for (const [digest, { sizeBytes, open }] of [...sources].toSorted(byDigest)) {
       yield encodeTarHeader({ name: layoutBlobPath(digest), sizeBytes, mode: 0o644 });
-      yield* content.open(digest);
+      yield* open();
       yield encodeTarPadding(sizeBytes);
     }
     for (const [name, bytes] of documents(options.images)) {
@@ -134,6 +146,35 @@ async function* writeArchive(
   } finally {
     options.done();
   }
+}
+
+interface BlobSource {
+  readonly sizeBytes: number;
+  open(): ReadableStream<Uint8Array>;
+}
+
+/** All blobs of the images; layers without one are made. */
+function blobSources(
+  context: ImageContext,
+  options: { readonly images: readonly SavedImage[]; readonly signal?: AbortSignal },
+): ReadonlyMap<Digest, BlobSource> {
+  const { content } = context;
+  const sources = new Map<Digest, BlobSource>();
+  for (const { record } of options.images) {
+    for (const digest of [record.id, record.manifestDigest]) {
+      const { sizeBytes } = content.get(digest);
+      sources.set(digest, { sizeBytes, open: () => content.open(digest) });
+    }
+    for (const layer of record.layers) {
+      const { digest, sizeBytes } = layer;
+      sources.set(digest, { sizeBytes, open: () => openLayer(context, layer, options) });
+    }
+  }
+  return sources;
+}
+
+function byDigest(left: readonly [Digest, unknown], right: readonly [Digest, unknown]): number {
+  return left[0] < right[0] ? -1 : 1;
 }
 
 function documents(images: readonly SavedImage[]): readonly (readonly [string, Uint8Array])[] {
