@@ -46,6 +46,13 @@ export class ImageIndex {
     return this.#tables.images.find(id);
   }
 
+  /** By ID. @throws not-found */
+  getById(id: Digest): ImageRecord {
+    const record = this.findById(id);
+    if (record === undefined) throw noSuchImage(id);
+    return record;
+  }
+
   /** By name, `name@digest`, ID or unambiguous ID prefix. @throws not-found, conflict */
   find(text: string): ImageRecord {
     const found = this.#findById(text) ?? this.#findByName(text) ?? this.#findByPrefix(text);

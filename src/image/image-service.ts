@@ -9,13 +9,14 @@ import type { ImageConfig } from "../oci/image-config.ts";
 import type { Platform } from "../oci/platform.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { LayerRecord } from "./image-records.ts";
-import type { Credentials } from "../remote/registry-client.ts";
+import type { Credentials, RegistryCall, SearchHit } from "../remote/registry-client.ts";
 import type {
   HistoryResponseItem,
   ImageDeleteResponseItem,
   ImageInspect,
   ImageSummary,
 } from "../api/image.ts";
+import type { DistributionDescription } from "./registry-queries.ts";
 
 /** An image as a container is made from it. */
 export interface ResolvedImage {
@@ -44,6 +45,8 @@ export interface ProgressMessage {
   readonly id?: string;
   readonly progressDetail?: { readonly current?: number; readonly total?: number };
   readonly progress?: string;
+  /** For programs, in place of a text. */
+  readonly aux?: unknown;
 }
 
 /** Told as a long operation goes on. */
@@ -105,6 +108,17 @@ export interface ImageLayers {
   /** Name of the committed snapshot of the topmost layer; absent for no layers. */
   readonly chainId?: Digest;
   readonly manifestDigest: Digest;
+}
+
+/** How an image is pushed. */
+export interface PushOptions {
+  /** In place of the reference's; all tags that are here when neither has one. */
+  readonly tag?: string;
+  readonly credentials?: Credentials;
+  /** Sends the image of that platform alone. */
+  readonly platform?: Platform;
+  readonly progress: Progress;
+  readonly signal?: AbortSignal;
 }
 
 /** A filter value by name, as in the `filters` query: name → values. */
@@ -187,6 +201,20 @@ export interface ImageService {
     layer: LayerRecord,
     options?: { readonly isTar?: boolean; readonly signal?: AbortSignal },
   ): ReadableStream<Uint8Array>;
+  /** Sends an image to the registry of its name. */
+  push(reference: string, options: PushOptions): Promise<void>;
+  /** Searches a registry: the one that the term begins with, or Docker Hub. */
+  search(
+    term: string,
+    options: RegistryCall & { readonly limit?: number; readonly filters: FilterMap },
+  ): Promise<readonly SearchHit[]>;
+  /** Asks a registry what a name stands for, without bringing it. */
+  describeDistribution(reference: string, call: RegistryCall): Promise<DistributionDescription>;
+  /** Checks credentials against a registry. @throws unauthorized */
+  logIn(
+    server: string,
+    options: { readonly credentials: Credentials; readonly signal?: AbortSignal },
+  ): Promise<{ readonly identityToken?: string }>;
   /** Images there are; for `info`. */
   readonly count: number;
   /** Removes blobs and snapshots that no image, container or lease needs; finishes what a crash left. */

@@ -15,7 +15,12 @@ import type {
   ImageInspect,
   ImageSummary,
 } from "../api/image.ts";
-import type { RegistryClient } from "../remote/registry-client.ts";
+import type {
+  Credentials,
+  RegistryCall,
+  RegistryClient,
+  SearchHit,
+} from "../remote/registry-client.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { createImage } from "./create-image.ts";
 import { DistributionRecords } from "./distribution-records.ts";
@@ -31,6 +36,7 @@ import type {
   ImageUsers,
   Progress,
   PullOptions,
+  PushOptions,
   ResolvedImage,
 } from "./image-service.ts";
 import type { ImagePolicy } from "./image-policy.ts";
@@ -38,6 +44,13 @@ import { importImage, type ImportOptions } from "./import-image.ts";
 import { listImages, type ListOptions } from "./list-images.ts";
 import { loadImages } from "./load-images.ts";
 import { pullAllTags, pullImage } from "./pull.ts";
+import { pushImages } from "./push.ts";
+import {
+  describeDistribution,
+  type DistributionDescription,
+  logIn,
+  searchImages,
+} from "./registry-queries.ts";
 import { pruneImages, removeImage } from "./remove-image.ts";
 import { saveImages } from "./save-images.ts";
 import { describeHistory, describeImage } from "./describe-image.ts";
@@ -204,6 +217,31 @@ class LocalImageService implements OpenedImageService {
   ): ReadableStream<Uint8Array> {
     const open = options.isTar === true ? openLayerTar : openLayer;
     return open(this.#context, layer, options);
+  }
+
+  async push(reference: string, options: PushOptions): Promise<void> {
+    await pushImages(this.#context, { reference, ...options });
+  }
+
+  async search(
+    term: string,
+    options: RegistryCall & { readonly limit?: number; readonly filters: FilterMap },
+  ): Promise<readonly SearchHit[]> {
+    return await searchImages(this.#context, { term, ...options });
+  }
+
+  async describeDistribution(
+    reference: string,
+    call: RegistryCall,
+  ): Promise<DistributionDescription> {
+    return await describeDistribution(this.#context, { reference, ...call });
+  }
+
+  async logIn(
+    server: string,
+    options: { readonly credentials: Credentials; readonly signal?: AbortSignal },
+  ): Promise<{ readonly identityToken?: string }> {
+    return await logIn(this.#context, { server, ...options });
   }
 
   async recover(): Promise<void> {
