@@ -1,0 +1,187 @@
+import { createHash, type Hash } from "node:crypto";
+import { type BigIntStats, closeSync, fstatSync, readSync, statSync } from "node:fs";
+import { EngineError } from "../../lib/errors.ts";
+import { decodeByteString, encodeByteString } from "../../lib/tar-header.ts";
+import { parseDigest } from "../../oci/digest.ts";
+import { getXattr, listXattr } from "../../sys/fs.ts";
+import { systemCode } from "../../sys/libc.ts";
+import type { Checksum, ChecksumRequest, Match } from "./copy.ts";
+import type { HashCache, HashCaches } from "./_hash-cache.ts";
+import { MergedTree, type TreeNode, vanished } from "./_merged-tree.ts";
+import { resolveSelection } from "./_selection.ts";
+import { type Visited, type Visitor, walkMatch } from "./_walk.ts";
+import { PatternList } from "./pattern.ts";
+
+const readChunkBytes = 1024 * 1024;
+const chunk = Buffer.alloc(readChunkBytes);
+
+/** Reads a selection and hashes it; see `Copier.checksum`. Blocks: for a helper process. */
+export function checksumOf(request: ChecksumRequest, caches: HashCaches): Checksum {
+  const tree = MergedTree.of(request.tree);
+  const { hashCachePath } = request;
+  const cache =
+    hashCachePath === undefined ? undefined : caches.open(hashCachePath, mtimeOf(hashCachePath));
+  try {
+    const matches = resolveSelection(tree, request, (path) => notFound(path, request));
+    const excludes = new PatternList(request.excludes.map(encodeByteString));
+    const sum = new TreeSum(tree, { ignoresOwners: request.ignoresOwners === true, cache });
+    for (const match of matches) {
+      sum.begin(match.name);
+      walkMatch(tree, match, { excludes, visitor: sum });
+    }
+    if (hashCachePath !== undefined && cache !== undefined) {
+      cache.save();
+      caches.written(hashCachePath, mtimeOf(hashCachePath));
+    }
+    return { ...sum.end(), matches: matches.map(({ path, node }) => matchOf(path, node)) };
+  } finally {
+    tree.close();
+  }
+}
+
+/** What a tree without a path says, in BuildKit's words. */
+export function notFound(path: string, request: { readonly refName?: string }): EngineError {
+  const ref = request.refName ?? "context";
+  const sentence = `failed to calculate checksum of ref ${ref}: ${JSON.stringify(decodeByteString(path))}`;
+  return new EngineError("not-found", `failed to compute cache key: ${sentence}: not found`, {
+    details: { path: decodeByteString(path) },
+  });
+}
+
+function matchOf(path: string, { stat }: TreeNode): Match {
+  const kind = stat.isDirectory() ? "directory" : stat.isFile() ? "file" : "other";
+  return { path: decodeByteString(path), kind };
+}
+
+function mtimeOf(path: string): bigint {
+  return statSync(path, { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n;
+}
+
+/** Hashes a walk. Each record ends where its kind says, so that no two walks read alike. */
+class TreeSum implements Visitor {
+  readonly #tree: MergedTree;
+  readonly #options: { readonly ignoresOwners: boolean; readonly cache: HashCache | undefined };
+  readonly #hash: Hash = createHash("sha256");
+  /** Device and inode of a file with several names → the first of them, of one match. */
+  #links = new Map<string, string>();
+  #entryCount = 0;
+  #sizeBytes = 0;
+  #hashedBytes = 0;
+
+  constructor(
+    tree: MergedTree,
+    options: { readonly ignoresOwners: boolean; readonly cache: HashCache | undefined },
+  ) {
+    this.#tree = tree;
+    this.#options = options;
+  }
+
+  begin(name: string): void {
+    this.#links = new Map();
+    this.#record("match", name);
+  }
+
+  enter(folder: Visited): void {
+    this.#entryCount += 1;
+    // The top folder's own attributes go nowhere: its content is copied.
+    if (folder.path === "") this.#record("top");
+    else
+      this.#record(
+        "folder",
+        folder.path,
+        this.#attributes(folder.node.stat),
+        xattrsOf(this.#tree, folder.node),
+      );
+  }
+
+  leave(_folder: Visited): void {}
+
+  file({ path, node }: Visited): void {
+    this.#entryCount += 1;
+    const { stat } = node;
+    const attributes = this.#attributes(stat);
+    if (stat.isFile()) {
+      this.#sizeBytes += Number(stat.size);
+      this.#record("file", path, attributes, this.#content(node), this.#linkOf(path, stat));
+    } else if (stat.isSymbolicLink()) {
+      this.#record("link", path, attributes, this.#tree.readLink(node));
+    } else this.#record("node", path, attributes, String(stat.rdev));
+  }
+
+  end(): Omit<Checksum, "matches"> {
+    return {
+      digest: parseDigest(`sha256:${this.#hash.digest("hex")}`),
+      entryCount: this.#entryCount,
+      sizeBytes: this.#sizeBytes,
+      hashedBytes: this.#hashedBytes,
+    };
+  }
+
+  /** No field can hold a NUL. */
+  #record(...fields: readonly string[]): void {
+    this.#hash.update(`${fields.join("\0")}\0\n`, "latin1");
+  }
+
+  #attributes(stat: BigIntStats): string {
+    const mode = stat.mode.toString(8);
+    return this.#options.ignoresOwners ? mode : `${mode} ${stat.uid} ${stat.gid}`;
+  }
+
+  #linkOf(path: string, stat: BigIntStats): string {
+    if (stat.nlink < 2n) return "";
+    const key = `${stat.dev}:${stat.ino}`;
+    const first = this.#links.get(key);
+    if (first === undefined) this.#links.set(key, path);
+    return first ?? "";
+  }
+
+  #content(node: TreeNode): string {
+    const known = this.#options.cache?.find(node.stat);
+    if (known !== undefined) return known;
+    const fd = this.#open(node);
+    try {
+      const before = fstatSync(fd, { bigint: true });
+      if (!before.isFile()) throw vanished(node.places[0].path);
+      const hash = createHash("sha256");
+      for (;;) {
+        const count = readSync(fd, chunk, 0, readChunkBytes, null);
+        if (count === 0) break;
+        this.#hashedBytes += count;
+        hash.update(count === readChunkBytes ? chunk : chunk.subarray(0, count));
+      }
+      hash.update(xattrsOf(this.#tree, node), "latin1");
+      const digest = hash.digest("hex");
+      const after = fstatSync(fd, { bigint: true });
+      const isSame = after.ctimeNs === before.ctimeNs && after.size === before.size;
+      if (isSame) this.#options.cache?.put(after, digest);
+      return digest;
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #open(node: TreeNode): number {
+    try {
+      return this.#tree.open(node);
+    } catch (error) {
+      const code = systemCode(error);
+      if (code !== "ENOENT" && code !== "ELOOP" && code !== "ENOTDIR") throw error;
+      throw vanished(node.places[0].path, error);
+    }
+  }
+}
+
+/** Whether a copy brings an extended attribute; none that overlayfs obeys. */
+export function isKeptAttribute(name: string): boolean {
+  if (name === "security.capability") return true;
+  return name.startsWith("user.") && !name.startsWith("user.overlay.");
+}
+
+function xattrsOf(tree: MergedTree, node: TreeNode): string {
+  const path = tree.hostPath(node);
+  const names = listXattr(path).filter(isKeptAttribute).toSorted();
+  if (names.length === 0) return "";
+  return names
+    .map((name) => `${name}=${Buffer.from(getXattr(path, name) ?? []).toString("hex")}`)
+    .join(" ");
+}

@@ -1,0 +1,118 @@
+import { type BigIntStats, readFileSync } from "node:fs";
+import { codeOf } from "../../lib/errors.ts";
+import { writeFileAtomic } from "../../sys/fs.ts";
+
+/** Most files a cache remembers; the ones not seen longest go first. */
+const entriesMax = 1_000_000;
+/** Most caches held in memory. */
+const cachesMax = 4;
+const header = "tug hashes 1";
+/**
+ * A file that changed less than this before it was read may change again within the same tick of the
+ * file system's clock, and look the same: it is not remembered.
+ */
+const settledNs = 50_000_000n;
+
+/**
+ * Hashes of files by what changes whenever their content does: device, inode, size, and both times to
+ * the nanosecond. Names do not count.
+ */
+export class HashCache {
+  readonly #path: string;
+  readonly #hashes: Map<string, string>;
+  #isChanged = false;
+
+  private constructor(path: string, hashes: Map<string, string>) {
+    this.#path = path;
+    this.#hashes = hashes;
+  }
+
+  /** The cache in a file; an empty one when that is missing or is no such file. */
+  static open(path: string): HashCache {
+    return new HashCache(path, readHashes(path));
+  }
+
+  /** The hash of a file that looks so; undefined when it is not known. */
+  find(stat: BigIntStats): string | undefined {
+    const key = keyOf(stat);
+    const hash = this.#hashes.get(key);
+    if (hash === undefined) return undefined;
+    // Behind those that were not seen for longer.
+    if (this.#hashes.size > entriesMax / 2) {
+      this.#hashes.delete(key);
+      this.#hashes.set(key, hash);
+    }
+    return hash;
+  }
+
+  /** Remembers the hash of a file that looked so before and after it was read. */
+  put(stat: BigIntStats, hash: string): void {
+    if (BigInt(Date.now()) * 1_000_000n - stat.ctimeNs < settledNs) return;
+    this.#hashes.set(keyOf(stat), hash);
+    this.#isChanged = true;
+  }
+
+  /** Writes the file when there is something new. */
+  save(): void {
+    if (!this.#isChanged) return;
+    for (const key of this.#hashes.keys()) {
+      if (this.#hashes.size <= entriesMax) break;
+      this.#hashes.delete(key);
+    }
+    const lines = [header];
+    for (const [key, hash] of this.#hashes) lines.push(`${key} ${hash}`);
+    lines.push("");
+    writeFileAtomic(this.#path, lines.join("\n"), { mode: 0o600, durable: false });
+    this.#isChanged = false;
+  }
+}
+
+/** The caches that a process used last. */
+export class HashCaches {
+  readonly #caches = new Map<string, { readonly cache: HashCache; mtimeNs: bigint }>();
+
+  /** The cache in a file, read again when somebody else has written it. */
+  open(path: string, mtimeNs: bigint): HashCache {
+    const held = this.#caches.get(path);
+    this.#caches.delete(path);
+    const cache = held?.mtimeNs === mtimeNs ? held.cache : HashCache.open(path);
+    this.#caches.set(path, { cache, mtimeNs });
+    for (const oldest of this.#caches.keys()) {
+      if (this.#caches.size <= cachesMax) break;
+      this.#caches.delete(oldest);
+    }
+    return cache;
+  }
+
+  /** Notes when the file was written by ourselves. */
+  written(path: string, mtimeNs: bigint): void {
+    const held = this.#caches.get(path);
+    if (held !== undefined) held.mtimeNs = mtimeNs;
+  }
+}
+
+function keyOf(stat: BigIntStats): string {
+  return `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`;
+}
+
+function readHashes(path: string): Map<string, string> {
+  const hashes = new Map<string, string>();
+  const lines = readText(path).split("\n");
+  if (lines[0] !== header) return hashes;
+  for (const line of lines.slice(1)) {
+    const space = line.indexOf(" ");
+    // A line that was cut has no whole hash.
+    if (space > 0 && line.length - space === 65)
+      hashes.set(line.slice(0, space), line.slice(space + 1));
+  }
+  return hashes;
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return "";
+    throw error;
+  }
+}
