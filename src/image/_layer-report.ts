@@ -45,6 +45,11 @@ export class LayerReport {
     if (pending !== undefined) this.#tell(pending);
   }
 
+  /** What follows is told, without a first message. */
+  begin(): void {
+    this.#isShown = true;
+  }
+
   /** The layer's first message and its last: what else was to be told is not. */
   showOnly(status: string): void {
     this.#last = undefined;

@@ -161,6 +161,11 @@ export interface ImageService {
     references: readonly string[],
     options?: { readonly platform?: Platform; readonly signal?: AbortSignal },
   ): Promise<ReadableStream<Uint8Array>>;
+  /** Opens an archive that is at a URL, for `import`. @throws invalid-argument, unavailable */
+  openUrl(
+    url: string,
+    options: { readonly progress: Progress; readonly signal?: AbortSignal },
+  ): Promise<ReadableStream<Uint8Array>>;
   /** Makes an image of one layer from a tar. @returns its ID */
   import(
     layer: ReadableStream<Uint8Array>,

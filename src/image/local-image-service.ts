@@ -43,6 +43,7 @@ import type { ImagePolicy } from "./image-policy.ts";
 import { importImage, type ImportOptions } from "./import-image.ts";
 import { listImages, type ListOptions } from "./list-images.ts";
 import { loadImages } from "./load-images.ts";
+import { openUrl } from "./open-url.ts";
 import { pullAllTags, pullImage } from "./pull.ts";
 import { pushImages } from "./push.ts";
 import {
@@ -182,6 +183,13 @@ class LocalImageService implements OpenedImageService {
     options: { readonly platform?: Platform; readonly signal?: AbortSignal } = {},
   ): Promise<ReadableStream<Uint8Array>> {
     return await saveImages(this.#context, { references, ...options });
+  }
+
+  async openUrl(
+    url: string,
+    options: { readonly progress: Progress; readonly signal?: AbortSignal },
+  ): Promise<ReadableStream<Uint8Array>> {
+    return await openUrl(url, options);
   }
 
   async import(layer: ReadableStream<Uint8Array>, options: ImportOptions): Promise<Digest> {

@@ -1,9 +1,14 @@
 import { boolValue, filtersValue, textValue, textValues } from "../api/query.ts";
-import { EngineError, messageOf } from "../lib/errors.ts";
-import { type Platform, parsePlatform } from "../oci/platform.ts";
+import { isDigest } from "../oci/digest.ts";
+import {
+  formatReference,
+  parseReference,
+  type Reference,
+  withDigest,
+  withTag,
+} from "../oci/reference.ts";
 import { Readable } from "node:stream";
 import {
-  beginJsonLines,
   type Exchange,
   type Handler,
   param,
@@ -12,6 +17,9 @@ import {
   sendJson,
   sendStream,
 } from "./exchange.ts";
+import { parsePlatformJson, platformValue } from "./_platform.ts";
+import { streamProgress } from "./_progress.ts";
+import { callOf } from "./registry-routes.ts";
 
 /** Handlers of the image operations, by operation name. */
 export const imageRoutes: Readonly<Record<string, Handler>> = {
@@ -34,7 +42,7 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
     // Docker: the platform is JSON here, seen in 28.5
     const text = textValue(exchange.query, "platform");
     if (text !== "") parsePlatformJson(text);
-    const platform = platformOf(exchange);
+    const platform = platformValue(exchange.query);
     sendJson(
       exchange,
       await exchange.backend.images.inspect(name, platform === undefined ? {} : { platform }),
@@ -74,23 +82,19 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
 
   ImageCreate: async (exchange) => {
     const { query } = exchange;
+    if (textValue(query, "fromImage") !== "") return await pull(exchange);
     const source = textValue(query, "fromSrc");
-    if (textValue(query, "fromImage") !== "") {
-      await readBody(exchange);
-      throw new EngineError("not-implemented", "Tug does not pull images from registries yet");
-    }
-    if (source !== "-") {
-      throw new EngineError(
-        "not-implemented",
-        'Tug imports an image from the request body only (fromSrc="-"), not from a URL',
-      );
-    }
-    const platform = platformOf(exchange);
+    const platform = platformValue(query);
     await streamProgress(exchange, async (progress) => {
-      const id = await exchange.backend.images.import(bodyStream(exchange), {
+      const { images } = exchange.backend;
+      const isBody = source === "-";
+      const layer = isBody
+        ? bodyStream(exchange)
+        : await images.openUrl(source, { progress, signal: exchange.signal });
+      const id = await images.import(layer, {
         repo: textValue(query, "repo"),
         tag: textValue(query, "tag"),
-        message: textValue(query, "message"),
+        message: textValue(query, "message") || `Imported from ${source}`,
         changes: textValues(query, "changes"),
         ...(platform === undefined ? {} : { platform }),
         progress,
@@ -102,7 +106,7 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
 
   ImageLoad: async (exchange) => {
     const isQuiet = boolValue(exchange.query, "quiet");
-    const platform = platformOf(exchange);
+    const platform = platformValue(exchange.query);
     await streamProgress(exchange, async (progress) => {
       await exchange.backend.images.load(bodyStream(exchange), {
         progress: (message) => {
@@ -119,8 +123,34 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
   ImageGetAll: async (exchange) => sendArchive(exchange, textValues(exchange.query, "names")),
 };
 
+/** Docker: a tag may be a digest; without one all tags are meant, seen in 28.5. */
+async function pull(exchange: Exchange): Promise<void> {
+  const { query, backend } = exchange;
+  await readBody(exchange);
+  const reference = pullReference(textValue(query, "fromImage"), textValue(query, "tag"));
+  const platform = platformValue(query);
+  await streamProgress(exchange, async (progress) => {
+    const options = {
+      ...callOf(exchange),
+      ...(platform === undefined ? {} : { platform }),
+      progress,
+    };
+    if (reference.tag === undefined && reference.digest === undefined) {
+      await backend.images.pullAll(formatReference(reference), options);
+    } else {
+      await backend.images.pull(formatReference(reference), options);
+    }
+  });
+}
+
+function pullReference(image: string, tag: string): Reference {
+  const reference = parseReference(image.replace(/:$/, ""));
+  if (tag === "" || reference.digest !== undefined) return reference;
+  return isDigest(tag) ? withDigest(reference, tag) : withTag(reference, tag);
+}
+
 async function sendArchive(exchange: Exchange, names: readonly string[]): Promise<void> {
-  const platform = platformOf(exchange);
+  const platform = platformValue(exchange.query);
   const body = await exchange.backend.images.save(names, {
     ...(platform === undefined ? {} : { platform }),
     signal: exchange.signal,
@@ -128,47 +158,6 @@ async function sendArchive(exchange: Exchange, names: readonly string[]): Promis
   await sendStream(exchange, { body, contentType: "application/x-tar" });
 }
 
-/** Runs work that tells its progress; a failure after the first message becomes the last message. */
-async function streamProgress(
-  exchange: Exchange,
-  work: (progress: (message: object) => void) => Promise<void>,
-): Promise<void> {
-  let send: ((value: unknown) => void) | undefined;
-  const progress = (message: object): void => {
-    send ??= beginJsonLines(exchange);
-    send(message);
-  };
-  try {
-    await work(progress);
-  } catch (error) {
-    if (send === undefined) throw error;
-    const message = messageOf(error);
-    send({ errorDetail: { message }, error: message });
-  }
-  if (send === undefined) sendEmpty(exchange, 200);
-  else exchange.response.end();
-}
-
 function bodyStream(exchange: Exchange): ReadableStream<Uint8Array> {
   return Readable.toWeb(exchange.request) as unknown as ReadableStream<Uint8Array>;
-}
-
-function parsePlatformJson(text: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null) return { ...value };
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-  }
-  throw new EngineError("invalid-argument", `failed to parse platform: ${text} is no JSON object`);
-}
-
-function platformOf(exchange: Exchange): Platform | undefined {
-  const text = textValue(exchange.query, "platform");
-  if (text === "") return undefined;
-  if (!text.startsWith("{")) return parsePlatform(text);
-  const { os, architecture, variant } = parsePlatformJson(text);
-  return parsePlatform(
-    [os, architecture, variant].filter((part) => typeof part === "string").join("/"),
-  );
 }

@@ -3,7 +3,7 @@ import { apiVersionMax } from "../api/versions.ts";
 import { matchesEvent } from "../event/event-filter.ts";
 import { encodeJson } from "../api/encode.ts";
 import { EngineError } from "../lib/errors.ts";
-import { type Exchange, type Handler, readBody, sendJson } from "./exchange.ts";
+import { type Exchange, type Handler, sendJson } from "./exchange.ts";
 
 /** Handlers of the system operations, by operation name. */
 export const systemRoutes: Readonly<Record<string, Handler>> = {
@@ -16,11 +16,6 @@ export const systemRoutes: Readonly<Record<string, Handler>> = {
 
   SystemInfo: async (exchange) => {
     sendJson(exchange, await exchange.backend.system.info());
-  },
-
-  SystemAuth: async (exchange) => {
-    await readBody(exchange);
-    throw new EngineError("not-implemented", "Tug does not log in to registries yet");
   },
 
   SystemEvents: async (exchange) => {
