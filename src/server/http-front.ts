@@ -3,8 +3,9 @@
  * from the HTTP parser at any moment (hijack with and without Upgrade), keeps its half-close, and
  * holds its sender back when a body is read slowly.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { holdBackBodies } from "../lib/http-body.ts";
 import { OpenSockets } from "./_open-sockets.ts";
 
 /** A request line and headers larger than this are refused with 431. */
@@ -148,26 +149,3 @@ const parserEvents = [
   "resume",
   "pause",
 ];
-
-/** Bun reads bodies as fast as they come on this path: pause the socket when nobody takes them. */
-function holdBackBodies(server: Server): void {
-  server.prependListener("request", (request: IncomingMessage) => {
-    const { socket } = request;
-    const push = request.push;
-    const read = request._read;
-    request.push = function pushAndPause(chunk: unknown, encoding?: BufferEncoding): boolean {
-      const wantsMore = push.call(this, chunk, encoding);
-      // Behind the end of this body the next request may wait; of a body that nobody wants, the rest.
-      if (chunk === null || this.destroyed) socket.resume();
-      else if (!wantsMore) socket.pause();
-      return wantsMore;
-    };
-    request.once("close", () => {
-      if (!request.complete) socket.resume();
-    });
-    request._read = function resumeAndRead(size: number): void {
-      socket.resume();
-      read.call(this, size);
-    };
-  });
-}

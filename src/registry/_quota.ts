@@ -1,0 +1,54 @@
+import { formatBytesBinary } from "../lib/size.ts";
+import type { Catalog } from "./_catalog.ts";
+import { refusal } from "./errors.ts";
+
+/** How much there may be. */
+export interface QuotaLimits {
+  /** Of all content, each digest counted once. */
+  readonly sizeMaxBytes?: number;
+  /** Of what one repository has. */
+  readonly repositoryMaxBytes?: number;
+}
+
+/** Says no before there is too much: uploads count with the bytes that they have. */
+export class Quota {
+  readonly #catalog: Catalog;
+  readonly #limits: QuotaLimits;
+  readonly #pending = new Map<string, number>();
+  #pendingBytes = 0;
+
+  constructor(catalog: Catalog, limits: QuotaLimits) {
+    this.#catalog = catalog;
+    this.#limits = limits;
+  }
+
+  /** Notes that uploads of a repository have grown, or shrunk. */
+  count(repository: string, deltaBytes: number): void {
+    this.#pendingBytes += deltaBytes;
+    const pending = (this.#pending.get(repository) ?? 0) + deltaBytes;
+    if (pending <= 0) this.#pending.delete(repository);
+    else this.#pending.set(repository, pending);
+  }
+
+  /** @throws DENIED when `extraBytes` more would be too much */
+  admit(repository: string, extraBytes: number): void {
+    const { sizeMaxBytes, repositoryMaxBytes } = this.#limits;
+    if (sizeMaxBytes !== undefined) {
+      const wanted = this.#catalog.sizeBytes + this.#pendingBytes + extraBytes;
+      if (wanted > sizeMaxBytes) throw exceeded("the registry", sizeMaxBytes);
+    }
+    if (repositoryMaxBytes !== undefined) {
+      const has = this.#catalog.find(repository)?.sizeBytes ?? 0;
+      const wanted = has + (this.#pending.get(repository) ?? 0) + extraBytes;
+      if (wanted > repositoryMaxBytes)
+        throw exceeded(`repository ${repository}`, repositoryMaxBytes);
+    }
+  }
+}
+
+function exceeded(whose: string, maxBytes: number): Error {
+  return refusal("DENIED", {
+    message: `quota of ${whose} exceeded: ${formatBytesBinary(maxBytes)} is all there may be`,
+    detail: { quotaBytes: maxBytes },
+  });
+}

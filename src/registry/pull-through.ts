@@ -1,0 +1,187 @@
+/**
+ * A copy of another registry, made as it is asked for.
+ *
+ * A tag is asked for upstream each time it has not been for a while; while the other registry is out of
+ * reach, what is here is served. Manifests and blobs by digest are fetched once. All that is fetched is
+ * checked against its digest before it is served.
+ */
+import type { BlobInfo } from "../content/content-store.ts";
+import { isKind } from "../lib/errors.ts";
+import type { Digest } from "../oci/digest.ts";
+import { decodeManifestOrIndex, isIndex, type Index, type Manifest } from "../oci/manifest.ts";
+import { isIndexType, isManifestType } from "../oci/media-types.ts";
+import type { Reference } from "../oci/reference.ts";
+import type { Credentials, RegistryClient } from "../remote/registry-client.ts";
+import { type RegistryContext, withDigest } from "./_context.ts";
+import type { ManifestRecord } from "./_records.ts";
+import { refusal } from "./errors.ts";
+import type { ManifestName } from "./names.ts";
+
+/** How long a tag is believed before it is asked for again. */
+const freshMs = 60_000;
+/** Tags whose time of asking is remembered. */
+const askedMax = 100_000;
+
+/** The other registry. */
+export interface UpstreamOptions {
+  readonly client: Pick<RegistryClient, "resolve" | "fetchManifest" | "fetchBlob">;
+  /** Its domain, as a reference has it. */
+  readonly domain: string;
+  readonly credentials?: Credentials;
+}
+
+/** What the registry asks before it answers. */
+export interface Upstream {
+  /** Makes a manifest be here when the other registry has it. */
+  refresh(repository: string, name: ManifestName): Promise<void>;
+  /** Fetches a blob that a manifest here names; undefined when none does, or the other lacks it. */
+  fetchBlob(repository: string, digest: Digest): Promise<BlobInfo | undefined>;
+}
+
+/** Makes the upstream of a registry. */
+export function createUpstream(context: RegistryContext, options: UpstreamOptions): Upstream {
+  const { client, domain, credentials } = options;
+  const call = credentials === undefined ? {} : { credentials };
+  const askedMs = new Map<string, number>();
+  const referenceTo = (path: string, digest: Digest): Reference => ({ domain, path, digest });
+
+  const fetchManifest = async (repository: string, digest: Digest, tag?: string): Promise<void> => {
+    await withDigest(context, digest, async () => {
+      const isHere = context.catalog.find(repository)?.manifests.has(digest) === true;
+      const record = isHere ? undefined : await fetchRecord(repository, digest);
+      const updatedMs = context.nowMs();
+      context.catalog.apply([
+        ...(record === undefined
+          ? []
+          : [{ kind: "put-manifest", repository, digest, record } as const]),
+        ...(tag === undefined
+          ? []
+          : [{ kind: "put-tag", repository, tag, record: { digest, updatedMs } } as const]),
+      ]);
+    });
+  };
+  const fetchRecord = async (repository: string, digest: Digest): Promise<ManifestRecord> => {
+    const { bytes } = await client.fetchManifest(referenceTo(repository, digest), call);
+    context.quota.admit(repository, bytes.byteLength);
+    const document = decodeManifestOrIndex(bytes);
+    await using ingest = await context.content.ingest({
+      ref: `fetch-${digest.replace(":", "-").slice(0, 80)}`,
+      expected: digest,
+    });
+    await ingest.write(bytes);
+    await ingest.commit();
+    return recordOfCopy(document, { sizeBytes: bytes.byteLength, nowMs: context.nowMs() });
+  };
+
+  return {
+    async refresh(repository, name) {
+      if (name.kind === "digest") {
+        if (context.catalog.find(repository)?.manifests.has(name.digest) === true) return;
+        await unlessMissing(fetchManifest(repository, name.digest));
+        return;
+      }
+      const { tag } = name;
+      const key = `${repository}:${tag}`;
+      const here = context.catalog.find(repository)?.tags.get(tag);
+      const isFresh = context.nowMs() - (askedMs.get(key) ?? Number.NEGATIVE_INFINITY) < freshMs;
+      if (here !== undefined && isFresh) return;
+      try {
+        const { digest } = await client.resolve({ domain, path: repository, tag }, call);
+        if (askedMs.size >= askedMax) askedMs.clear();
+        if (here?.digest !== digest) await fetchManifest(repository, digest, tag);
+        askedMs.set(key, context.nowMs());
+      } catch (error) {
+        if (isKind(error, "not-found")) return;
+        if (here === undefined) throw unreachable(error);
+        context.logger.warn("the other registry does not answer: the copy is served", {
+          repository,
+          tag,
+          error,
+        });
+      }
+    },
+    async fetchBlob(repository, digest) {
+      const sizeBytes = sizeOfLink(context, repository, digest);
+      if (sizeBytes === undefined) return undefined;
+      context.quota.admit(repository, sizeBytes);
+      const mediaType = "application/octet-stream";
+      return await withDigest(context, digest, async () => {
+        const present = context.content.find(digest);
+        const blob =
+          present?.sizeBytes === sizeBytes
+            ? present
+            : await found(
+                client.fetchBlob(referenceTo(repository, digest), {
+                  ...call,
+                  descriptor: { mediaType, digest, size: sizeBytes },
+                  content: context.content,
+                }),
+              );
+        if (blob === undefined) return undefined;
+        const record = { sizeBytes, addedMs: context.nowMs() };
+        context.catalog.apply([{ kind: "put-blob", repository, digest, record }]);
+        return blob;
+      });
+    },
+  };
+}
+
+function recordOfCopy(
+  document: Manifest | Index,
+  facts: { readonly sizeBytes: number; readonly nowMs: number },
+): ManifestRecord {
+  const children = isIndex(document) ? document.manifests : [];
+  const blobs = isIndex(document) ? [] : [document.config, ...document.layers];
+  const artifactType =
+    document.artifactType ?? (isIndex(document) ? undefined : document.config.mediaType);
+  return {
+    mediaType: document.mediaType,
+    sizeBytes: facts.sizeBytes,
+    pushedMs: facts.nowMs,
+    ...(artifactType === undefined ? {} : { artifactType }),
+    ...(document.subject === undefined ? {} : { subject: document.subject.digest }),
+    blobs: blobs.map(({ digest, size }) => ({ digest, sizeBytes: size })),
+    manifests: children
+      .filter(({ mediaType }) => isIndexType(mediaType) || isManifestType(mediaType))
+      .map(({ digest }) => digest),
+  };
+}
+
+/** The size that a manifest of the repository gives for a blob. */
+function sizeOfLink(
+  context: RegistryContext,
+  repository: string,
+  digest: Digest,
+): number | undefined {
+  for (const { blobs } of context.catalog.find(repository)?.manifests.values() ?? []) {
+    const link = blobs.find((one) => one.digest === digest);
+    if (link !== undefined) return link.sizeBytes;
+  }
+  return undefined;
+}
+
+async function unlessMissing(work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!isKind(error, "not-found")) throw unreachable(error);
+  }
+}
+
+async function found<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isKind(error, "not-found")) return undefined;
+    throw unreachable(error);
+  }
+}
+
+/** What the other registry said is for the log; a disk that is full is our own. */
+function unreachable(error: unknown): unknown {
+  if (!isKind(error, "unavailable", "unauthorized", "permission-denied", "deadline-exceeded")) {
+    return error;
+  }
+  if (error.details["code"] === "ENOSPC" || "distributionCode" in error.details) return error;
+  return refusal("UNAVAILABLE", { message: "the other registry does not answer", cause: error });
+}
