@@ -75,3 +75,69 @@ test("resolveConfig() refuses an option given twice, as Docker does", () => {
     /specified both as a flag and in the configuration file: debug: \(from flag: true, from file: true\)/,
   );
 });
+
+describe("registry options", () => {
+  const fileOf = (document: object) =>
+    resolveConfig(parseConfigFile(JSON.stringify(document), "d.json"), new Map()).registry;
+
+  test("have Docker's defaults", () => {
+    expect(fileOf({})).toMatchObject({
+      mirrors: [],
+      insecureRegistries: [],
+      certsDirs: ["/etc/tug/certs.d", "/etc/docker/certs.d"],
+      downloadsMax: 3,
+      uploadsMax: 5,
+      attemptsMax: 5,
+    });
+  });
+
+  test("are read as Docker's are, proxies in their own object too", () => {
+    const config = fileOf({
+      "registry-mirrors": ["http://mirror:5000", "https://b/x/"],
+      "insecure-registries": ["10.0.0.0/8", "reg:5000", "http://other", "[::1]:5000"],
+      "max-concurrent-downloads": 7,
+      "max-concurrent-uploads": 0,
+      "max-download-attempts": 2,
+      proxies: { "http-proxy": "http://p:1", "no-proxy": "a,b" },
+    });
+    expect(config).toMatchObject({
+      mirrors: ["http://mirror:5000/", "https://b/x/"],
+      insecureRegistries: ["10.0.0.0/8", "reg:5000", "other", "[::1]:5000"],
+      downloadsMax: 7,
+      uploadsMax: 5,
+      attemptsMax: 2,
+      httpProxy: "http://p:1",
+      noProxy: "a,b",
+    });
+  });
+
+  test("come by flags too", () => {
+    const config = configOf(
+      ...["--registry-mirror", "http://m", "--insecure-registry=a", "--insecure-registry=b"],
+      ...["--max-concurrent-downloads=9", "--certs-dir", "/c", "--https-proxy=http://q"],
+    );
+    expect(config.registry).toMatchObject({
+      mirrors: ["http://m/"],
+      insecureRegistries: ["a", "b"],
+      downloadsMax: 9,
+      certsDirs: ["/c", "/etc/tug/certs.d", "/etc/docker/certs.d"],
+      httpsProxy: "http://q",
+    });
+  });
+
+  const refused: readonly (readonly [object, RegExp])[] = [
+    [{ "registry-mirrors": ["mirror"] }, /no scheme specified for "mirror"/],
+    [{ "registry-mirrors": ["http://u:p@m"] }, /username\/password not allowed/],
+    [{ "registry-mirrors": ["http://m/?a"] }, /query or fragment/],
+    [{ "insecure-registries": ["a b"] }, /insecure registry "a b" is not valid/],
+    [{ "max-concurrent-downloads": -1 }, /invalid max concurrent downloads: -1/],
+    [{ "max-download-attempts": 0 }, /invalid max download attempts: 0/],
+    [{ proxies: { "ftp-proxy": "x" } }, /configuration option: proxies.ftp-proxy/],
+    [{ proxies: "x" }, /configuration option: proxies/],
+  ];
+  for (const [document, reason] of refused) {
+    test(`refuse ${JSON.stringify(document)}`, () => {
+      expect(() => fileOf(document)).toThrow(reason);
+    });
+  }
+});

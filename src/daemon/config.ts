@@ -6,6 +6,8 @@ import { EngineError, messageOf } from "../lib/errors.ts";
 import { parseFlags } from "../lib/flags.ts";
 import { type LogLevel, logLevels } from "../lib/log.ts";
 import { parseSize } from "../lib/size.ts";
+import type { RegistryConfig } from "../remote/registry-client.ts";
+import { proxyKeys, registryConfigOf } from "./registry-config.ts";
 import { commandFlags, type DaemonOption, daemonOptions } from "./options.ts";
 import { parseJsonText } from "./_json-position.ts";
 
@@ -43,6 +45,7 @@ export interface DaemonConfig {
   readonly shmSizeBytes: number;
   readonly tls: TlsConfig;
   readonly isUnauthenticatedTcpAllowed: boolean;
+  readonly registry: RegistryConfig;
 }
 
 /** Certificates for tcp hosts. */
@@ -139,7 +142,7 @@ export function parseConfigFile(text: string, path: string): ReadonlyMap<string,
     throw new EngineError("invalid-argument", `${path}: the configuration is an object, { … }`);
   }
   const values = new Map<string, unknown>();
-  for (const [key, value] of Object.entries(document)) {
+  for (const [key, value] of withProxies(document)) {
     const known = daemonOptions.find((entry) => entry.key === key);
     if (known === undefined) {
       throw new EngineError(
@@ -156,6 +159,18 @@ export function parseConfigFile(text: string, path: string): ReadonlyMap<string,
     values.set(key, value);
   }
   return values;
+}
+
+/** Docker: proxies stand together in daemon.json, and are flags of their own, seen in 28.5. */
+function withProxies(document: object): readonly (readonly [string, unknown])[] {
+  return Object.entries(document).flatMap(([key, value]): (readonly [string, unknown])[] =>
+    key === "proxies" && isObject(value)
+      ? Object.entries(value).map(([name, proxy]): readonly [string, unknown] => [
+          proxyKeys.includes(name) ? name : `proxies.${name}`,
+          proxy,
+        ])
+      : [[key, value]],
+  );
 }
 
 function isOfType(value: unknown, type: DaemonOption["type"]): boolean {
@@ -261,6 +276,7 @@ function build(values: ReadonlyMap<string, unknown>): DaemonConfig {
       keyPath: text("tlskey") || "/etc/tug/server-key.pem",
     },
     isUnauthenticatedTcpAllowed: isOn("allow-unauthenticated-tcp"),
+    registry: registryConfigOf(values, process.env),
   };
 }
 

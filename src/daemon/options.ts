@@ -1,4 +1,5 @@
 import type { FlagDefinition } from "../lib/flags.ts";
+import { registryOptions } from "./registry-config.ts";
 
 /** How an option of the daemon is given, on the command line and in daemon.json. */
 export interface DaemonOption {
@@ -122,6 +123,7 @@ export const daemonOptions: readonly DaemonOption[] = [
     name: "allow-unauthenticated-tcp",
     help: "Serve tcp hosts without client certificates: whoever reaches the port is root here",
   }),
+  ...registryOptions,
 ];
 
 /** Flags that are no options: they say what to do. */

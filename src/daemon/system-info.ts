@@ -6,6 +6,7 @@ import type { SystemInfo } from "../api/system.ts";
 import type { ContainerService } from "../container/container-service.ts";
 import type { EventBus } from "../event/event-bus.ts";
 import type { ImageService } from "../image/image-service.ts";
+import { redactText } from "../lib/redact.ts";
 import type { Metadata } from "../metadata/metadata.ts";
 import { cgroupVersion, controllers } from "../sys/cgroup.ts";
 import { backingFileSystemName } from "../sys/fs.ts";
@@ -68,14 +69,14 @@ export function systemInfo(sources: SystemInfoSources): SystemInfo {
     OSType: "linux",
     Architecture: host.machine,
     IndexServerAddress: "https://index.docker.io/v1/",
-    RegistryConfig: { InsecureRegistryCIDRs: [], IndexConfigs: {}, Mirrors: null },
+    RegistryConfig: describeRegistries(config.registry),
     NCPU: host.cpuCount,
     MemTotal: host.memorySizeBytes,
     GenericResources: null,
     DockerRootDir: config.dataRoot,
-    HttpProxy: "",
-    HttpsProxy: "",
-    NoProxy: "",
+    HttpProxy: redactText(config.registry.httpProxy ?? ""),
+    HttpsProxy: redactText(config.registry.httpsProxy ?? ""),
+    NoProxy: config.registry.noProxy ?? "",
     Name: host.hostname,
     Labels: config.labels,
     ExperimentalBuild: false,
@@ -105,6 +106,25 @@ export function systemInfo(sources: SystemInfoSources): SystemInfo {
     FirewallBackend: { Driver: "nftables" },
     CDISpecDirs: [],
     Warnings: warnings(sources),
+  };
+}
+
+/** Docker: blocks of addresses apart from hosts, loopback always insecure, seen in 28.5. */
+function describeRegistries(config: DaemonConfig["registry"]): SystemInfo["RegistryConfig"] {
+  const isBlock = (text: string): boolean => text.includes("/");
+  const hosts = config.insecureRegistries.filter((text) => !isBlock(text));
+  const index = (name: string) => ({
+    Name: name,
+    Mirrors: name === "docker.io" ? config.mirrors : [],
+    Secure: name === "docker.io",
+    Official: name === "docker.io",
+  });
+  return {
+    InsecureRegistryCIDRs: [
+      ...new Set(["::1/128", "127.0.0.0/8", ...config.insecureRegistries.filter(isBlock)]),
+    ],
+    IndexConfigs: Object.fromEntries(["docker.io", ...hosts].map((name) => [name, index(name)])),
+    Mirrors: config.mirrors.length === 0 ? null : config.mirrors,
   };
 }
 
