@@ -159,6 +159,33 @@ export interface JsonMessage {
   readonly aux?: unknown;
 }
 
+/** What of an image may be signed, and the signatures there are. Tug's own. */
+export interface ImageSignatures {
+  /** Manifests of the image: as it is here, and as repositories know it. */
+  readonly Manifests: readonly {
+    readonly Digest: string;
+    /** Repositories that have it under this digest: `localhost:5000/web`. */
+    readonly Repositories: readonly string[];
+  }[];
+  readonly Signatures: readonly ImageSignatureItem[];
+}
+
+/** One signature, in the form of cosign. Tug's own. */
+export interface ImageSignatureItem {
+  /** Of the manifest that is signed. */
+  readonly Digest: string;
+  /** The signed document, in base64. */
+  readonly Payload: string;
+  /** In base64. */
+  readonly Signature: string;
+}
+
+/** What a registry has under a name. @see Engine API v1.51, DistributionInspect */
+export interface DistributionInspect {
+  readonly Descriptor: OciDescriptor;
+  readonly Platforms: readonly OciPlatform[] | null;
+}
+
 /** A repository that a search found. @see Engine API v1.51, ImageSearchResponse */
 export interface ImageSearchItem {
   readonly name: string;

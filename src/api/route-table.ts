@@ -153,7 +153,12 @@ export type RouteName =
   | "PluginPush"
   | "PluginUpgrade"
   | "PluginSet"
-  | "PluginCreate";
+  | "PluginCreate"
+  | "ImageSignatures"
+  | "ImageSign"
+  | "DistributionTags"
+  | "DistributionManifest"
+  | "DistributionPush";
 
 type Row = Omit<Route, "status">;
 
@@ -241,15 +246,34 @@ const implemented: readonly Row[] = [
     response: "VolumePruneResponse",
   }),
   operation("VolumeDelete", "DELETE /volumes/{name}", "none"),
-];
-
-/** Operations that are known by name and answered 501. */
-const planned: readonly Row[] = [
-  operation("SystemDataUsage", "GET /system/df", "json", { response: "SystemDiskUsage" }),
   operation("ContainerChanges", "GET /containers/{id}/changes", "json", {
     response: "FilesystemChange[]",
   }),
   operation("ContainerExport", "GET /containers/{id}/export", "tar"),
+  operation("ImageCommit", "POST /commit", "json", {
+    request: "ContainerConfig",
+    response: "IdResponse",
+  }),
+  operation("SystemDataUsage", "GET /system/df", "json", { response: "SystemDiskUsage" }),
+];
+
+/** Operations that Docker does not have. */
+const own: readonly Row[] = [
+  operation("ImageSignatures", "GET /images/{name}/signatures", "json", {
+    response: "ImageSignatures",
+  }),
+  operation("ImageSign", "POST /images/{name}/signatures", "none", {
+    request: "ImageSignatureItem",
+  }),
+  operation("DistributionTags", "GET /distribution/{name}/tags", "json"),
+  operation("DistributionManifest", "GET /distribution/{name}/manifest", "json"),
+  operation("DistributionPush", "PUT /distribution/{name}/manifest", "json", {
+    request: "manifest",
+  }),
+];
+
+/** Operations that are known by name and answered 501. */
+const planned: readonly Row[] = [
   operation("ContainerStats", "GET /containers/{id}/stats", "ndjson", {
     response: "ContainerStatsResponse",
   }),
@@ -265,10 +289,6 @@ const planned: readonly Row[] = [
   operation("CheckpointDelete", "DELETE /containers/{id}/checkpoints/{checkpoint}", "none"),
   operation("ImageSearch", "GET /images/search", "json"),
   operation("ImagePush", "POST /images/{name}/push", "ndjson", { response: "JsonMessage" }),
-  operation("ImageCommit", "POST /commit", "json", {
-    request: "ContainerConfig",
-    response: "IdResponse",
-  }),
   operation("ImageBuild", "POST /build", "ndjson", { request: "tar", response: "JsonMessage" }),
   operation("BuildPrune", "POST /build/prune", "json", { since: "1.31" }),
   operation("BuildCancel", "POST /build/cancel", "none", { since: "1.39" }),
@@ -338,6 +358,7 @@ const planned: readonly Row[] = [
 /** Every operation. The order means nothing. */
 export const routes: readonly Route[] = [
   ...implemented.map((row): Route => ({ ...row, status: "implemented" })),
+  ...own.map((row): Route => ({ ...row, status: "implemented" })),
   ...planned.map((row): Route => ({ ...row, status: "planned" })),
 ];
 

@@ -27,6 +27,7 @@ export const commandGroups: readonly CommandGroup[] = [
   { name: "container", help: "Manage containers" },
   { name: "context", help: "Manage contexts" },
   { name: "image", help: "Manage images" },
+  { name: "manifest", help: "Manage image manifests and manifest lists" },
   { name: "network", help: "Manage networks" },
   { name: "system", help: "Manage the engine" },
   { name: "volume", help: "Manage volumes" },
@@ -110,6 +111,10 @@ export const commands: readonly CommandEntry[] = [
     help: "Block until one or more containers stop, then print their exit codes",
     load: async () => (await import("./container/wait.ts")).command,
   }),
+  entry("image generate-key-pair", {
+    help: "Generate a key pair to sign images with",
+    load: async () => (await import("./image/generate-key-pair.ts")).command,
+  }),
   entry("image history, history", {
     help: "Show the history of an image",
     load: async () => (await import("./image/history.ts")).command,
@@ -150,9 +155,41 @@ export const commands: readonly CommandEntry[] = [
     help: "Save one or more images to a tar archive (streamed to STDOUT by default)",
     load: async () => (await import("./image/save.ts")).command,
   }),
+  entry("image sign", {
+    help: "Sign one or more images",
+    load: async () => (await import("./image/sign.ts")).command,
+  }),
   entry("image tag, tag", {
     help: "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
     load: async () => (await import("./image/tag.ts")).command,
+  }),
+  entry("image tags", {
+    help: "List the tags of a repository in its registry",
+    load: async () => (await import("./image/tags.ts")).command,
+  }),
+  entry("image verify", {
+    help: "Verify the signatures of one or more images",
+    load: async () => (await import("./image/verify.ts")).command,
+  }),
+  entry("manifest annotate", {
+    help: "Add additional information to a local image manifest",
+    load: async () => (await import("./manifest/annotate.ts")).command,
+  }),
+  entry("manifest create", {
+    help: "Create a local manifest list for annotating and pushing to a registry",
+    load: async () => (await import("./manifest/create.ts")).command,
+  }),
+  entry("manifest inspect", {
+    help: "Display an image manifest, or manifest list",
+    load: async () => (await import("./manifest/inspect.ts")).command,
+  }),
+  entry("manifest push", {
+    help: "Push a manifest list to a repository",
+    load: async () => (await import("./manifest/push.ts")).command,
+  }),
+  entry("manifest rm", {
+    help: "Delete one or more manifest lists from local storage",
+    load: async () => (await import("./manifest/rm.ts")).command,
   }),
   entry("login", {
     help: "Authenticate to a registry",
@@ -252,7 +289,7 @@ export const commands: readonly CommandEntry[] = [
 /** Docker's commands that are not there yet, answered by name. */
 export const plannedCommands: readonly string[] = [
   ...["bake", "build", "builder", "buildx", "checkpoint", "commit", "compose", "config", "cp"],
-  ...["debug", "diff", "export", "init", "manifest", "model", "node", "plugin"],
+  ...["debug", "diff", "export", "init", "model", "node", "plugin"],
   ...["scout", "secret", "service", "stack", "stats", "swarm", "trust"],
   ...["update", "container commit", "container cp", "container diff", "container export"],
   ...["container stats", "container update", "image build"],

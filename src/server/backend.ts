@@ -5,6 +5,8 @@
 import type { EventBus } from "../event/event-bus.ts";
 import type { ImageService } from "../image/image-service.ts";
 import type { ContainerService } from "../container/container-service.ts";
+import type { ManifestService } from "../image/manifests.ts";
+import type { TrustService } from "../image/trust/trust-service.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import type { VolumeService } from "../volume/volume-service.ts";
 import type { SystemInfo, SystemVersion } from "../api/system.ts";
@@ -19,6 +21,8 @@ export interface SystemBackend {
 export interface Backend {
   readonly containers: ContainerService;
   readonly images: ImageService;
+  readonly trust: TrustService;
+  readonly manifests: ManifestService;
   readonly volumes: VolumeService;
   readonly networks: Pick<NetworkService, "list" | "inspect">;
   readonly events: EventBus;

@@ -9,6 +9,7 @@ import { createId } from "../lib/id.ts";
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
+import { containerFilesRoutes } from "./container-files-routes.ts";
 import { containerRoutes } from "./container-routes.ts";
 import { sendError, statusOf } from "./errors.ts";
 import type { Exchange, Handler } from "./exchange.ts";
@@ -16,17 +17,24 @@ import { execRoutes } from "./exec-routes.ts";
 import type { RequestHandler } from "./http-front.ts";
 import { imageRoutes } from "./image-routes.ts";
 import { refuseForeignOrigin } from "./_origin.ts";
+import { manifestRoutes } from "./manifest-routes.ts";
 import { networkRoutes } from "./network-routes.ts";
+import { registryRoutes } from "./registry-routes.ts";
 import { systemRoutes } from "./system-routes.ts";
+import { trustRoutes } from "./trust-routes.ts";
 import { volumeRoutes } from "./volume-routes.ts";
 
 /** Every operation that is served, by name. */
 export const handlers: Readonly<Record<string, Handler>> = {
+  ...containerFilesRoutes,
   ...containerRoutes,
   ...execRoutes,
   ...imageRoutes,
+  ...manifestRoutes,
   ...networkRoutes,
+  ...registryRoutes,
   ...systemRoutes,
+  ...trustRoutes,
   ...volumeRoutes,
 };
 

@@ -1,11 +1,7 @@
-import { closeSync, openSync, renameSync, rmSync } from "node:fs";
-import { dirname, basename, join } from "node:path";
 import { saveImages } from "../../client/images.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
+import { refuseTerminal, writeArchive } from "../file-output.ts";
 import { textFlag } from "../flags.ts";
-import { codeOf, EngineError } from "../../lib/errors.ts";
-import { writeBytes } from "../output.ts";
-import { copyOutput } from "../stream.ts";
 import { platformQuery } from "./platform.ts";
 
 /** Writes images as a tar. */
@@ -25,41 +21,9 @@ export const command: Command = {
 
 async function run({ operands, flags, output, engine }: Invocation): Promise<number> {
   const path = flags.text("output");
-  if (path === "" && output.isTerminal) {
-    throw new EngineError(
-      "invalid-argument",
-      "cowardly refusing to save to a terminal. Use the -o flag or redirect",
-    );
-  }
+  refuseTerminal(path, output);
   const stream = await saveImages(await engine(), operands, platformQuery(flags.text("platform")));
   await using _ = stream;
-  if (path === "" || path === "-") await copyOutput(stream.bytes(), { isFramed: false });
-  else await writeFile(path, stream.bytes());
+  await writeArchive(stream, { path, what: "save image" });
   return 0;
-}
-
-/** The file is there whole or not at all. */
-async function writeFile(path: string, source: AsyncIterable<Uint8Array>): Promise<void> {
-  const temporary = join(dirname(path), `.tmp-${basename(path)}${process.pid}`);
-  let fd: number;
-  try {
-    fd = openSync(temporary, "wx", 0o600);
-  } catch (error) {
-    throw new EngineError(
-      "invalid-argument",
-      `failed to save image: invalid output path: open ${path}: ${codeOf(error)}`,
-      {
-        cause: error,
-      },
-    );
-  }
-  try {
-    for await (const chunk of source) await writeBytes(fd, chunk);
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  } finally {
-    closeSync(fd);
-  }
 }

@@ -1,10 +1,10 @@
-import { createInterface } from "node:readline";
 import { authenticate } from "../../client/system.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
 import { between, type Command, type Invocation } from "../command.ts";
 import { textFlag, switchFlag } from "../flags.ts";
 import { isInputTerminal, readStandardInput } from "../input.ts";
+import { askHidden, askLine } from "./ask.ts";
 import { findCredentials, indexServer, serverOf, storeCredentials } from "./credentials.ts";
 
 /** A password that is longer is none. */
@@ -121,40 +121,4 @@ async function askTerminal(options: {
     options.password === "" ? await askHidden("Password: ", output) : options.password;
   if (password === "") throw new EngineError("invalid-argument", "password is required");
   return { username, password };
-}
-
-async function askLine(question: string, output: Invocation["output"]): Promise<string> {
-  output.err(question);
-  const lines = createInterface({ input: process.stdin });
-  const { promise, resolve } = Promise.withResolvers<string>();
-  lines.once("line", resolve);
-  lines.once("close", () => resolve(""));
-  const line = await promise;
-  lines.close();
-  process.stdin.pause();
-  return line;
-}
-
-/** Reads a line that is not shown. */
-async function askHidden(question: string, output: Invocation["output"]): Promise<string> {
-  output.err(question);
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
-  let typed = "";
-  const onData = (chunk: Buffer): void => {
-    for (const key of chunk.toString("utf8")) {
-      if (key === "\r" || key === "\n") resolve(typed);
-      else if (key === "\x03") reject(new EngineError("canceled", "login: interrupted"));
-      else if (key === "\x7f" || key === "\b") typed = typed.slice(0, -1);
-      else typed += key;
-    }
-  };
-  process.stdin.setRawMode(true);
-  process.stdin.on("data", onData).resume();
-  try {
-    return await promise;
-  } finally {
-    process.stdin.off("data", onData).pause();
-    process.stdin.setRawMode(false);
-    output.err("\n");
-  }
 }

@@ -1,0 +1,88 @@
+import { addSignature, imageSignatures } from "../../client/distribution.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { openPrivateKey, signBytes } from "../../lib/signing-key.ts";
+import { parseDigest } from "../../oci/digest.ts";
+import { familiarName, findReference, parseReference, referenceName } from "../../oci/reference.ts";
+import { encodePayload } from "../../oci/simple-signing.ts";
+import { atLeast, type Command, type Invocation } from "../command.ts";
+import { listFlag, textFlag } from "../flags.ts";
+import { readKeyFile } from "./key-file.ts";
+import { registryAuthHeader, serverOfImage } from "../registry/credentials.ts";
+import { signingPassword } from "./signing-password.ts";
+
+/** Signs images with a private key. */
+export const command: Command = {
+  usage: "[OPTIONS] --key FILE IMAGE [IMAGE...]",
+  operands: atLeast(1),
+  flags: [
+    listFlag("annotations", "Extra key=value pairs to sign", { short: "a" }),
+    textFlag("key", "Path to the private key file", { placeholder: "file" }),
+  ],
+  details:
+    "The signature is in the form of cosign and kept beside the image: here, and in the registry\n" +
+    "that has the image. Sign after the push what is to be pulled elsewhere.",
+  completes: "images",
+  run,
+};
+
+async function run(invocation: Invocation): Promise<number> {
+  const { operands, flags, output, engine } = invocation;
+  const text = readKeyFile(flags, "sign image");
+  const key = openPrivateKey(
+    text,
+    await signingPassword(invocation, "Enter password for private key: "),
+  );
+  const optional = annotationsOf(flags.list("annotations"));
+  const transport = await engine();
+  for (const image of operands) {
+    const named = findReference(image);
+    const headers = await registryAuthHeader(
+      invocation.environment,
+      named === undefined ? "" : serverOfImage(image),
+    );
+    const { Manifests } = await imageSignatures(transport, image, headers);
+    for (const { Digest, Repositories } of Manifests) {
+      // What no repository knows is signed under the name that it was asked for by.
+      const names = Repositories.length > 0 ? Repositories : [nameOf(image)];
+      for (const name of names) {
+        const signed = { reference: signedName(name), manifestDigest: parseDigest(Digest) };
+        const payload = encodePayload(signed, optional);
+        const signature = {
+          Payload: Buffer.from(payload).toString("base64"),
+          Signature: signBytes(key, payload),
+        };
+        await addSignature(transport, image, { signature, headers });
+        output.out(`${signed.reference}@${Digest}\n`);
+      }
+    }
+  }
+  return 0;
+}
+
+function nameOf(image: string): string {
+  const reference = findReference(image);
+  if (reference !== undefined) return familiarName(reference);
+  throw new EngineError("invalid-argument", `sign ${image}: sign it by a name, not by its ID`);
+}
+
+/** With its registry, as signatures name repositories. */
+function signedName(name: string): string {
+  const reference = parseReference(name);
+  const repository = referenceName(reference);
+  // cosign calls Docker Hub by its older name.
+  return repository.replace(/^docker\.io\//, "index.docker.io/");
+}
+
+function annotationsOf(texts: readonly string[]): Readonly<Record<string, string>> | undefined {
+  if (texts.length === 0) return undefined;
+  return Object.fromEntries(
+    texts.map((text) => {
+      const at = text.indexOf("=");
+      if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
+      throw new EngineError(
+        "invalid-argument",
+        `sign image: annotation ${JSON.stringify(text)}: key=value is wanted`,
+      );
+    }),
+  );
+}

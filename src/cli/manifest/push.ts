@@ -1,0 +1,29 @@
+import { putManifest } from "../../client/distribution.ts";
+import { type Command, exactly, type Invocation } from "../command.ts";
+import { switchFlag } from "../flags.ts";
+import { registryAuthHeader, serverOfImage } from "../registry/credentials.ts";
+import { indexDocument } from "./index-document.ts";
+import { insecureFlag } from "./insecure-flag.ts";
+import { getList, listName, removeList } from "./local-lists.ts";
+
+/** Pushes a list that has been made. */
+export const command: Command = {
+  usage: "[OPTIONS] MANIFEST_LIST",
+  operands: exactly(1),
+  flags: [
+    insecureFlag,
+    switchFlag("purge", "Remove the local manifest list after push", { short: "p" }),
+  ],
+  completes: "none",
+  run,
+};
+
+async function run({ operands, flags, output, engine, environment }: Invocation): Promise<number> {
+  const name = listName(operands[0] ?? "");
+  const { mediaType, text } = indexDocument(getList(environment, name));
+  const headers = await registryAuthHeader(environment, serverOfImage(name));
+  const bytes = Buffer.from(text);
+  output.out(`${await putManifest(await engine(), name, { mediaType, bytes, headers })}\n`);
+  if (flags.isOn("purge")) removeList(environment, name);
+  return 0;
+}

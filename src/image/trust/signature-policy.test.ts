@@ -1,0 +1,255 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { generateKeyPair, openPrivateKey, signBytes } from "../../lib/signing-key.ts";
+import { type Digest, digestOf } from "../../oci/digest.ts";
+import { parseReference } from "../../oci/reference.ts";
+import { encodePayload, type ImageSignature } from "../../oci/simple-signing.ts";
+import type { ImageUse } from "../image-policy.ts";
+import { type Policy, readPolicy, requireSigned } from "./policy-file.ts";
+import { createSignaturePolicy } from "./signature-policy.ts";
+
+const digest = digestOf("manifest");
+const pair = generateKeyPair("");
+const stranger = generateKeyPair("");
+let root: string;
+
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), "tug-policy-"));
+  writeFileSync(join(root, "key.pub"), pair.publicKey);
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+function policy(document: object): Policy {
+  const path = join(root, "policy.json");
+  writeFileSync(path, JSON.stringify(document));
+  return readPolicy(path);
+}
+
+function signature(
+  options: { reference?: string; of?: Digest; key?: string } = {},
+): ImageSignature {
+  const { reference = "localhost:5000/team/web", of = digest, key = pair.privateKey } = options;
+  const payload = encodePayload({ reference, manifestDigest: of });
+  return { payload, signature: signBytes(openPrivateKey(key, ""), payload) };
+}
+
+function use(change: Partial<ImageUse> = {}): ImageUse {
+  const reference = parseReference("localhost:5000/team/web:1");
+  return {
+    action: "run",
+    reference,
+    names: ["localhost:5000/team/web:1", `localhost:5000/team/web@${digest}`],
+    digests: [digest],
+    imageId: digestOf("config"),
+    ...change,
+  };
+}
+
+/** The refusal's sentence; "allowed" when there is none. */
+async function verdict(
+  given: Policy | undefined,
+  asked: ImageUse,
+  stores: { kept?: readonly ImageSignature[]; remote?: readonly ImageSignature[] } = {},
+): Promise<string> {
+  const checked = createSignaturePolicy({
+    policy: () => given,
+    signatures: {
+      list: () => stores.kept ?? [],
+      add: () => undefined,
+      fetch: async () => await Promise.resolve(stores.remote ?? []),
+      push: async () => await Promise.resolve(),
+    },
+  });
+  try {
+    await checked.check(asked);
+    return "allowed";
+  } catch (error) {
+    return error instanceof Error ? error.message : "";
+  }
+}
+
+const accept = [{ type: "insecureAcceptAnything" }];
+const reject = [{ type: "reject" }];
+const signed = (identity?: object): object[] => [
+  {
+    type: "sigstoreSigned",
+    keyPath: join(root, "key.pub"),
+    ...(identity === undefined ? {} : { signedIdentity: identity }),
+  },
+];
+
+test("without a policy everything is allowed", async () => {
+  expect(await verdict(undefined, use())).toBe("allowed");
+});
+
+describe("where an image comes from", () => {
+  const only = (): Policy =>
+    policy({ default: reject, transports: { docker: { "localhost:5000/team": accept } } });
+
+  test("what the scope names is allowed, all else refused by its rule", async () => {
+    expect(await verdict(only(), use())).toBe("allowed");
+    const other = parseReference("localhost:5001/team/web:1");
+    expect(await verdict(only(), use({ action: "pull", reference: other, names: [] }))).toBe(
+      `image localhost:5001/team/web:1 may not be pulled: rule default[0] rejects it (policy ${join(root, "policy.json")})`,
+    );
+    const near = parseReference("localhost:5000/teams/web:1");
+    expect(await verdict(only(), use({ action: "pull", reference: near, names: [] }))).toContain(
+      "rule default[0]",
+    );
+  });
+
+  test("a name that was given here does not make an image come from there", async () => {
+    const local = use({ names: ["localhost:5000/team/web:1"] });
+    expect(await verdict(only(), local)).toContain("rule default[0] rejects it");
+    const elsewhere = use({ names: ["localhost:5000/team/web:1", `evil.example/x@${digest}`] });
+    expect(await verdict(only(), elsewhere)).toContain("rule default[0] rejects it");
+  });
+
+  test("by its ID it is judged by where it was pulled from", async () => {
+    const { reference: _, ...byId } = use();
+    expect(await verdict(only(), byId)).toBe("allowed");
+  });
+
+  test("local images have a rule of their own", async () => {
+    const given = policy({ default: reject, transports: { "docker-daemon": { "": accept } } });
+    expect(await verdict(given, use({ names: ["web:1"] }))).toBe("allowed");
+    expect(await verdict(given, use())).toContain("rejects it");
+  });
+
+  for (const [scope, isMet] of [
+    ["localhost:5000/team/web:1", true],
+    ["localhost:5000/team/web:2", false],
+    ["localhost:5000/team/web", true],
+    ["localhost:5000", true],
+    ["", true],
+    ["localhost", false],
+  ] as const) {
+    test(`scope ${JSON.stringify(scope)}`, async () => {
+      const given = policy({ default: reject, transports: { docker: { [scope]: accept } } });
+      expect((await verdict(given, use())) === "allowed").toBe(isMet);
+    });
+  }
+
+  test("domains above the host are scopes", async () => {
+    const given = policy({ default: reject, transports: { docker: { "*.example.com": accept } } });
+    const asked = (name: string): ImageUse =>
+      use({ action: "pull", reference: parseReference(name), names: [] });
+    expect(await verdict(given, asked("a.b.example.com/x:1"))).toBe("allowed");
+    expect(await verdict(given, asked("example.com/x:1"))).toContain("rejects");
+  });
+});
+
+describe("signatures", () => {
+  const given = (identity?: object): Policy => policy({ default: signed(identity) });
+
+  test("one of the key for the name lets an image run", async () => {
+    expect(await verdict(given(), use(), { kept: [signature()] })).toBe("allowed");
+    expect(
+      await verdict(requireSigned(join(root, "key.pub")), use(), { kept: [signature()] }),
+    ).toBe("allowed");
+  });
+
+  for (const [name, kept, reason] of [
+    ["none", [], "it has no signature"],
+    [
+      "one of another key",
+      [signature({ key: stranger.privateKey })],
+      "none of its signatures is of that key",
+    ],
+    ["one for another manifest", [signature({ of: digestOf("other") })], "none of its signatures"],
+    [
+      "one for another name",
+      [signature({ reference: "localhost:5000/team/db" })],
+      "signed for another",
+    ],
+  ] as const) {
+    test(`${name} does not`, async () => {
+      const sentence = await verdict(given(), use(), { kept });
+      expect(sentence).toContain(reason);
+      expect(sentence).toContain("rule default[0] wants it signed with");
+    });
+  }
+
+  test("a pull looks for signatures in the registry, a run only here", async () => {
+    const remote = [signature()];
+    expect(await verdict(given(), use({ action: "pull" }), { remote })).toBe("allowed");
+    expect(await verdict(given(), use(), { remote })).toContain("it has no signature");
+  });
+
+  for (const [identity, reference, isMet] of [
+    [{ type: "matchRepository" }, "localhost:5000/team/web:7", true],
+    [{ type: "matchExact" }, "localhost:5000/team/web:1", true],
+    [{ type: "matchExact" }, "localhost:5000/team/web", false],
+    [{ type: "matchRepoDigestOrExact" }, "localhost:5000/team/web:2", false],
+    [{ type: "exactRepository", dockerRepository: "ghcr.io/up/web" }, "ghcr.io/up/web", true],
+    [{ type: "exactReference", dockerReference: "ghcr.io/up/web:1" }, "ghcr.io/up/web:2", false],
+    [
+      { type: "remapIdentity", prefix: "localhost:5000", signedPrefix: "ghcr.io" },
+      "ghcr.io/team/web",
+      true,
+    ],
+    [
+      { type: "remapIdentity", prefix: "localhost:5001", signedPrefix: "ghcr.io" },
+      "ghcr.io/team/web",
+      false,
+    ],
+  ] as const) {
+    test(`${JSON.stringify(identity)} and ${reference}`, async () => {
+      const kept = [signature({ reference })];
+      expect((await verdict(given(identity), use(), { kept })) === "allowed").toBe(isMet);
+    });
+  }
+
+  test("all requirements of a scope are to be met", async () => {
+    const both = policy({ default: [...signed(), ...reject] });
+    expect(await verdict(both, use(), { kept: [signature()] })).toContain(
+      "rule default[1] rejects it",
+    );
+  });
+});
+
+describe("a policy file that is not understood is refused, with its place", () => {
+  for (const [name, document, place] of [
+    ["no default", {}, "default: a policy must have it"],
+    ["an empty list", { default: [] }, "default: a list of requirements is wanted"],
+    [
+      "another type",
+      { default: [{ type: "signedBy" }] },
+      'default[0]: type "signedBy" is not one of',
+    ],
+    [
+      "an unknown key",
+      { default: [{ type: "reject", when: 1 }] },
+      'default[0]: "when" is not known',
+    ],
+    ["an unknown member", { default: reject, transport: {} }, '"transport" is not known'],
+    ["no key", { default: [{ type: "sigstoreSigned" }] }, "default[0]: exactly one of keyPath"],
+    [
+      "a key that is missing",
+      { default: [{ type: "sigstoreSigned", keyPath: "/nope" }] },
+      "key /nope: read /nope: no such file",
+    ],
+    [
+      "an identity that is unknown",
+      {
+        default: [
+          {
+            type: "sigstoreSigned",
+            keyData: Buffer.from(pair.publicKey).toString("base64"),
+            signedIdentity: { type: "any" },
+          },
+        ],
+      },
+      "default[0].signedIdentity",
+    ],
+    [
+      "a scope that is no list",
+      { default: reject, transports: { docker: { x: {} } } },
+      'transports.docker["x"]',
+    ],
+  ] as const) {
+    test(name, () => expect(() => policy(document)).toThrow(place));
+  }
+});

@@ -1,0 +1,120 @@
+/** The signatures of images as users see them: what can be signed, what is, and a new one. */
+import type { ImageSignatures } from "../../api/image.ts";
+import { EngineError, isKind } from "../../lib/errors.ts";
+import type { Digest } from "../../oci/digest.ts";
+import {
+  familiarName,
+  findReference,
+  parseReference,
+  type Reference,
+  referenceName,
+} from "../../oci/reference.ts";
+import { decodePayload, type ImageSignature } from "../../oci/simple-signing.ts";
+import type { Credentials } from "../../remote/registry-client.ts";
+import type { ImageService } from "../image-service.ts";
+import type { SignatureStore } from "./signatures.ts";
+
+/** Signatures by image. */
+export interface TrustService {
+  /**
+   * What is kept here, and what registries have beside the image.
+   *
+   * @throws not-found (the image); unavailable when a registry cannot be asked
+   */
+  signatures(reference: string, options: TrustCall): Promise<ImageSignatures>;
+  /**
+   * Keeps a signature, and stores it beside the image in the registry that has it.
+   *
+   * @throws invalid-argument when the document names another image
+   */
+  addSignature(
+    reference: string,
+    options: TrustCall & { readonly signature: ImageSignature },
+  ): Promise<void>;
+  /** Stores what is kept for a manifest beside it, after a push. */
+  publish(reference: Reference, options: TrustCall & { readonly digest: Digest }): Promise<void>;
+}
+
+/** On whose behalf a registry is asked. */
+export interface TrustCall {
+  readonly credentials?: Credentials;
+  readonly signal?: AbortSignal;
+}
+
+/** A manifest of an image, and the repositories that have it. */
+interface SignedManifest {
+  readonly digest: Digest;
+  readonly repositories: readonly Reference[];
+}
+
+/** Makes the service. */
+export function createTrustService(options: {
+  readonly images: Pick<ImageService, "resolve" | "inspect">;
+  readonly signatures: SignatureStore;
+}): TrustService {
+  const { images, signatures } = options;
+  const manifestsOf = async (reference: string): Promise<readonly SignedManifest[]> => {
+    const { manifestDigest } = await images.resolve(reference);
+    const { RepoDigests } = await images.inspect(reference);
+    const repositories = new Map<Digest, Reference[]>();
+    if (manifestDigest !== undefined) repositories.set(manifestDigest, []);
+    for (const name of RepoDigests ?? []) {
+      const known = findReference(name);
+      if (known?.digest === undefined) continue;
+      repositories.set(known.digest, [...(repositories.get(known.digest) ?? []), known]);
+    }
+    return [...repositories].map(([digest, names]) => ({ digest, repositories: names }));
+  };
+  return {
+    async signatures(reference, call) {
+      const manifests = await manifestsOf(reference);
+      for (const { digest, repositories } of manifests) {
+        for (const repository of repositories) {
+          await signatures.fetch(repository, { ...call, digest });
+        }
+      }
+      return {
+        Manifests: manifests.map(({ digest, repositories }) => ({
+          Digest: digest,
+          Repositories: repositories.map(familiarName),
+        })),
+        Signatures: manifests.flatMap(({ digest }) =>
+          signatures.list(digest).map(({ payload, signature }) => ({
+            Digest: digest,
+            Payload: Buffer.from(payload).toString("base64"),
+            Signature: signature,
+          })),
+        ),
+      };
+    },
+    async addSignature(reference, { signature, ...call }) {
+      const signed = decodePayload(signature.payload);
+      const manifests = await manifestsOf(reference);
+      const manifest = manifests.find(({ digest }) => digest === signed.manifestDigest);
+      if (manifest === undefined) {
+        throw new EngineError(
+          "invalid-argument",
+          `sign ${reference}: the document names ${signed.manifestDigest}, the image has ${manifests.map(({ digest }) => digest).join(", ")}`,
+        );
+      }
+      const name = referenceName(parseReference(signed.reference));
+      signatures.add(manifest.digest, [signature]);
+      for (const repository of manifest.repositories) {
+        if (referenceName(repository) !== name) continue;
+        await signatures.push(repository, { ...call, digest: manifest.digest });
+      }
+    },
+    async publish(reference, { digest, ...call }) {
+      if (signatures.list(digest).length === 0) return;
+      try {
+        await signatures.push(reference, { ...call, digest });
+      } catch (error) {
+        throw new EngineError(
+          isKind(error, "unavailable") ? "unavailable" : "internal",
+          `store the signatures of ${digest} in ${familiarName(reference)}: they are kept here`,
+          { cause: error },
+        );
+      }
+    },
+  };
+}

@@ -1,0 +1,18 @@
+import { decodeSignature } from "../api/decode-signature.ts";
+import { type Handler, param, readJsonBody, sendEmpty, sendJson } from "./exchange.ts";
+import { callOf } from "./registry-routes.ts";
+
+/** Handlers of the operations on signatures of images, by operation name. */
+export const trustRoutes: Readonly<Record<string, Handler>> = {
+  ImageSignatures: async (exchange) => {
+    const { trust } = exchange.backend;
+    sendJson(exchange, await trust.signatures(param(exchange, "name"), callOf(exchange)));
+  },
+
+  ImageSign: async (exchange) => {
+    const signature = decodeSignature(await readJsonBody(exchange));
+    const call = callOf(exchange);
+    await exchange.backend.trust.addSignature(param(exchange, "name"), { ...call, signature });
+    sendEmpty(exchange, 201);
+  },
+};
