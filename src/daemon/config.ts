@@ -7,6 +7,8 @@ import { parseFlags } from "../lib/flags.ts";
 import { type LogLevel, logLevels } from "../lib/log.ts";
 import { parseSize } from "../lib/size.ts";
 import type { RegistryConfig } from "../remote/registry-client.ts";
+import type { Policy } from "../image/trust/policy-file.ts";
+import { policyOf } from "./policy-config.ts";
 import { proxyKeys, registryConfigOf } from "./registry-config.ts";
 import { commandFlags, type DaemonOption, daemonOptions } from "./options.ts";
 import { parseJsonText } from "./_json-position.ts";
@@ -46,6 +48,8 @@ export interface DaemonConfig {
   readonly tls: TlsConfig;
   readonly isUnauthenticatedTcpAllowed: boolean;
   readonly registry: RegistryConfig;
+  /** Which images may be pulled and run; all when absent. */
+  readonly imagePolicy?: Policy;
 }
 
 /** Certificates for tcp hosts. */
@@ -238,6 +242,7 @@ function build(values: ReadonlyMap<string, unknown>): DaemonConfig {
   const bip = maybe("bip");
   const initPath = maybe("init-path");
   const seccompProfile = maybe("seccomp-profile");
+  const imagePolicy = policyOf(values);
   const hosts = (values.get("hosts") as readonly string[] | undefined) ?? [];
   return {
     hosts: hosts.map(checkHost),
@@ -277,6 +282,7 @@ function build(values: ReadonlyMap<string, unknown>): DaemonConfig {
     },
     isUnauthenticatedTcpAllowed: isOn("allow-unauthenticated-tcp"),
     registry: registryConfigOf(values, process.env),
+    ...(imagePolicy === undefined ? {} : { imagePolicy }),
   };
 }
 

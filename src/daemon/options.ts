@@ -1,4 +1,5 @@
 import type { FlagDefinition } from "../lib/flags.ts";
+import { policyOptions } from "./policy-config.ts";
 import { registryOptions } from "./registry-config.ts";
 
 /** How an option of the daemon is given, on the command line and in daemon.json. */
@@ -124,6 +125,7 @@ export const daemonOptions: readonly DaemonOption[] = [
     help: "Serve tcp hosts without client certificates: whoever reaches the port is root here",
   }),
   ...registryOptions,
+  ...policyOptions,
 ];
 
 /** Flags that are no options: they say what to do. */
