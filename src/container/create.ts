@@ -106,10 +106,10 @@ async function resolveImage(
   reference: string,
   platform: string | undefined,
 ): Promise<ResolvedImage> {
-  return await context.images.resolve(
-    reference,
-    platform === undefined ? {} : { platform: parsePlatform(platform) },
-  );
+  return await context.images.resolve(reference, {
+    use: "run",
+    ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
+  });
 }
 
 /** What was asked, checked and completed. */

@@ -53,6 +53,14 @@ export interface ProgressMessage {
 export type Progress = (message: ProgressMessage) => void;
 
 /** How an image is pulled. */
+/** How an image is looked for. */
+export interface ResolveOptions {
+  /** One of several platforms that a name is bound to. */
+  readonly platform?: Platform;
+  /** What it is wanted for: the policy is asked. @throws permission-denied when it refuses */
+  readonly use?: "run" | "build";
+}
+
 export interface PullOptions {
   /** For the registry of the reference; none: anonymous. */
   readonly credentials?: Credentials;
@@ -128,7 +136,7 @@ export type FilterMap = ReadonlyMap<string, readonly string[]>;
 export interface ImageService {
   /** By name, `name@digest`, full ID or unambiguous ID prefix.
    * @throws not-found `No such image: x:latest`, conflict/invalid-argument when ambiguous */
-  resolve(reference: string, options?: { readonly platform?: Platform }): Promise<ResolvedImage>;
+  resolve(reference: string, options?: ResolveOptions): Promise<ResolvedImage>;
   list(options: {
     readonly all?: boolean;
     readonly filters?: FilterMap;

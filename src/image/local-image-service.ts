@@ -40,7 +40,9 @@ import type {
   ResolvedImage,
 } from "./image-service.ts";
 import type { ImagePolicy } from "./image-policy.ts";
+  ResolveOptions,
 import { importImage, type ImportOptions } from "./import-image.ts";
+import { checkUse } from "./check-use.ts";
 import { listImages, type ListOptions } from "./list-images.ts";
 import { loadImages } from "./load-images.ts";
 import { openUrl } from "./open-url.ts";
@@ -121,11 +123,11 @@ class LocalImageService implements OpenedImageService {
     return this.#context.index.list().length;
   }
 
-  async resolve(
-    reference: string,
-    options: { readonly platform?: Platform } = {},
-  ): Promise<ResolvedImage> {
-    return await this.#context.index.resolve(reference, options);
+  async resolve(reference: string, options: ResolveOptions = {}): Promise<ResolvedImage> {
+    const image = await this.#context.index.resolve(reference, options);
+    const { use } = options;
+    if (use !== undefined) await checkUse(this.#context, { action: use, reference, id: image.id });
+    return image;
   }
 
   async list(options: ListOptions): Promise<readonly ImageSummary[]> {
