@@ -8,6 +8,10 @@ import { type ContainerDefaults, openContainers } from "../container/local-conta
 import { openContentStore } from "../content/local-content-store.ts";
 import { createEventBus } from "../event/journal-event-bus.ts";
 import { openImageService } from "../image/local-image-service.ts";
+import { createManifestService } from "../image/manifests.ts";
+import { createSignaturePolicy } from "../image/trust/signature-policy.ts";
+import { openSignatureStore } from "../image/trust/signatures.ts";
+import { createTrustService } from "../image/trust/trust-service.ts";
 import { EngineError, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
@@ -15,6 +19,7 @@ import { openDiskReserve } from "../metadata/disk-reserve.ts";
 import { createLeases } from "../metadata/leases.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { openNetworkService } from "../network/local-network-service.ts";
+import { openRegistryClient } from "../remote/http-registry-client.ts";
 import { openSeccompPrograms } from "../runtime/seccomp-programs.ts";
 import { openSealedPrograms, type SealedPrograms } from "../runtime/sealed-program.ts";
 import { openShimPool } from "../runtime/shim-pool.ts";
@@ -103,7 +108,19 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     command: [...selfExecutable(), "shim"],
   });
   undo.use(shims);
-  const images = openImageService({ content, snapshots, metadata, leases, events, logger });
+  const registry = openRegistryClient({ config: config.registry, logger });
+  undo.use(registry);
+  const signatures = openSignatureStore({ metadata, content, registries: registry, logger });
+  const images = openImageService({
+    content,
+    snapshots,
+    metadata,
+    leases,
+    events,
+    logger,
+    registry,
+    policy: createSignaturePolicy({ policy: () => current.imagePolicy, signatures }),
+  });
   const host = readHostFacts(
     config.seccompProfile === undefined ? {} : { seccompPath: config.seccompProfile },
   );
@@ -153,6 +170,8 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     backend: {
       containers,
       images,
+      trust: createTrustService({ images, signatures }),
+      manifests: createManifestService(registry),
       volumes,
       networks,
       events,
@@ -182,6 +201,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   return {
     reload: (next) => {
       current = next;
+      registry.configure(next.registry);
       events.publish({ type: "daemon", action: "reload", id, attributes: { name: "tug" } });
     },
     stop: async () => await close.disposeAsync(),
