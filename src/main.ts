@@ -5,6 +5,8 @@ async function main(): Promise<number> {
   switch (word) {
     case "daemon":
       return (await import("./daemon/daemon-main.ts")).daemonMain(rest);
+    case "registry":
+      return (await import("./registry/registry-main.ts")).registryMain(rest);
     case "shim":
       return (await import("./runtime/shim-main.ts")).shimMain(rest);
     case "unpack":

@@ -11,9 +11,14 @@ export class Holds {
   readonly #options: { readonly graceMs: number; readonly nowMs: () => number };
   readonly #startMs: number;
 
-  constructor(options: { readonly graceMs: number; readonly nowMs: () => number }) {
+  /** @param options.isServing false when nobody can have come before: records alone tell then */
+  constructor(options: {
+    readonly graceMs: number;
+    readonly nowMs: () => number;
+    readonly isServing: boolean;
+  }) {
     this.#options = options;
-    this.#startMs = options.nowMs();
+    this.#startMs = options.isServing ? options.nowMs() : Number.NEGATIVE_INFINITY;
   }
 
   /** How long a hold lasts. */

@@ -46,6 +46,8 @@ export interface LocalRegistryOptions {
   readonly removesUntagged: boolean;
   /** Another registry, of which this one keeps copies. */
   readonly upstream?: (context: RegistryContext) => Upstream;
+  /** False when there are no clients, as for a collection of its own. */
+  readonly isServing?: boolean;
   readonly nowMs?: () => number;
 }
 
@@ -71,7 +73,11 @@ class LocalRegistry implements Registry {
     this.#context = {
       content: options.content,
       catalog,
-      holds: new Holds({ graceMs: options.graceMs, nowMs }),
+      holds: new Holds({
+        graceMs: options.graceMs,
+        nowMs,
+        isServing: options.isServing !== false,
+      }),
       quota: new Quota(catalog, options.quota ?? {}),
       locks: new KeyedMutex(),
       logger: options.logger,

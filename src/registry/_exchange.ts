@@ -1,0 +1,159 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { once } from "node:events";
+import { open } from "node:fs/promises";
+import { EngineError } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import { refusal } from "./errors.ts";
+import type { Caller } from "./gate.ts";
+import type { ByteRange } from "./ranges.ts";
+import type { Registry } from "./registry.ts";
+
+/** One request that was let in, and what its handler needs. */
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly query: URLSearchParams;
+  readonly registry: Registry;
+  readonly caller: Caller;
+  readonly logger: Logger;
+  readonly counts: BodyCounts;
+}
+
+/** Bytes of the bodies of one exchange. */
+export interface BodyCounts {
+  receivedBytes: number;
+  sentBytes: number;
+}
+
+/** Bytes read at once of a blob that is served. */
+const chunkBytes = 1024 * 1024;
+
+/** Passes on the body of a request. @throws canceled when the client breaks off in the middle */
+export async function* bodyOf({ request, counts }: Exchange): AsyncGenerator<Uint8Array, void> {
+  try {
+    for await (const chunk of request) {
+      const bytes: unknown = chunk;
+      if (!(bytes instanceof Uint8Array)) continue;
+      counts.receivedBytes += bytes.byteLength;
+      yield bytes;
+    }
+  } catch (error) {
+    if (error instanceof EngineError) throw error;
+    throw brokenOff(error);
+  }
+  if (!request.complete) throw brokenOff();
+}
+
+/** The length that the body says it has. */
+export function contentLength({ request }: Exchange): number | undefined {
+  const text = request.headers["content-length"];
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
+/** Answers without a body. */
+export function sendEmpty(
+  { response }: Exchange,
+  status: number,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  // 204 and 304 have no length to tell.
+  const length = status === 204 || status === 304 ? {} : { "Content-Length": "0" };
+  response.writeHead(status, { ...length, ...headers });
+  response.end();
+}
+
+/** Answers with bytes at hand; a HEAD gets the headers alone. */
+export function sendBytes(
+  exchange: Exchange,
+  options: {
+    readonly bytes: Uint8Array;
+    readonly headers: Readonly<Record<string, string>>;
+  },
+): void {
+  const { request, response, counts } = exchange;
+  const { bytes, headers } = options;
+  response.writeHead(200, { ...headers, "Content-Length": String(bytes.byteLength) });
+  if (request.method === "HEAD") {
+    response.end();
+    return;
+  }
+  counts.sentBytes += bytes.byteLength;
+  response.end(bytes);
+}
+
+/** Answers with a JSON document. */
+export function sendJson(
+  exchange: Exchange,
+  document: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  sendBytes(exchange, {
+    bytes: Buffer.from(`${JSON.stringify(document)}\n`),
+    headers: { "Content-Type": "application/json", ...headers },
+  });
+}
+
+/** Sends a part of a file behind headers that were sent; a client that reads slowly holds it back. */
+export async function sendFile(
+  { response, counts }: Exchange,
+  file: { readonly path: string; readonly range: ByteRange },
+): Promise<void> {
+  const { path, range } = file;
+  await using handle = await open(path, "r");
+  const end = range.offset + range.length;
+  for (let at = range.offset; at < end; ) {
+    const chunk = Buffer.allocUnsafe(Math.min(chunkBytes, end - at));
+    const { bytesRead } = await handle.read(chunk, 0, chunk.length, at);
+    if (bytesRead === 0) throw new EngineError("data-loss", `serve ${path}: it became shorter`);
+    at += bytesRead;
+    if (response.destroyed) throw brokenOff();
+    counts.sentBytes += bytesRead;
+    if (!response.write(chunk.subarray(0, bytesRead))) await drained(response);
+  }
+  response.end();
+}
+
+async function drained(response: ServerResponse): Promise<void> {
+  const done = new AbortController();
+  try {
+    const { signal } = done;
+    await Promise.race([once(response, "drain", { signal }), once(response, "close", { signal })]);
+  } catch (error) {
+    throw brokenOff(error);
+  } finally {
+    done.abort();
+  }
+  if (response.destroyed) throw brokenOff();
+}
+
+/** Tells whether the client has what it asks for; `etag` without quotes. */
+export function isUnchanged({ request }: Exchange, etag: string): boolean {
+  const header = request.headers["if-none-match"];
+  if (header === undefined) return false;
+  return header
+    .split(",")
+    .some((one) => ["*", etag, `"${etag}"`].includes(one.trim().replace(/^W\//, "")));
+}
+
+/** Reads `n` and `last` of a list. @throws PAGINATION_NUMBER_INVALID */
+export function pageOf(
+  query: URLSearchParams,
+  options: { readonly countMax: number },
+): { readonly countMax: number; readonly after?: string } {
+  const text = query.get("n");
+  const last = query.get("last");
+  if (text !== null && !/^\d{1,9}$/.test(text)) {
+    throw refusal("PAGINATION_NUMBER_INVALID", { detail: { n: text.slice(0, 64) } });
+  }
+  const countMax = text === null ? options.countMax : Math.min(Number(text), options.countMax);
+  return { countMax, ...(last === null || last === "" ? {} : { after: last }) };
+}
+
+/** The `Link` to the next page of a list. */
+export function linkTo(path: string, query: Readonly<Record<string, string>>): { Link: string } {
+  return { Link: `<${path}?${new URLSearchParams(query).toString()}>; rel="next"` };
+}
+
+function brokenOff(cause?: unknown): EngineError {
+  return new EngineError("canceled", "the client went away in the middle of a body", { cause });
+}

@@ -1,0 +1,209 @@
+/**
+ * The listeners of the registry: plain or TLS sockets given to node:http, with bounds on how many there
+ * are and on how long one may do nothing.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createNetServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
+import { EngineError } from "../lib/errors.ts";
+import { holdBackBodies } from "../lib/http-body.ts";
+import type { Logger } from "../lib/log.ts";
+
+/** A request line and headers larger than this are refused with 431. */
+const headerSizeMaxBytes = 64 * 1024;
+/** Connections at once; one more is closed at once. */
+const connectionsMax = 2_048;
+/** How long a client may take between two requests, and for the headers of one. */
+const idleMaxMs = 75_000;
+/** How long nothing may pass while a request is served. */
+const stallMaxMs = 300_000;
+/** How often connections are looked at. */
+const lookPeriodMs = 5_000;
+/** How long open requests get when the registry stops. */
+const closeMaxMs = 10_000;
+const keepAliveMs = 15_000;
+
+/** Certificates of a listener. */
+export interface FrontTls {
+  readonly key: Buffer;
+  readonly cert: Buffer;
+  /** Who must have signed the certificate of each client; none: clients need none. */
+  readonly ca?: Buffer;
+}
+
+/** Where to listen. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The listeners of one registry. */
+export interface Front {
+  /** @returns the address that is listened on, with the port that was chosen for port 0 */
+  listen(address: Address, tls?: FrontTls): Promise<Address>;
+  /** Listens on a unix socket, for the owner alone. */
+  listenUnix(path: string): Promise<void>;
+  readonly connectionCount: number;
+  /** Ends: no new connections; open requests get a while. */
+  close(): Promise<void>;
+}
+
+/** What is known of a connection. */
+interface Watched {
+  requestCount: number;
+  passedBytes: number;
+  changedMs: number;
+}
+
+/** Makes a front; all of its listeners share the handler and the bounds. */
+export function createFront(options: {
+  readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
+  readonly logger: Logger;
+}): Front {
+  return new HttpFront(options);
+}
+
+class HttpFront implements Front {
+  readonly #logger: Logger;
+  readonly #http: ReturnType<typeof createServer>;
+  readonly #servers: Server[] = [];
+  readonly #sockets = new Map<Socket, Watched>();
+  readonly #timer: Timer;
+  #refusedCount = 0;
+
+  constructor(options: Parameters<typeof createFront>[0]) {
+    this.#logger = options.logger;
+    const http = createServer({ maxHeaderSize: headerSizeMaxBytes }, (request, response) => {
+      this.#watchRequest(request, response);
+      options.handle(request, response);
+    });
+    http.requestTimeout = 0;
+    http.keepAliveTimeout = idleMaxMs;
+    http.on("clientError", (_error, socket) => {
+      if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+    });
+    holdBackBodies(http);
+    this.#http = http;
+    this.#timer = setInterval(() => this.#look(), lookPeriodMs);
+    this.#timer.unref();
+  }
+
+  get connectionCount(): number {
+    return this.#sockets.size;
+  }
+
+  async listen(address: Address, tls?: FrontTls): Promise<Address> {
+    const accept = (socket: Socket): void => this.#accept(socket);
+    const server = tls === undefined ? createNetServer(halfOpen, accept) : createTls(tls, accept);
+    await this.#listenOn(server, address);
+    const bound = server.address();
+    const port = typeof bound === "object" && bound !== null ? bound.port : address.port;
+    return { host: address.host, port };
+  }
+
+  async listenUnix(path: string): Promise<void> {
+    const before = process.umask(0o177);
+    try {
+      const server = createNetServer(halfOpen, (socket) => this.#accept(socket));
+      await this.#listenOn(server, { path });
+    } finally {
+      process.umask(before);
+    }
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    for (const server of this.#servers) server.close();
+    const endMs = performance.now() + closeMaxMs;
+    for (;;) {
+      for (const [socket, { requestCount }] of this.#sockets) {
+        if (requestCount === 0) socket.destroy();
+      }
+      if (this.#sockets.size === 0 || performance.now() > endMs) break;
+      await new Promise<void>((resolve) => void setTimeout(resolve, 50));
+    }
+    for (const socket of this.#sockets.keys()) socket.destroy();
+    this.#http.close();
+  }
+
+  async #listenOn(server: Server, address: Address | { readonly path: string }): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", (error: NodeJS.ErrnoException) => {
+        const kind = error.code === "EADDRINUSE" ? "conflict" : "unavailable";
+        reject(new EngineError(kind, `listen: ${error.message}`, { cause: error }));
+      });
+      server.listen(address, () => resolve());
+    });
+    server.on("error", (error) => this.#logger.warn("listener", { error }));
+    this.#servers.push(server);
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#sockets.size >= connectionsMax) {
+      this.#refusedCount += 1;
+      // A flood must not fill the log as well.
+      if (this.#refusedCount % 1_000 === 1) {
+        this.#logger.warn("connections are refused: there are as many as may be", {
+          connectionsMax,
+          refusedCount: this.#refusedCount,
+        });
+      }
+      socket.destroy();
+      return;
+    }
+    this.#sockets.set(socket, { requestCount: 0, passedBytes: 0, changedMs: performance.now() });
+    socket.on("error", () => undefined);
+    socket.once("close", () => this.#sockets.delete(socket));
+    socket.setKeepAlive(true, keepAliveMs);
+    this.#http.emit("connection", socket);
+  }
+
+  #watchRequest(request: IncomingMessage, response: ServerResponse): void {
+    const watched = this.#sockets.get(request.socket);
+    if (watched === undefined) return;
+    watched.requestCount += 1;
+    watched.changedMs = performance.now();
+    response.once("close", () => {
+      watched.requestCount -= 1;
+      watched.changedMs = performance.now();
+    });
+  }
+
+  /** Ends connections on which nothing happens. */
+  #look(): void {
+    const nowMs = performance.now();
+    for (const [socket, watched] of this.#sockets) {
+      if (socket.destroyed) {
+        this.#sockets.delete(socket);
+        continue;
+      }
+      const passedBytes = socket.bytesRead + socket.bytesWritten;
+      const isServing = watched.requestCount > 0;
+      // Between requests the clock runs on: headers that come byte by byte are no activity.
+      if (isServing && passedBytes !== watched.passedBytes) watched.changedMs = nowMs;
+      watched.passedBytes = passedBytes;
+      if (nowMs - watched.changedMs > (isServing ? stallMaxMs : idleMaxMs)) socket.destroy();
+    }
+  }
+}
+
+const halfOpen = { allowHalfOpen: true } as const;
+
+function createTls(tls: FrontTls, accept: (socket: Socket) => void): Server {
+  const { key, cert, ca } = tls;
+  const server = createTlsServer(
+    {
+      ...halfOpen,
+      key,
+      cert,
+      ...(ca === undefined ? {} : { ca }),
+      requestCert: ca !== undefined,
+      rejectUnauthorized: ca !== undefined,
+      minVersion: "TLSv1.2",
+      handshakeTimeout: idleMaxMs,
+    },
+    accept,
+  );
+  server.on("tlsClientError", () => undefined);
+  return server;
+}

@@ -1,0 +1,187 @@
+/**
+ * `tug registry`: serves a registry, collects its garbage, makes lines of users.
+ *
+ * SIGTERM and SIGINT stop cleanly: open requests get a while; a second one ends at once.
+ */
+import { request as httpRequest } from "node:http";
+import { EngineError, isKind, messageOf } from "../lib/errors.ts";
+import { parseFlags } from "../lib/flags.ts";
+import { createLogger, type Logger } from "../lib/log.ts";
+import { hashPassword } from "../sys/password.ts";
+import { controlPath, openRoot } from "./_root.ts";
+import { type GcConfig, parseGc, parseServe, type ServeConfig } from "./config.ts";
+import { commandHelp, describeCollection, registryHelp } from "./help.ts";
+import { openRegistry } from "./local-registry.ts";
+import { gcFlags, htpasswdFlags, serveFlags } from "./options.ts";
+
+/** Bytes of an answer of the control socket. */
+const answerMaxBytes = 64 * 1024;
+
+/** Runs `tug registry`; resolves with its exit code. */
+export async function registryMain(args: readonly string[]): Promise<number> {
+  const [word = "", ...rest] = args;
+  try {
+    switch (word) {
+      case "serve":
+        return await serve(rest);
+      case "gc":
+        return await collect(rest);
+      case "htpasswd":
+        return await printUser(rest);
+      case "":
+      case "help":
+      case "-h":
+      case "--help":
+        process.stdout.write(registryHelp());
+        return 0;
+      default:
+        throw usage(`unknown command: ${JSON.stringify(word)}`);
+    }
+  } catch (error) {
+    process.stderr.write(`tug registry: ${describe(error, word)}\n`);
+    return 1;
+  }
+}
+
+async function serve(args: readonly string[]): Promise<number> {
+  const parsed = parseServe(args);
+  if (parsed.action === "help") {
+    const about = { usage: "serve [OPTIONS]", help: "Serve a registry." };
+    process.stdout.write(commandHelp(about, serveFlags));
+    return 0;
+  }
+  const { config } = parsed;
+  const logger = loggerOf(config);
+  process.on("uncaughtException", (error) =>
+    logger.error("uncaught", { error, stack: error.stack }),
+  );
+  process.on("unhandledRejection", (error) => {
+    const stack = error instanceof Error ? error.stack : undefined;
+    logger.error("unhandled rejection", { error, stack });
+  });
+  const { serveRegistry } = await import("./serve.ts");
+  const registry = await serveRegistry(config, { logger });
+  const stopped = Promise.withResolvers<number>();
+  let isStopping = false;
+  const stop = (signal: string): void => {
+    logger.info("stopping", { signal });
+    if (isStopping) return stopped.resolve(1);
+    isStopping = true;
+    registry.stop().then(
+      () => stopped.resolve(0),
+      (error: unknown) => {
+        logger.error("did not stop cleanly", { error });
+        stopped.resolve(1);
+      },
+    );
+  };
+  process.on("SIGTERM", () => stop("SIGTERM"));
+  process.on("SIGINT", () => stop("SIGINT"));
+  process.exit(await stopped.promise);
+}
+
+function loggerOf({ logLevel, logFormat }: Pick<ServeConfig, "logLevel" | "logFormat">): Logger {
+  return createLogger({
+    level: () => logLevel,
+    format: logFormat,
+    write: (line) => process.stderr.write(`${line}\n`),
+  });
+}
+
+async function collect(args: readonly string[]): Promise<number> {
+  const parsed = parseGc(args);
+  if (parsed.action === "help") {
+    const help =
+      "Remove what no manifest names. A registry that is served is asked to do it, with its own options.";
+    process.stdout.write(commandHelp({ usage: "gc [OPTIONS]", help }, gcFlags));
+    return 0;
+  }
+  process.stdout.write((await collectHere(parsed.config)) ?? (await collectThere(parsed.config)));
+  return 0;
+}
+
+/** Collects in this process; undefined when another has the root. */
+async function collectHere(config: GcConfig): Promise<string | undefined> {
+  const logger = loggerOf({ logLevel: "warn", logFormat: "text" });
+  try {
+    using root = await openRoot(config.root, { logger });
+    await using registry = await openRegistry({
+      content: root.content,
+      metadata: root.metadata,
+      logger,
+      graceMs: config.graceMs,
+      // Nothing came while nobody served: a hold ends when its record is old enough.
+      isServing: false,
+      uploadExpiryMs: Number.MAX_SAFE_INTEGER,
+      removesUntagged: config.removesUntagged,
+    });
+    return describeCollection(await registry.collect());
+  } catch (error) {
+    if (isKind(error, "conflict") && error.details["code"] === "ROOT_LOCKED") return undefined;
+    throw error;
+  }
+}
+
+/** Asks the process that serves the root; its answer is what is to be printed. */
+async function collectThere(config: GcConfig): Promise<string> {
+  const { status, text } = await post(controlPath(config.root), "/gc");
+  if (status !== 200) throw new EngineError("unavailable", text || `gc: answered ${status}`);
+  return text;
+}
+
+async function post(
+  socketPath: string,
+  path: string,
+): Promise<{ readonly status: number; readonly text: string }> {
+  return await new Promise((resolve, reject) => {
+    const request = httpRequest({ socketPath, path, method: "POST" }, (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (chunk: string) => {
+        text += chunk;
+        if (text.length > answerMaxBytes) response.destroy();
+      });
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
+      response.on("error", reject);
+    });
+    request.on("error", (error) =>
+      reject(new EngineError("unavailable", `ask ${socketPath}: ${error.message}`)),
+    );
+    request.end();
+  });
+}
+
+async function printUser(args: readonly string[]): Promise<number> {
+  const flags = parseFlags(args, htpasswdFlags);
+  const [user, ...others] = flags.operands;
+  if (flags.switches.get("help") === true) {
+    const help = "Print the line of a user for --htpasswd; the password is read from stdin.";
+    process.stdout.write(commandHelp({ usage: "htpasswd USER", help }, htpasswdFlags));
+    return 0;
+  }
+  if (user === undefined || others.length > 0 || !/^[^:\s]{1,255}$/.test(user)) {
+    throw usage("htpasswd: one user's name is wanted, without colons and spaces");
+  }
+  let password = "";
+  for await (const chunk of process.stdin) password += String(chunk);
+  password = password.replace(/\r?\n$/, "");
+  if (password === "" || Buffer.byteLength(password) > 72) {
+    throw usage("htpasswd: a password of 1 to 72 bytes is wanted on stdin");
+  }
+  process.stdout.write(`${user}:${await hashPassword(password)}\n`);
+  return 0;
+}
+
+function describe(error: unknown, word: string): string {
+  if (isKind(error) && error.details["isUsage"] === true) {
+    const command = ["serve", "gc", "htpasswd"].includes(word) ? ` ${word}` : "";
+    return `${error.message}\nSee 'tug registry${command} --help'.`;
+  }
+  return error instanceof EngineError || !(error instanceof Error)
+    ? messageOf(error)
+    : (error.stack ?? error.message);
+}
+
+function usage(sentence: string): EngineError {
+  return new EngineError("invalid-argument", sentence, { details: { isUsage: true } });
+}

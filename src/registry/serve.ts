@@ -1,0 +1,273 @@
+/** The composition of a registry that serves: builds its parts in order, and takes them down in reverse. */
+import { readFileSync, rmSync } from "node:fs";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { EngineError, messageOf } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import { TaskGroup } from "../lib/task-group.ts";
+import { sleep } from "../lib/retry.ts";
+import { openProxyClient } from "./_proxy-client.ts";
+import { controlPath, openRoot } from "./_root.ts";
+import { defaultRules, parseAccessRules, type AccessRules } from "./access-rules.ts";
+import type { AuthConfig, ServeConfig } from "./config.ts";
+import { answerOf } from "./errors.ts";
+import { type Address, createFront, type Front, type FrontTls } from "./front.ts";
+import { describeCollection } from "./help.ts";
+import { createPasswordGate, createTokenGate, type Gate, openGate } from "./gate.ts";
+import { openHtpasswd } from "./htpasswd.ts";
+import { openRegistry } from "./local-registry.ts";
+import { Metrics } from "./metrics.ts";
+import { createUpstream } from "./pull-through.ts";
+import type { Registry } from "./registry.ts";
+import { createRegistryHandler } from "./server.ts";
+import { createTokenServer, type TokenServer } from "./token-server.ts";
+import { createTokenVerifier, openTokenSigner, parseTrust } from "./token.ts";
+
+/** How often idle uploads are looked at. */
+const tidyPeriodMs = 60_000;
+/** Longest path of a unix socket. man 7 unix */
+const socketPathMax = 107;
+
+/** A registry that serves. */
+export interface ServingRegistry {
+  /** The addresses that are listened on. */
+  readonly addresses: readonly Address[];
+  readonly metricsAddress: Address | undefined;
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts to serve a root.
+ *
+ * @throws conflict when another process has the root or an address; invalid-argument for a file that is
+ * named and is no good
+ */
+export async function serveRegistry(
+  config: ServeConfig,
+  options: { readonly logger: Logger },
+): Promise<ServingRegistry> {
+  const { logger } = options;
+  await using undo = new AsyncDisposableStack();
+  const tls = readTls(config);
+  const { gate, tokenServer } = openAuth(config.auth, { logger, hasTls: tls !== undefined });
+  const root = await openRoot(config.root, { logger });
+  undo.use(root);
+  const client =
+    config.proxy === undefined ? undefined : await openProxyClient(config.proxy, logger);
+  if (client !== undefined) undo.defer(async () => await client.close());
+  const registry = await openRegistry({
+    content: root.content,
+    metadata: root.metadata,
+    logger,
+    quota: quotaOf(config),
+    graceMs: config.graceMs,
+    uploadExpiryMs: config.uploadExpiryMs,
+    removesUntagged: config.removesUntagged,
+    ...(client === undefined
+      ? {}
+      : { upstream: (context) => createUpstream(context, client.upstream) }),
+  });
+  undo.use(registry);
+  const metrics = createMetrics(registry);
+  const handle = createRegistryHandler({
+    registry,
+    gate,
+    metrics,
+    logger,
+    ...(tokenServer === undefined ? {} : { tokenServer }),
+    // What a cache has is the other registry's to change.
+    isReadOnly: config.isReadOnly || config.proxy !== undefined,
+    isDeleteAllowed: config.isDeleteAllowed,
+    hasMetrics: config.metricsAddress === undefined,
+    hasAccessLog: config.hasAccessLog,
+  });
+  const front = createFront({ handle, logger });
+  undo.defer(async () => await front.close());
+  const control = await openControl(config.root, { registry, logger });
+  undo.defer(async () => await control.close());
+  undo.use(startTasks(config, { registry, logger }));
+  const metricsAddress = await listenMetrics(config, { metrics, logger, undo });
+  const addresses: Address[] = [];
+  for (const address of config.listen) {
+    const bound = await front.listen(address, tls);
+    addresses.push(bound);
+    logger.info("registry listens", { ...bound, tls: tls !== undefined });
+  }
+  const close = undo.move();
+  return { addresses, metricsAddress, stop: async () => await close.disposeAsync() };
+}
+
+function quotaOf(config: ServeConfig): {
+  readonly sizeMaxBytes?: number;
+  readonly repositoryMaxBytes?: number;
+} {
+  const { quotaBytes, repositoryQuotaBytes } = config;
+  return {
+    ...(quotaBytes === undefined ? {} : { sizeMaxBytes: quotaBytes }),
+    ...(repositoryQuotaBytes === undefined ? {} : { repositoryMaxBytes: repositoryQuotaBytes }),
+  };
+}
+
+function readTls({ tls }: ServeConfig): FrontTls | undefined {
+  if (tls === undefined) return undefined;
+  return {
+    key: readNamed(tls.keyPath),
+    cert: readNamed(tls.certPath),
+    ...(tls.caPath === undefined ? {} : { ca: readNamed(tls.caPath) }),
+  };
+}
+
+/** Makes the gate, and the token server where the registry is its own. */
+function openAuth(
+  auth: AuthConfig,
+  options: { readonly logger: Logger; readonly hasTls: boolean },
+): { readonly gate: Gate; readonly tokenServer?: TokenServer } {
+  const { token, htpasswdPath } = auth;
+  const rules = rulesOf(auth);
+  const users = htpasswdPath === undefined ? undefined : openHtpasswd(htpasswdPath, options);
+  if (token === undefined) {
+    return { gate: users === undefined ? openGate : createPasswordGate({ users, rules }) };
+  }
+  const { service } = token;
+  const signer =
+    token.keyPath === undefined ? undefined : openTokenSigner(readNamed(token.keyPath), token);
+  const trust =
+    token.certPath === undefined
+      ? { keys: [], certificates: [] }
+      : parseTrust(readNamed(token.certPath).toString("utf8"));
+  const keys = signer === undefined ? trust.keys : [signer.publicKey, ...trust.keys];
+  const scheme = options.hasTls ? "https" : "http";
+  const gate = createTokenGate({
+    verify: createTokenVerifier({ keys, certificates: trust.certificates }, token),
+    service,
+    realm: (request) => token.realm ?? `${scheme}://${hostOf(request)}/token`,
+    rules: (user, action, repository) => action === "pull" && rules(user, action, repository),
+  });
+  if (signer === undefined || users === undefined) return { gate };
+  return { gate, tokenServer: createTokenServer({ users, rules, signer, service }) };
+}
+
+function rulesOf({ accessPath, isAnonymousPull }: AuthConfig): AccessRules {
+  const fallback = defaultRules({ isAnonymousPull });
+  if (accessPath === undefined) return fallback;
+  const rules = parseAccessRules(readNamed(accessPath).toString("utf8"));
+  return (user, action, repository) =>
+    rules(user, action, repository) || (isAnonymousPull && action === "pull");
+}
+
+/** The host that the client asked, fit for a header's quotes. */
+function hostOf(request: IncomingMessage): string {
+  const host = request.headers.host ?? "";
+  return /^[A-Za-z0-9.:[\]-]{1,255}$/.test(host) ? host : "localhost";
+}
+
+function createMetrics(registry: Registry): Metrics {
+  const gauge = (name: string, help: string, read: () => number) => ({
+    name: `tug_registry_${name}`,
+    help,
+    read,
+  });
+  return new Metrics([
+    gauge("repositories", "Repositories there are.", () => registry.stats.repositoryCount),
+    gauge("digests", "Different blobs and manifests.", () => registry.stats.digestCount),
+    gauge("content_bytes", "Bytes of all content.", () => registry.stats.sizeBytes),
+    gauge("uploads", "Unfinished uploads.", () => registry.stats.uploadCount),
+    gauge("resident_bytes", "Memory of the process.", () => process.memoryUsage.rss()),
+  ]);
+}
+
+async function listenMetrics(
+  config: ServeConfig,
+  options: {
+    readonly metrics: Metrics;
+    readonly logger: Logger;
+    readonly undo: AsyncDisposableStack;
+  },
+): Promise<Address | undefined> {
+  if (config.metricsAddress === undefined) return undefined;
+  const { metrics, logger, undo } = options;
+  const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    const isFound = request.url?.split("?")[0] === "/metrics" && request.method === "GET";
+    response.writeHead(isFound ? 200 : 404, {
+      "Content-Type": "text/plain; version=0.0.4; charset=utf-8",
+    });
+    response.end(isFound ? metrics.render() : "");
+  };
+  const front = createFront({ handle, logger });
+  undo.defer(async () => await front.close());
+  return await front.listen(config.metricsAddress);
+}
+
+/** Listens for `tug registry gc`. */
+async function openControl(
+  root: string,
+  options: { readonly registry: Registry; readonly logger: Logger },
+): Promise<{ close(): Promise<void> }> {
+  const { registry, logger } = options;
+  const path = controlPath(root);
+  if (Buffer.byteLength(path) > socketPathMax) {
+    logger.warn("the root's path is too long for a socket: gc works only when nothing serves it");
+    return { close: async () => undefined };
+  }
+  const collect = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    if (request.method !== "POST" || request.url !== "/gc") {
+      response.writeHead(404).end();
+      return;
+    }
+    try {
+      const text = describeCollection(await registry.collect());
+      response.writeHead(200, { "Content-Type": "text/plain" }).end(text);
+    } catch (error) {
+      logger.error("collect", { error });
+      response.writeHead(answerOf(error).status, { "Content-Type": "text/plain" });
+      response.end(messageOf(error));
+    }
+  };
+  const front: Front = createFront({
+    handle: (request, response) => void collect(request, response),
+    logger,
+  });
+  rmSync(path, { force: true });
+  await front.listenUnix(path);
+  return {
+    close: async () => {
+      await front.close();
+      rmSync(path, { force: true });
+    },
+  };
+}
+
+/** What happens by the clock: uploads are tidied, garbage is collected. */
+function startTasks(
+  config: ServeConfig,
+  options: { readonly registry: Registry; readonly logger: Logger },
+): TaskGroup {
+  const { registry, logger } = options;
+  const tasks = new TaskGroup({ onError: (error, name) => logger.error(name, { error }) });
+  const every = (name: string, periodMs: number, work: () => Promise<unknown>): void =>
+    tasks.run(name, async (signal) => {
+      for (;;) {
+        await sleep(periodMs, signal);
+        try {
+          await work();
+        } catch (error) {
+          // A full disk today must not end what is to be done tomorrow.
+          logger.error(name, { error });
+        }
+      }
+    });
+  every("tidy uploads", tidyPeriodMs, async () => await registry.tidy());
+  if (config.gcIntervalMs > 0) {
+    every("collect garbage", config.gcIntervalMs, async () => await registry.collect());
+  }
+  return tasks;
+}
+
+function readNamed(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new EngineError("invalid-argument", `read ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}

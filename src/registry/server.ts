@@ -1,0 +1,295 @@
+/**
+ * From a request to its handler: path, who asks, refusals, the answer to a failure, the access log.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createId } from "../lib/id.ts";
+import { EngineError, isKind } from "../lib/errors.ts";
+import type { Logger } from "../lib/log.ts";
+import {
+  deleteBlob,
+  deleteManifest,
+  getBlob,
+  getCatalog,
+  getManifest,
+  getReferrers,
+  getTags,
+  putManifest,
+} from "./_content-routes.ts";
+import { type BodyCounts, type Exchange, sendBytes, sendEmpty, sendJson } from "./_exchange.ts";
+import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from "./_upload-routes.ts";
+import type { RepositoryAction } from "./access-rules.ts";
+import { answerOf, refusal } from "./errors.ts";
+import type { Gate, Wanted } from "./gate.ts";
+import type { Metrics } from "./metrics.ts";
+import { parsePath, type Target } from "./names.ts";
+import type { Registry } from "./registry.ts";
+import type { TokenServer } from "./token-server.ts";
+
+/** What the HTTP adapter is made with. */
+export interface RegistryServerOptions {
+  readonly registry: Registry;
+  readonly gate: Gate;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  readonly tokenServer?: TokenServer;
+  /** Nothing may be pushed or removed. */
+  readonly isReadOnly: boolean;
+  /** Manifests, tags and blobs may be removed. */
+  readonly isDeleteAllowed: boolean;
+  /** `/metrics` is served here too. */
+  readonly hasMetrics: boolean;
+  readonly hasAccessLog: boolean;
+}
+
+/** How long the rest of a body that nobody wants is read, so that the client sees the answer. */
+const lingerMs = 2_000;
+
+type Handler = (exchange: Exchange) => Promise<void>;
+
+/** One way to use a path. */
+interface Operation {
+  readonly wanted: Wanted | undefined;
+  readonly run: Handler;
+}
+
+/** Makes the function that serves requests. */
+export function createRegistryHandler(
+  options: RegistryServerOptions,
+): (request: IncomingMessage, response: ServerResponse) => void {
+  return (request, response) => void serve(options, request, response);
+}
+
+/** Serves one request; whatever is thrown becomes an answer. */
+async function serve(
+  options: RegistryServerOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const startMs = performance.now();
+  const counts: BodyCounts = { receivedBytes: 0, sentBytes: 0 };
+  const seen: Seen = { operation: "none", user: undefined };
+  const { metrics, logger } = options;
+  response.setHeader("Docker-Distribution-Api-Version", "registry/2.0");
+  response.setHeader("X-Content-Type-Options", "nosniff");
+  response.on("error", () => undefined);
+  metrics.begin();
+  let failure: unknown;
+  try {
+    await dispatch(options, { request, response, counts, seen });
+  } catch (error) {
+    failure = error;
+    fail(logger, { request, response, error });
+  }
+  endBody(request, response);
+  const durationMs = performance.now() - startMs;
+  const method = methods.includes(request.method ?? "") ? (request.method ?? "") : "other";
+  const status = response.statusCode;
+  metrics.end({ operation: seen.operation, method, status, durationMs, ...counts });
+  if (!options.hasAccessLog) return;
+  logger.info("request", {
+    remote: request.socket.remoteAddress,
+    user: seen.user,
+    method: request.method,
+    path: request.url?.slice(0, pathLogMax),
+    status,
+    sentBytes: counts.sentBytes,
+    receivedBytes: counts.receivedBytes,
+    durationMs: Math.round(durationMs),
+    ...(failure instanceof EngineError ? { error: failure.message } : {}),
+  });
+}
+
+const methods: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+/** Characters of a path that are logged. */
+const pathLogMax = 1_024;
+
+interface Seen {
+  operation: string;
+  user: string | undefined;
+}
+
+interface Incoming {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly counts: BodyCounts;
+  readonly seen: Seen;
+}
+
+async function dispatch(options: RegistryServerOptions, incoming: Incoming): Promise<void> {
+  const { request, response, counts, seen } = incoming;
+  const url = request.url ?? "/";
+  const mark = url.indexOf("?");
+  const query = new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1));
+  const target = parsePath(mark < 0 ? url : url.slice(0, mark));
+  if (target === undefined) {
+    throw refusal("UNSUPPORTED", { message: "no such path", status: 404 });
+  }
+  seen.operation = target.kind;
+  const table = operationsOf(options, { target, query });
+  const method = request.method === "HEAD" ? "GET" : (request.method ?? "");
+  const operation = table[method];
+  if (operation === undefined) {
+    const allowed = Object.keys(table).join(", ");
+    throw refusal("UNSUPPORTED", { headers: { Allow: allowed } });
+  }
+  if (method !== "GET") refuseChange(options, request, target);
+  const caller =
+    operation.wanted === undefined
+      ? { user: undefined, may: () => false }
+      : await options.gate.admit(request, operation.wanted);
+  seen.user = caller.user;
+  const { registry, logger } = options;
+  await operation.run({ request, response, query, registry, caller, logger, counts });
+}
+
+/** What can be done at a path, by method; GET stands for HEAD too. */
+function operationsOf(
+  options: RegistryServerOptions,
+  asked: { readonly target: Target; readonly query: URLSearchParams },
+): Readonly<Record<string, Operation | undefined>> {
+  const { target, query } = asked;
+  const on = (repository: string, ...actions: RepositoryAction[]): Wanted => ({
+    kind: "repository",
+    repository,
+    actions,
+  });
+  switch (target.kind) {
+    case "root":
+      return { GET: { wanted: undefined, run: async (exchange) => sendEmpty(exchange, 200) } };
+    case "ping":
+      return { GET: { wanted: { kind: "ping" }, run: async (exchange) => sendJson(exchange, {}) } };
+    case "catalog":
+      return { GET: { wanted: { kind: "catalog" }, run: getCatalog } };
+    case "metrics":
+      return options.hasMetrics
+        ? { GET: { wanted: { kind: "metrics" }, run: metricsRoute(options) } }
+        : {};
+    case "token": {
+      const run = tokenRoute(options, query);
+      return run === undefined
+        ? {}
+        : { GET: { wanted: undefined, run }, POST: { wanted: undefined, run } };
+    }
+    case "tags":
+      return {
+        GET: { wanted: on(target.repository, "pull"), run: (one) => getTags(one, target) },
+      };
+    case "referrers":
+      return {
+        GET: { wanted: on(target.repository, "pull"), run: (one) => getReferrers(one, target) },
+      };
+    case "manifest": {
+      const { repository } = target;
+      return {
+        GET: { wanted: on(repository, "pull"), run: (one) => getManifest(one, target) },
+        PUT: { wanted: on(repository, "pull", "push"), run: (one) => putManifest(one, target) },
+        DELETE: { wanted: on(repository, "delete"), run: (one) => deleteManifest(one, target) },
+      };
+    }
+    case "blob": {
+      const { repository } = target;
+      return {
+        GET: { wanted: on(repository, "pull"), run: (one) => getBlob(one, target) },
+        DELETE: { wanted: on(repository, "delete"), run: (one) => deleteBlob(one, target) },
+      };
+    }
+    case "uploads": {
+      const wanted = on(target.repository, "pull", "push");
+      return { POST: { wanted, run: (one) => postUpload(one, target) } };
+    }
+    case "upload": {
+      const wanted = on(target.repository, "pull", "push");
+      return {
+        GET: { wanted, run: (one) => getUpload(one, target) },
+        PATCH: { wanted, run: (one) => patchUpload(one, target) },
+        PUT: { wanted, run: (one) => putUpload(one, target) },
+        DELETE: { wanted, run: (one) => deleteUpload(one, target) },
+      };
+    }
+  }
+}
+
+function metricsRoute({ metrics }: RegistryServerOptions): Handler {
+  return async (exchange) =>
+    sendBytes(exchange, {
+      bytes: Buffer.from(metrics.render()),
+      headers: { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" },
+    });
+}
+
+function tokenRoute(
+  { tokenServer }: RegistryServerOptions,
+  query: URLSearchParams,
+): Handler | undefined {
+  if (tokenServer === undefined) return undefined;
+  return async (exchange) =>
+    sendJson(exchange, await tokenServer(exchange.request, query), { "Cache-Control": "no-store" });
+}
+
+/** @throws UNSUPPORTED or DENIED for what must not be changed */
+function refuseChange(
+  options: RegistryServerOptions,
+  request: IncomingMessage,
+  target: Target,
+): void {
+  if (target.kind === "token") return;
+  if (request.headers.origin !== undefined) {
+    // Only a browser says so, and no page has business here: on loopback nothing else would stop it.
+    throw refusal("DENIED", { message: "changes are not taken from web pages" });
+  }
+  if (options.isReadOnly) {
+    throw refusal("UNSUPPORTED", { message: "the registry is read-only" });
+  }
+  const isRemoval = request.method === "DELETE" && target.kind !== "upload";
+  if (isRemoval && !options.isDeleteAllowed) {
+    throw refusal("UNSUPPORTED", { message: "the registry removes nothing: it was started so" });
+  }
+}
+
+function fail(
+  logger: Logger,
+  options: {
+    readonly request: IncomingMessage;
+    readonly response: ServerResponse;
+    readonly error: unknown;
+  },
+): void {
+  const { request, response, error } = options;
+  if (isKind(error, "canceled") && (request.destroyed || response.destroyed)) {
+    // The access log has a status for who went away, as nginx does.
+    response.statusCode = 499;
+    response.destroy();
+    return;
+  }
+  const { status, headers, body } = answerOf(error);
+  if (status >= 500) {
+    const stack =
+      error instanceof EngineError || !(error instanceof Error) ? undefined : error.stack;
+    const id = createId().slice(0, 12);
+    const fields = { id, method: request.method, path: request.url?.slice(0, pathLogMax) };
+    logger.error("request failed", { ...fields, status, error, stack });
+  }
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  response.writeHead(status, {
+    "Content-Type": "application/json",
+    "Content-Length": String(Buffer.byteLength(body)),
+    ...(request.complete ? {} : { Connection: "close" }),
+    ...headers,
+  });
+  response.end(request.method === "HEAD" ? undefined : body);
+}
+
+/** Reads on for a while what the client still sends: closing at once would lose it the answer. */
+function endBody(request: IncomingMessage, response: ServerResponse): void {
+  if (request.complete || request.destroyed) return;
+  request.on("error", () => undefined);
+  request.resume();
+  const { socket } = request;
+  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  timer.unref();
+  request.once("end", () => clearTimeout(timer));
+  response.once("close", () => request.complete && clearTimeout(timer));
+}
