@@ -13,8 +13,8 @@
  * 4. `pushBlob` and `pushManifest` go the other way: what is there is not sent, what another
  *    repository of the registry has is mounted.
  *
- * Credentials go to the host they are for, and never along a redirect to another. Every answer is
- * bounded and checked: a registry is hostile.
+ * Credentials go to the host they are for and to the token server that it names, and never along a
+ * redirect to another, nor to a mirror. Every answer is bounded and checked: a registry is hostile.
  *
  * @see OCI distribution-spec v1.1; Docker Registry HTTP API V2, token authentication
  */
@@ -71,9 +71,9 @@ export interface RegistryConfig {
   /** Mirrors of docker.io, as `registry-mirrors`. */
   readonly mirrors: readonly string[];
   /** Hosts and CIDR blocks that may be spoken to without TLS or with a certificate nobody signed.
-   * 127.0.0.0/8 and ::1 always are. */
+   * 127.0.0.0/8 and ::1 are without being listed, unless `certsDirs` has certificates for them. */
   readonly insecureRegistries: readonly string[];
-  /** Folders of `<host>/{*.crt,*.cert,*.key,hosts.toml}`, the first that has the host wins. */
+  /** Folders of `<host>/{*.crt,*.cert,*.key}` as Docker's certs.d; the first that has the host wins. */
   readonly certsDirs: readonly string[];
   readonly downloadsMax: number;
   readonly uploadsMax: number;

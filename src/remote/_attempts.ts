@@ -1,0 +1,57 @@
+import { EngineError, isKind } from "../lib/errors.ts";
+import { backoffMs, sleep } from "../lib/retry.ts";
+import type { RemoteLimits } from "./_limits.ts";
+import { isTransient } from "./_registry-fault.ts";
+
+/** Bytes beyond all that were there before that make an attempt one that got on. */
+const progressMinBytes = 1024 * 1024;
+
+/**
+ * Tries a transfer until it is through.
+ *
+ * Attempts that get on do not count: a large blob over a bad line comes in the end. The bytes bound
+ * them, for only what no attempt had reached before is getting on.
+ *
+ * @throws the failure of the last attempt, or one that no further attempt could mend
+ */
+export async function withAttempts<T>(
+  attempt: () => Promise<T>,
+  options: {
+    readonly limits: RemoteLimits;
+    readonly attemptsMax: number;
+    readonly signal?: AbortSignal | undefined;
+    /** Bytes that have arrived. */
+    readonly reached: () => number;
+    readonly onRetry: (failure: unknown, delayMs: number) => void;
+  },
+): Promise<T> {
+  const { limits, signal, reached } = options;
+  let highestBytes = reached();
+  for (let failures = 0; ; ) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (signal?.aborted) {
+        throw new EngineError("canceled", "context canceled", { cause: signal.reason });
+      }
+      if (!isTransient(error)) throw error;
+      if (reached() >= highestBytes + progressMinBytes) failures = 0;
+      highestBytes = Math.max(highestBytes, reached());
+      failures += 1;
+      if (failures >= options.attemptsMax) throw error;
+      const delayMs = retryDelayMs(error, { failures, limits });
+      options.onRetry(error, delayMs);
+      await sleep(delayMs, signal);
+    }
+  }
+}
+
+function retryDelayMs(
+  error: unknown,
+  state: { readonly failures: number; readonly limits: RemoteLimits },
+): number {
+  const { failures, limits } = state;
+  const wanted = isKind(error) ? error.details["retryAfterMs"] : undefined;
+  if (typeof wanted === "number") return Math.min(wanted, limits.retryAfterMaxMs);
+  return backoffMs(failures, { delayMs: limits.retryDelayMs, delayMaxMs: limits.retryDelayMaxMs });
+}

@@ -1,0 +1,232 @@
+import type { BlobInfo } from "../content/content-store.ts";
+import { EngineError } from "../lib/errors.ts";
+import { KeyedMutex } from "../lib/keyed-mutex.ts";
+import type { Logger } from "../lib/log.ts";
+import { Semaphore } from "../lib/semaphore.ts";
+import { formatReference, type Reference, referenceName } from "../oci/reference.ts";
+import { fetchBlob } from "./_fetch-blob.ts";
+import { defaultLimits, type RemoteLimits } from "./_limits.ts";
+import { listReferrers, listTags } from "./_listings.ts";
+import { login } from "./_login.ts";
+import { fetchManifest, pushManifest, resolveManifest } from "./_manifests.ts";
+import { pushBlob } from "./_push-blob.ts";
+import { pullFailure } from "./_registry-fault.ts";
+import { RegistryReach } from "./_registry-reach.ts";
+import type { RegistrySession } from "./_registry-session.ts";
+import { searchImages } from "./_search.ts";
+import { SharedTransfers } from "./_shared-transfers.ts";
+import type { LookUp } from "./endpoints.ts";
+import type { RegistryCall, RegistryClient, RegistryConfig } from "./registry-client.ts";
+
+/** What a client of registries needs. */
+export interface RegistryClientOptions {
+  readonly config: RegistryConfig;
+  readonly logger: Logger;
+  /** Other limits than `defaultLimits`; for tests. */
+  readonly limits?: Partial<RemoteLimits>;
+  /** Finds the addresses of a host; the system's resolver when absent. */
+  readonly lookUp?: LookUp;
+}
+
+/** Opens the client of registries by HTTP. Nothing is asked yet. */
+export function openRegistryClient(options: RegistryClientOptions): RegistryClient {
+  return new HttpRegistryClient(options);
+}
+
+class HttpRegistryClient implements RegistryClient {
+  readonly #options: RegistryClientOptions;
+  readonly #closing = new AbortController();
+  readonly #downloads = new SharedTransfers<BlobInfo>();
+  readonly #uploads = new KeyedMutex();
+  readonly #pushes = new Set<Promise<void>>();
+  #reach: RegistryReach;
+  #downloadPlaces: Semaphore;
+  #uploadPlaces: Semaphore;
+
+  constructor(options: RegistryClientOptions) {
+    this.#options = options;
+    this.#reach = this.#newReach(options.config);
+    this.#downloadPlaces = new Semaphore(options.config.downloadsMax);
+    this.#uploadPlaces = new Semaphore(options.config.uploadsMax);
+  }
+
+  configure(config: RegistryConfig): void {
+    const before = this.#reach;
+    this.#reach = this.#newReach(config);
+    if (config.downloadsMax !== before.config.downloadsMax) {
+      this.#downloadPlaces = new Semaphore(config.downloadsMax);
+    }
+    if (config.uploadsMax !== before.config.uploadsMax) {
+      this.#uploadPlaces = new Semaphore(config.uploadsMax);
+    }
+    // Only idle connections end: what is under way ends as it began.
+    before.close();
+  }
+
+  async resolve(reference: Reference, call: RegistryCall): ReturnType<RegistryClient["resolve"]> {
+    return await this.#pull(
+      reference,
+      call,
+      async (session, bound) => await resolveManifest(session, { reference, call: bound }),
+    );
+  }
+
+  async fetchManifest(
+    reference: Reference,
+    call: RegistryCall,
+  ): ReturnType<RegistryClient["fetchManifest"]> {
+    return await this.#pull(
+      reference,
+      call,
+      async (session, bound) => await fetchManifest(session, { reference, call: bound }),
+    );
+  }
+
+  async fetchBlob(
+    reference: Reference,
+    options: Parameters<RegistryClient["fetchBlob"]>[1],
+  ): Promise<BlobInfo> {
+    const { descriptor, content, credentials, signal, progress } = options;
+    if (this.#closing.signal.aborted) throw closed();
+    try {
+      return await this.#downloads.join(`${content.root}\n${descriptor.digest}`, {
+        signal,
+        progress,
+        start: async (run) =>
+          await fetchBlob({
+            ...run,
+            reach: this.#reach,
+            reference,
+            descriptor,
+            content,
+            credentials,
+            downloads: this.#downloadPlaces,
+            logger: this.#options.logger,
+          }),
+      });
+    } catch (error) {
+      throw pullFailure(error, reference);
+    }
+  }
+
+  async pushBlob(
+    reference: Reference,
+    options: Parameters<RegistryClient["pushBlob"]>[1],
+  ): Promise<void> {
+    const { descriptor, open, mountFrom = [], credentials } = options;
+    const { signal } = this.#bind(options);
+    // Two pushes of one blob to one repository: the second finds that it is there.
+    const key = `${referenceName(reference)}@${descriptor.digest}`;
+    const push = this.#uploads.run(key, async () => {
+      await pushBlob({
+        reach: this.#reach,
+        reference,
+        descriptor,
+        open,
+        mountFrom,
+        credentials,
+        uploads: this.#uploadPlaces,
+        logger: this.#options.logger,
+        signal,
+        progress: options.progress ?? (() => undefined),
+      });
+    });
+    this.#pushes.add(push);
+    try {
+      await push;
+    } finally {
+      this.#pushes.delete(push);
+    }
+  }
+
+  async pushManifest(
+    reference: Reference,
+    options: Parameters<RegistryClient["pushManifest"]>[1],
+  ): ReturnType<RegistryClient["pushManifest"]> {
+    const call = this.#bind(options);
+    return await this.#reach.withSession(reference.domain, {
+      mirrors: false,
+      signal: call.signal,
+      work: async (session) => await pushManifest(session, { ...options, reference, call }),
+    });
+  }
+
+  async listTags(reference: Reference, call: RegistryCall): Promise<readonly string[]> {
+    return await this.#pull(
+      reference,
+      call,
+      async (session, bound) => await listTags(session, { reference, call: bound }),
+    );
+  }
+
+  async listReferrers(
+    reference: Reference,
+    options: Parameters<RegistryClient["listReferrers"]>[1],
+  ): ReturnType<RegistryClient["listReferrers"]> {
+    const { digest, artifactType } = options;
+    return await this.#pull(
+      reference,
+      options,
+      async (session, call) =>
+        await listReferrers(session, { reference, call, digest, artifactType }),
+    );
+  }
+
+  async search(
+    term: string,
+    options: Parameters<RegistryClient["search"]>[1],
+  ): ReturnType<RegistryClient["search"]> {
+    const call = this.#bind(options);
+    return await searchImages(this.#reach, { term, countMax: options.countMax, call });
+  }
+
+  async login(host: string, call: RegistryCall): ReturnType<RegistryClient["login"]> {
+    return await login(this.#reach, { host, call: this.#bind(call) });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(closed());
+    await this.#downloads[Symbol.asyncDispose]();
+    await Promise.allSettled(this.#pushes);
+    this.#reach.close();
+  }
+
+  /** Reads from a registry or one of its mirrors; failures are told as those of a pull. */
+  async #pull<T>(
+    reference: Reference,
+    call: RegistryCall,
+    work: (session: RegistrySession, call: RegistryCall) => Promise<T>,
+  ): Promise<T> {
+    const bound = this.#bind(call);
+    this.#options.logger.debug("a registry is asked", { reference: formatReference(reference) });
+    try {
+      return await this.#reach.withSession(reference.domain, {
+        mirrors: true,
+        signal: bound.signal,
+        work: async (session) => await work(session, bound),
+      });
+    } catch (error) {
+      throw pullFailure(error, reference);
+    }
+  }
+
+  /** The call, ended by the end of the client as well. */
+  #bind(call: RegistryCall): RegistryCall & { readonly signal: AbortSignal } {
+    const { credentials, signal } = call;
+    if (this.#closing.signal.aborted) throw closed();
+    const all = signal === undefined ? [] : [signal];
+    return {
+      ...(credentials === undefined ? {} : { credentials }),
+      signal: AbortSignal.any([...all, this.#closing.signal]),
+    };
+  }
+
+  #newReach(config: RegistryConfig): RegistryReach {
+    const { logger, lookUp, limits } = this.#options;
+    return new RegistryReach({ config, logger, lookUp, limits: { ...defaultLimits, ...limits } });
+  }
+}
+
+function closed(): EngineError {
+  return new EngineError("canceled", "the registry client is closed");
+}
