@@ -65,6 +65,8 @@ interface At {
   readonly location: Location;
   /** The instruction as written, continuation lines joined; what history and progress show. */
   readonly original: string;
+  /** Comment lines since the instruction before, without `#`; absent when there are none. */
+  readonly comments?: readonly string[];
 }
 
 /** One instruction. Fields are words unless they say otherwise. */
@@ -79,7 +81,10 @@ export type Instruction = At &
     | {
         readonly kind: "run";
         readonly command: CommandLine;
+        /** Settled by `expandInstruction`; before that, what is known without variables. */
         readonly mounts: readonly RunMount[];
+        /** The mounts as written; `expandInstruction` reads them again with variables expanded. */
+        readonly mountTexts?: readonly string[];
         readonly network: "default" | "none" | "host";
         readonly security: "sandbox" | "insecure";
         readonly devices: readonly string[];
@@ -142,7 +147,13 @@ export interface Stage {
 export interface Directives {
   readonly syntax?: string;
   readonly escape: "\\" | "`";
-  readonly check?: { readonly skip: readonly string[]; readonly isError: boolean };
+  readonly check?: {
+    /** Rules that are not told; `all` for every one. */
+    readonly skip: readonly string[];
+    readonly isError: boolean;
+    /** Experimental rules that are told; `all` for every one. */
+    readonly experimental?: readonly string[];
+  };
 }
 
 /** A whole Dockerfile. */
@@ -152,4 +163,6 @@ export interface Dockerfile {
   readonly stages: readonly Stage[];
   /** The text by lines, for pictures of a place. */
   readonly lines: readonly string[];
+  /** Instructions with an empty line among their continuation lines. */
+  readonly emptyContinuations?: readonly Location[];
 }
