@@ -3,12 +3,12 @@
  */
 import { createGzip } from "node:zlib";
 import { Readable } from "node:stream";
-import { decompress } from "../lib/compression.ts";
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { Semaphore } from "../lib/semaphore.ts";
 import type { PackedLayer } from "./distribution-records.ts";
 import type { LayerRecord } from "./image-records.ts";
+import { openLayerTar } from "./layer-source.ts";
 import type { ImageContext } from "./local-image-service.ts";
 
 /** Layers that are packed at once, by all pushes together: each takes a core. */
@@ -22,7 +22,7 @@ const chunkSizeBytes = 256 * 1024;
  *
  * The packing runs on other threads than the daemon's own.
  *
- * @throws canceled; not-found when neither blob nor snapshot of the layer is there
+ * @throws canceled; data-loss when neither blob nor snapshot of the layer is there
  */
 export async function packLayer(
   context: ImageContext,
@@ -37,7 +37,7 @@ export async function packLayer(
   return await packing.run(async () => {
     if (signal.aborted) throw new EngineError("canceled", "the push was canceled");
     await using ingest = await context.content.ingest({ ref: `pack-${createId().slice(0, 16)}` });
-    const source = Readable.from(openTar(context, layer));
+    const source = Readable.from(openLayerTar(context, layer, { signal }));
     const gzip = createGzip({ chunkSize: chunkSizeBytes });
     source.on("error", (error) => gzip.destroy(error));
     try {
@@ -56,12 +56,4 @@ export async function packLayer(
     context.distribution.putPacked(layer.diffId, packed);
     return packed;
   });
-}
-
-/** The layer's tar. @throws not-found */
-function openTar(
-  { content }: ImageContext,
-  layer: LayerRecord,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  return decompress(content.open(layer.digest));
 }
