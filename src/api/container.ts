@@ -245,3 +245,9 @@ export interface ContainerPruneResponse {
   /** Bytes. */
   readonly SpaceReclaimed: number;
 }
+
+/** One changed file. `Kind`: 0 modified, 1 added, 2 removed. @see Engine API v1.51, FilesystemChange */
+export interface FilesystemChange {
+  readonly Path: string;
+  readonly Kind: 0 | 1 | 2;
+}

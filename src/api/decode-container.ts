@@ -294,6 +294,17 @@ export function decodeContainerCreate(bytes: Uint8Array): ContainerCreateOptions
 }
 
 /**
+ * Decodes the body of `POST /commit`: none, or `null`, asks for the container's own configuration.
+ *
+ * @see Engine API v1.51, ImageCommit
+ */
+export function decodeCommitConfig(bytes: Uint8Array): ContainerConfig | undefined {
+  const body = decodeJson(bytes);
+  if (body === undefined || body === null) return undefined;
+  return decodeConfig(body, { root: createRequestType, path: "" });
+}
+
+/**
  * Decodes the body of `POST /containers/{id}/update`: only what was given is in the answer.
  *
  * @see Engine API v1.51, ContainerUpdate

@@ -30,9 +30,9 @@ describe("the table of commands", () => {
     expect(findCommand(["container"])).toMatchObject({ kind: "group" });
     expect(findCommand(["container", "foo"])).toEqual({ kind: "unknown", name: "container foo" });
     expect(findCommand(["build", "."])).toEqual({ kind: "planned", name: "build" });
-    expect(findCommand(["system", "df"])).toEqual({ kind: "planned", name: "system df" });
+    expect(findCommand(["system", "prune"])).toEqual({ kind: "planned", name: "system prune" });
     expect(findCommand(["foo"])).toEqual({ kind: "unknown", name: "foo" });
-    expect(commandGroups.length).toBe(6);
+    expect(commandGroups.length).toBeGreaterThan(6);
   });
 });
 

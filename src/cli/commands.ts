@@ -39,13 +39,25 @@ export const commands: readonly CommandEntry[] = [
     help: "Attach local standard input, output, and error streams to a running container",
     load: async () => (await import("./container/attach.ts")).command,
   }),
+  entry("container commit, commit", {
+    help: "Create a new image from a container's changes",
+    load: async () => (await import("./container/commit.ts")).command,
+  }),
   entry("container create, create", {
     help: "Create a new container",
     load: async () => (await import("./container/create.ts")).command,
   }),
+  entry("container diff, diff", {
+    help: "Inspect changes to files or directories on a container's filesystem",
+    load: async () => (await import("./container/diff.ts")).command,
+  }),
   entry("container exec, exec", {
     help: "Execute a command in a running container",
     load: async () => (await import("./container/exec.ts")).command,
+  }),
+  entry("container export, export", {
+    help: "Export a container's filesystem as a tar archive",
+    load: async () => (await import("./container/export.ts")).command,
   }),
   entry("container inspect", {
     help: "Display detailed information on one or more containers",
@@ -288,13 +300,13 @@ export const commands: readonly CommandEntry[] = [
 
 /** Docker's commands that are not there yet, answered by name. */
 export const plannedCommands: readonly string[] = [
-  ...["bake", "build", "builder", "buildx", "checkpoint", "commit", "compose", "config", "cp"],
-  ...["debug", "diff", "export", "init", "model", "node", "plugin"],
+  ...["bake", "build", "builder", "buildx", "checkpoint", "compose", "config", "cp"],
+  ...["debug", "init", "model", "node", "plugin"],
   ...["scout", "secret", "service", "stack", "stats", "swarm", "trust"],
-  ...["update", "container commit", "container cp", "container diff", "container export"],
+  ...["update", "container cp"],
   ...["container stats", "container update", "image build"],
   ...["network connect", "network create", "network disconnect", "network prune", "network rm"],
-  ...["system df", "system prune", "volume update", "context export", "context import"],
+  ...["system prune", "volume update", "context export", "context import"],
 ];
 
 /** What a command line names. */

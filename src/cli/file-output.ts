@@ -1,4 +1,4 @@
-import { closeSync, openSync, renameSync, rmSync } from "node:fs";
+import { closeSync, openSync, renameSync, rmSync, type Stats, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { codeOf, EngineError } from "../lib/errors.ts";
 import type { BodyStream } from "../client/exchange.ts";
@@ -22,6 +22,23 @@ export async function writeArchive(
   const { path, what } = target;
   if (path === "" || path === "-") await copyOutput(stream.bytes(), { isFramed: false });
   else await writeFile(stream.bytes(), { path, what });
+}
+
+/** What a path must not be. Docker: in these words, seen in 28.5. */
+const refusals: readonly (readonly [(stat: Stats) => boolean, string])[] = [
+  [(stat) => stat.isDirectory(), "is a directory"],
+  [(stat) => stat.isCharacterDevice(), "cannot write to a character device file"],
+  [(stat) => stat.isBlockDevice(), "cannot write to a device file"],
+  [(stat) => !stat.isFile(), "must be a regular file"],
+];
+
+/** Refuses an output path that is anything but a file, before the engine is asked. */
+export function checkOutputPath(path: string, what: string): void {
+  if (path === "" || path === "-") return;
+  const stat = statSync(path, { throwIfNoEntry: false });
+  const reason = stat === undefined ? undefined : refusals.find(([is]) => is(stat))?.[1];
+  if (reason === undefined) return;
+  throw new EngineError("invalid-argument", `failed to ${what}: ${reason}`);
 }
 
 async function writeFile(

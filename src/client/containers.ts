@@ -7,6 +7,7 @@ import type {
   ContainerSummary,
   ContainerTopResponse,
   ContainerWaitResponse,
+  FilesystemChange,
   WaitCondition,
 } from "../api/container.ts";
 import { EngineError } from "../lib/errors.ts";
@@ -190,4 +191,34 @@ async function readWait(stream: BodyStream): Promise<ContainerWaitResponse> {
     throw new EngineError("data-loss", "wait for the container: the engine's answer is empty");
   }
   return decodeJson(text);
+}
+
+/** What a container has changed; null for nothing. @see Engine API v1.51, ContainerChanges */
+export function listContainerChanges(
+  transport: Transport,
+  container: string,
+): Promise<readonly FilesystemChange[] | null> {
+  return transport.json(`GET /containers/${pathSegment(container)}/changes`);
+}
+
+/** All files of a container as a tar. @see Engine API v1.51, ContainerExport */
+export function exportContainer(transport: Transport, container: string): Promise<BodyStream> {
+  return transport.stream(`GET /containers/${pathSegment(container)}/export`);
+}
+
+/** @see Engine API v1.51, ImageCommit */
+export function commitContainer(
+  transport: Transport,
+  options: {
+    readonly container: string;
+    readonly repo: string;
+    readonly tag: string;
+    readonly comment: string;
+    readonly author: string;
+    readonly changes: readonly string[];
+    readonly pause: boolean;
+  },
+): Promise<{ readonly Id: string }> {
+  const pause = options.pause ? "1" : "0";
+  return transport.json("POST /commit", { query: { ...options, pause } });
 }

@@ -14,7 +14,9 @@ import type {
   ContainerInspectResponse,
   ContainerSummary,
   ContainerTopResponse,
+  FilesystemChange,
 } from "../api/container.ts";
+import type { CommitOptions } from "./commit.ts";
 import type { ExecConfig, ExecInspectResponse } from "../api/exec.ts";
 
 /** A filter value by name, as in the `filters` query: name → values. */
@@ -118,6 +120,20 @@ export interface ContainerService {
     readonly ContainersDeleted: readonly string[];
     readonly SpaceReclaimed: number;
   }>;
+  /** What it has changed over its image, by path. */
+  changes(
+    id: string,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<readonly FilesystemChange[]>;
+  /** All its files as a tar, mounts left out, running or not. @throws conflict when it is removed */
+  export(
+    id: string,
+    options?: { readonly signal?: AbortSignal },
+  ): Promise<ReadableStream<Uint8Array>>;
+  /** Makes an image of its files and configuration, running or not.
+   * @returns the image's ID, once it is durable
+   * @throws invalid-argument for a name or change that is none, conflict when it is removed */
+  commit(id: string, options: CommitOptions): Promise<string>;
   execCreate(id: string, request: ExecConfig): Promise<{ readonly Id: string }>;
   /** Starts it detached. @throws conflict when it was started before */
   execStart(

@@ -4,14 +4,7 @@ import type { ContainerCreateOptions } from "../api/container.ts";
 import type { ExecConfig } from "../api/exec.ts";
 import type { EventBus } from "../event/event-bus.ts";
 import type { ImageService, ImageUsers } from "../image/image-service.ts";
-import {
-  alreadyPaused,
-  containerNotRunning,
-  emptyName,
-  notPaused,
-  renameFailed,
-  sameName,
-} from "../lib/docker-messages.ts";
+import { containerNotRunning, emptyName, renameFailed, sameName } from "../lib/docker-messages.ts";
 import { EngineError, isKind } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/keyed-mutex.ts";
 import type { Logger } from "../lib/log.ts";
@@ -25,6 +18,7 @@ import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { VolumeService } from "../volume/volume-service.ts";
 import { attachToContainer } from "./attach.ts";
 import { type ContainerDefaults, type Context, publish, systemClock } from "./_context.ts";
+import { type CommitOptions, commitContainer } from "./commit.ts";
 import { ContainerStore } from "./_container-store.ts";
 import type {
   AttachQuery,
@@ -37,17 +31,17 @@ import type {
 import { createContainer } from "./create.ts";
 import { attachExec, createExec, inspectExec, resizeExec, startExec } from "./exec.ts";
 import { ExecStore } from "./_exec-store.ts";
-import { freezeCgroup, thawCgroup } from "./_freezer.ts";
+import { exportContainer, listContainerChanges } from "./files.ts";
 import { inspectContainer } from "./inspect.ts";
 import { type ListOptions, listContainers } from "./list.ts";
 import type { LiveContainer } from "./_live-container.ts";
 import { openLogStream } from "./logs.ts";
 import { parseName } from "./names.ts";
+import { pauseContainer, unpauseContainer } from "./_pause.ts";
 import { pruneContainers } from "./prune.ts";
 import { recoverContainers } from "./recover.ts";
 import { removeByRequest } from "./remove.ts";
 import { startContainer } from "./start.ts";
-import { cgroupPathOf } from "./_spec-plan.ts";
 import { killContainer, stopContainer } from "./stop.ts";
 import { listProcesses } from "./top.ts";
 import { waitForContainer } from "./wait.ts";
@@ -61,7 +55,7 @@ export interface ContainersOptions {
   readonly execRoot: string;
   readonly metadata: Metadata;
   readonly events: EventBus;
-  readonly images: Pick<ImageService, "resolve">;
+  readonly images: Pick<ImageService, "resolve" | "commit">;
   readonly snapshots: Snapshotter;
   readonly shims: ShimPool;
   readonly networks: NetworkService;
@@ -263,25 +257,12 @@ class LocalContainers implements Containers {
 
   async pause(id: string): Promise<void> {
     const container = this.#get(id);
-    const context = this.#context;
-    await this.#locked(container, async () => {
-      if (container.record.phase === "paused") throw alreadyPaused(container.id);
-      if (!container.isRunning) throw containerNotRunning(container.id);
-      await freezeCgroup(cgroupPathOf(context, container.record));
-      context.store.note(container, { phase: "paused" });
-      publish(context, container, { action: "pause" });
-    });
+    await this.#locked(container, () => pauseContainer(this.#context, container));
   }
 
   async unpause(id: string): Promise<void> {
     const container = this.#get(id);
-    const context = this.#context;
-    await this.#locked(container, async () => {
-      if (container.record.phase !== "paused") throw notPaused(container.id);
-      thawCgroup(cgroupPathOf(context, container.record));
-      context.store.note(container, { phase: "running" });
-      publish(context, container, { action: "unpause" });
-    });
+    await this.#locked(container, async () => unpauseContainer(this.#context, container));
   }
 
   async attach(id: string, query: AttachQuery): Promise<Attachment> {
@@ -322,6 +303,25 @@ class LocalContainers implements Containers {
 
   async prune(filters: FilterMap): ReturnType<ContainerService["prune"]> {
     return await pruneContainers(this.#context, filters);
+  }
+
+  async changes(
+    id: string,
+    options: { readonly signal?: AbortSignal } = {},
+  ): ReturnType<ContainerService["changes"]> {
+    return await listContainerChanges(this.#context, this.#get(id), options);
+  }
+
+  async export(
+    id: string,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<ReadableStream<Uint8Array>> {
+    await Promise.resolve();
+    return exportContainer(this.#context, this.#get(id), options);
+  }
+
+  async commit(id: string, options: CommitOptions): Promise<string> {
+    return await commitContainer(this.#context, this.#get(id), options);
   }
 
   async execCreate(id: string, config: ExecConfig): Promise<{ readonly Id: string }> {

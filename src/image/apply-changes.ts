@@ -2,7 +2,8 @@
  * Dockerfile instructions that change a run configuration: `import --change`, `commit --change`.
  */
 import { EngineError } from "../lib/errors.ts";
-import type { ImageRunConfig } from "../oci/image-config.ts";
+import { parseDuration } from "../lib/time.ts";
+import type { Healthcheck, ImageRunConfig } from "../oci/image-config.ts";
 
 /** A change is one line; longer ones are refused. */
 const changeLengthMax = 64 * 1024;
@@ -12,15 +13,31 @@ type Apply = (config: ImageRunConfig, text: string) => ImageRunConfig;
 /** @throws invalid-argument naming the change */
 export function applyChanges(config: ImageRunConfig, changes: readonly string[]): ImageRunConfig {
   let current = config;
-  for (const change of changes) {
+  let isCommandGiven = false;
+  for (const change of changes.flatMap(linesOf)) {
     const [, word = "", rest = ""] = /^\s*([A-Za-z]+)\s*([\s\S]*)$/.exec(change) ?? [];
-    const apply = instructions[word.toUpperCase()];
+    const instruction = word.toUpperCase();
+    const apply = instructions[instruction];
     if (change.length > changeLengthMax || apply === undefined) {
       throw new EngineError("invalid-argument", `${word} is not a valid change command`);
     }
     current = apply(current, rest.trim());
+    if (instruction === "CMD") isCommandGiven = true;
+    // A new entrypoint has no use for arguments that were meant for the old one.
+    if (instruction === "ENTRYPOINT" && !isCommandGiven) current = withoutCommand(current);
   }
   return current;
+}
+
+function linesOf(change: string): readonly string[] {
+  return change
+    .replace(/\\\r?\n/g, " ")
+    .split("\n")
+    .filter((line) => line.trim() !== "" && !line.trimStart().startsWith("#"));
+}
+
+function withoutCommand({ Cmd: _, ...config }: ImageRunConfig): ImageRunConfig {
+  return config;
 }
 
 const instructions: Readonly<Record<string, Apply>> = {
@@ -59,6 +76,7 @@ const instructions: Readonly<Record<string, Apply>> = {
     };
   },
   STOPSIGNAL: (config, text) => ({ ...config, StopSignal: one(text, "STOPSIGNAL") }),
+  HEALTHCHECK: (config, text) => ({ ...config, Healthcheck: healthcheck(text) }),
   ONBUILD: (config, text) => ({ ...config, OnBuild: [...(config.OnBuild ?? []), text] }),
 };
 
@@ -69,6 +87,31 @@ function setOf(names: readonly string[]): Record<string, Record<string, never>> 
 /** The exec form, or the shell form wrapped in `/bin/sh -c`. */
 function command(text: string): readonly string[] {
   return jsonList(text) ?? (text === "" ? [] : ["/bin/sh", "-c", text]);
+}
+
+const probeFlags: Readonly<Record<string, keyof Healthcheck>> = {
+  interval: "Interval",
+  timeout: "Timeout",
+  "start-period": "StartPeriod",
+  "start-interval": "StartInterval",
+};
+
+/** `NONE`, or flags and `CMD` with a command in either form. */
+function healthcheck(text: string): Healthcheck {
+  const wrong = (reason: string): EngineError => refused(`HEALTHCHECK ${text}`, reason);
+  if (/^none$/i.test(text)) return { Test: ["NONE"] };
+  const [, flags = "", rest = ""] = /^((?:--\S+\s+)*)(?:CMD\s+)([\s\S]+)$/i.exec(text) ?? [];
+  if (rest === "") throw wrong("NONE or CMD with a command is wanted");
+  let probe: Healthcheck = {};
+  for (const flag of flags.trim().split(/\s+/).filter(Boolean)) {
+    const [name = "", value = ""] = flag.slice("--".length).split("=", 2);
+    const field = probeFlags[name];
+    if (name === "retries" && /^\d{1,6}$/.test(value)) probe = { ...probe, Retries: Number(value) };
+    else if (field === undefined) throw wrong(`${flag} is no flag of it`);
+    else probe = { ...probe, [field]: Number(parseDuration(value)) };
+  }
+  const list = jsonList(rest);
+  return { ...probe, Test: list === undefined ? ["CMD-SHELL", rest] : ["CMD", ...list] };
 }
 
 function jsonList(text: string): readonly string[] | undefined {

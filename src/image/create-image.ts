@@ -112,6 +112,7 @@ async function storeDocuments(
     configSizeBytes: config.length,
     layers,
     storedNs: nowNs().toString(),
+    ...(draft.parentId === undefined ? {} : { parentId: draft.parentId }),
   };
 }
 

@@ -33,6 +33,8 @@ export interface ImageRecord {
   /** Nanoseconds since 1970 as digits: when it came here. */
   readonly storedNs: string;
   readonly lastTaggedNs?: string;
+  /** The image that it was made from here, by a commit or a step of a build. */
+  readonly parentId?: Digest;
 }
 
 /** What a name stands for in a registry: a manifest, or the index that one was chosen from. */

@@ -5,9 +5,10 @@
  * the record in one transaction. Its ID is the digest of its config.
  */
 import type { Digest } from "../oci/digest.ts";
-import type { ImageConfig } from "../oci/image-config.ts";
+import type { ImageConfig, ImageRunConfig } from "../oci/image-config.ts";
 import type { Platform } from "../oci/platform.ts";
 import type { Reference } from "../oci/reference.ts";
+import type { DiffRequest } from "../snapshot/diff.ts";
 import type { LayerRecord } from "./image-records.ts";
 import type { Credentials, RegistryCall, SearchHit } from "../remote/registry-client.ts";
 import type {
@@ -52,7 +53,6 @@ export interface ProgressMessage {
 /** Told as a long operation goes on. */
 export type Progress = (message: ProgressMessage) => void;
 
-/** How an image is pulled. */
 /** How an image is looked for. */
 export interface ResolveOptions {
   /** One of several platforms that a name is bound to. */
@@ -61,6 +61,7 @@ export interface ResolveOptions {
   readonly use?: "run" | "build";
 }
 
+/** How an image is pulled. */
 export interface PullOptions {
   /** For the registry of the reference; none: anonymous. */
   readonly credentials?: Credentials;
@@ -91,10 +92,33 @@ export interface ImageDraft {
   readonly layers: readonly (NewLayer | LayerRecord)[];
   /** Move here from other images; none: the image has no name. */
   readonly names: readonly Reference[];
+  /** ID of the image that it was made from step by step, as `commit` and classic builds do: it is
+   * told as the parent, and goes with its last child unless it has a name. */
+  readonly parentId?: Digest;
   /** Of the manifest. */
   readonly annotations?: Readonly<Record<string, string>>;
   /** Format of the manifest; `oci` when absent. */
   readonly mediaTypes?: "oci" | "docker";
+  readonly signal?: AbortSignal;
+}
+
+/** Changes to an image's files that become a new image. */
+export interface CommitDraft {
+  /** The files; read once. */
+  readonly changes: DiffRequest;
+  /** Called when all of them have been read. */
+  readonly onRead?: () => Promise<void>;
+  /** The image below; absent: nothing. */
+  readonly baseId?: string;
+  /** How containers of the new image run. */
+  readonly run: ImageRunConfig;
+  readonly author: string;
+  readonly comment: string;
+  /** The command whose result it is, for the history. */
+  readonly createdBy: string;
+  readonly containerId: string;
+  readonly containerConfig: ImageRunConfig;
+  readonly name?: Reference;
   readonly signal?: AbortSignal;
 }
 
@@ -206,6 +230,8 @@ export interface ImageService {
    * there, canceled: then no image is there
    */
   create(draft: ImageDraft): Promise<CreatedImage>;
+  /** Makes an image of changes to another's files. @throws not-found when that one is gone */
+  commit(draft: CommitDraft): Promise<CreatedImage>;
   /** What to build on. @throws as `resolve` */
   layersOf(reference: string, options?: { readonly platform?: Platform }): Promise<ImageLayers>;
   /** Streams a layer's bytes as its digest names them, from its blob or made anew; `isTar`: those

@@ -22,12 +22,14 @@ import type {
   SearchHit,
 } from "../remote/registry-client.ts";
 import { collectGarbage } from "./collect-garbage.ts";
+import { commitImage } from "./commit-image.ts";
 import { createImage } from "./create-image.ts";
 import { DistributionRecords } from "./distribution-records.ts";
 import { ImageIndex } from "./image-index.ts";
 import { type LayerRecord, openImageTables } from "./image-records.ts";
 import { openLayer, openLayerTar } from "./layer-source.ts";
 import type {
+  CommitDraft,
   CreatedImage,
   FilterMap,
   ImageDraft,
@@ -38,11 +40,11 @@ import type {
   PullOptions,
   PushOptions,
   ResolvedImage,
-} from "./image-service.ts";
-import type { ImagePolicy } from "./image-policy.ts";
   ResolveOptions,
-import { importImage, type ImportOptions } from "./import-image.ts";
+} from "./image-service.ts";
 import { checkUse } from "./check-use.ts";
+import type { ImagePolicy } from "./image-policy.ts";
+import { importImage, type ImportOptions } from "./import-image.ts";
 import { listImages, type ListOptions } from "./list-images.ts";
 import { loadImages } from "./load-images.ts";
 import { openUrl } from "./open-url.ts";
@@ -208,6 +210,10 @@ class LocalImageService implements OpenedImageService {
 
   async create(draft: ImageDraft): Promise<CreatedImage> {
     return await createImage(this.#context, draft);
+  }
+
+  async commit(draft: CommitDraft): Promise<CreatedImage> {
+    return await commitImage(this.#context, draft);
   }
 
   async layersOf(

@@ -108,7 +108,11 @@ function mountByLayers(overlay: OverlayOptions): boolean {
 
 function overlayParameters(overlay: OverlayOptions): [string, string | undefined][] {
   const parameters: [string, string | undefined][] = [];
-  if (overlay.upperDir !== undefined) parameters.push(["upperdir", overlay.upperDir]);
+  if (overlay.upperDir !== undefined) {
+    parameters.push(["upperdir", overlay.upperDir]);
+    // Where the kernel's defaults are others, an upper folder would hold only part of its files.
+    parameters.push(["redirect_dir", "off"], ["metacopy", "off"]);
+  }
   if (overlay.workDir !== undefined) parameters.push(["workdir", overlay.workDir]);
   for (const option of overlay.options ?? []) {
     const [key = "", ...value] = option.split("=");

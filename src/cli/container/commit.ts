@@ -1,6 +1,6 @@
 import { commitContainer } from "../../client/containers.ts";
 import { between, type Command, type Invocation } from "../command.ts";
-import { flag, listFlag, textFlag } from "../flags.ts";
+import { listFlag, switchFlag, textFlag } from "../flags.ts";
 import { parseReference } from "../../oci/reference.ts";
 
 /** Makes an image of a container. */
@@ -13,7 +13,7 @@ export const command: Command = {
     }),
     listFlag("change", "Apply Dockerfile instruction to the created image", { short: "c" }),
     textFlag("message", "Commit message", { short: "m" }),
-    flag("pause", "Pause container during commit", { short: "p", fallback: true }),
+    switchFlag("pause", "Pause container during commit", { short: "p", fallback: "true" }),
   ],
   completes: "containers",
   run,
@@ -30,7 +30,7 @@ async function run({ operands, flags, output, engine }: Invocation): Promise<num
     comment: flags.text("message"),
     author: flags.text("author"),
     changes: flags.list("change"),
-    pause: flags.flag("pause"),
+    pause: flags.isNotOff("pause"),
   });
   output.out(`${id}\n`);
   return 0;

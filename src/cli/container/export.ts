@@ -1,6 +1,6 @@
 import { exportContainer } from "../../client/containers.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { refuseTerminal, writeArchive } from "../file-output.ts";
+import { checkOutputPath, refuseTerminal, writeArchive } from "../file-output.ts";
 import { textFlag } from "../flags.ts";
 
 /** Writes the files of a container as a tar. */
@@ -16,6 +16,7 @@ async function run({ operands, flags, output, engine }: Invocation): Promise<num
   const [container = ""] = operands;
   const path = flags.text("output");
   refuseTerminal(path, output);
+  checkOutputPath(path, "export container");
   await using stream = await exportContainer(await engine(), container);
   await writeArchive(stream, { path, what: "export container" });
   return 0;

@@ -1,6 +1,6 @@
 import { saveImages } from "../../client/images.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
-import { refuseTerminal, writeArchive } from "../file-output.ts";
+import { checkOutputPath, refuseTerminal, writeArchive } from "../file-output.ts";
 import { textFlag } from "../flags.ts";
 import { platformQuery } from "./platform.ts";
 
@@ -22,6 +22,7 @@ export const command: Command = {
 async function run({ operands, flags, output, engine }: Invocation): Promise<number> {
   const path = flags.text("output");
   refuseTerminal(path, output);
+  checkOutputPath(path, "save image");
   const stream = await saveImages(await engine(), operands, platformQuery(flags.text("platform")));
   await using _ = stream;
   await writeArchive(stream, { path, what: "save image" });
