@@ -209,13 +209,15 @@ class Downloads {
       return;
     }
     if (present !== undefined) await this.#settleSize(descriptor);
-    const blob = await registry.fetchBlob(reference, {
-      descriptor,
-      content,
-      signal: this.signal,
-      ...(credentials === undefined ? {} : { credentials }),
-      ...(report === undefined ? {} : { progress: tell(report) }),
-    });
+    const blob = await registry
+      .fetchBlob(reference, {
+        descriptor,
+        content,
+        signal: this.signal,
+        ...(credentials === undefined ? {} : { credentials }),
+        ...(report === undefined ? {} : { progress: tell(report) }),
+      })
+      .finally(() => report?.end());
     if (blob.sizeBytes !== size) throw wrongSize(descriptor, blob.sizeBytes);
     report?.status("Verifying Checksum");
     report?.status("Download complete");
@@ -235,7 +237,7 @@ function tell(report: LayerReport): TransferProgress {
     const passed = { current: state.currentBytes, total: state.totalBytes };
     switch (state.kind) {
       case "waiting":
-        return report.status("Waiting");
+        return report.waiting();
       case "transferring":
         return report.bytes("Downloading", passed);
       case "retrying":

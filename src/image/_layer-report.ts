@@ -4,6 +4,9 @@ import type { Progress, ProgressMessage } from "./image-service.ts";
 /** Time between two messages of one layer while its bytes pass. */
 const periodMs = 100;
 
+/** How long a layer waits before it says so. */
+const waitingAfterMs = 100;
+
 /** Cells of a bar. */
 const barWidth = 50;
 
@@ -30,6 +33,7 @@ export class LayerReport {
   #isShown = false;
   #last: ProgressMessage | undefined;
   #bytesToldMs = Number.NEGATIVE_INFINITY;
+  #waiting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(id: string, progress: Progress) {
     this.#id = id;
@@ -74,13 +78,25 @@ export class LayerReport {
     this.#tell({ status, progressDetail: { current, total }, progress, id: this.#id });
   }
 
+  /** The layer waits for others; told when that takes a while. */
+  waiting(): void {
+    this.#waiting ??= setTimeout(() => this.status("Waiting"), waitingAfterMs);
+  }
+
   /** As Docker says that it waits before another attempt. */
   retrying(seconds: number): void {
     const whole = Math.max(1, Math.ceil(seconds));
     this.status(`Retrying in ${whole} second${whole === 1 ? "" : "s"}`);
   }
 
+  /** Nothing more is told. */
+  end(): void {
+    clearTimeout(this.#waiting);
+  }
+
   #tell(message: ProgressMessage): void {
+    clearTimeout(this.#waiting);
+    this.#waiting = undefined;
     this.#last = message;
     if (this.#isShown) this.#progress(message);
   }

@@ -1,4 +1,4 @@
-import { EngineError, messageOf } from "../lib/errors.ts";
+import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import { redactText } from "../lib/redact.ts";
 import { toReadableStream, withProgress } from "../lib/stream-limit.ts";
 import type { Progress } from "./image-service.ts";
@@ -59,8 +59,12 @@ async function get(
     return await fetch(url, signal === undefined ? {} : { signal });
   } catch (error) {
     if (signal?.aborted === true) throw new EngineError("canceled", "the import was canceled");
-    throw new EngineError("unavailable", `Get ${JSON.stringify(shown)}: ${messageOf(error)}`, {
-      cause: error,
-    });
+    throw new EngineError(
+      "unavailable",
+      `Get ${JSON.stringify(shown)}: ${codeOf(error) ?? messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
   }
 }

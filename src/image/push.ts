@@ -252,7 +252,7 @@ async function sendBlob(context: ImageContext, push: BlobPush): Promise<void> {
     .pathsOf(descriptor.digest, reference.domain)
     .filter((path) => path !== reference.path)
     .slice(0, mountCountMax);
-  await registry.pushBlob(reference, {
+  const sent = registry.pushBlob(reference, {
     descriptor,
     open: (offset) => {
       if (content.find(descriptor.digest) === undefined) onMissing?.();
@@ -263,6 +263,7 @@ async function sendBlob(context: ImageContext, push: BlobPush): Promise<void> {
     ...(signal === undefined ? {} : { signal }),
     ...(report === undefined ? {} : { progress: tell(report) }),
   });
+  await sent.finally(() => report?.end());
   distribution.addPlaces([descriptor.digest], referenceName(reference));
 }
 
@@ -271,7 +272,7 @@ function tell(report: LayerReport): TransferProgress {
     const passed = { current: state.currentBytes, total: state.totalBytes };
     switch (state.kind) {
       case "waiting":
-        return report.status("Waiting");
+        return report.waiting();
       case "transferring":
         return report.bytes("Pushing", passed);
       case "retrying":
