@@ -40,7 +40,9 @@ describe.skipIf(!isRoot)("pull()", () => {
     const [a, b] = [short(digestOf(low.packed)), short(digestOf(high.packed))];
     const lines = t.lines();
     expect(lines[0]).toBe("1: Pulling from team/app");
-    expect(lines.filter((line) => line.startsWith(a))).toEqual([
+    // How much is told of the transfer depends on when the config comes.
+    const isTransfer = (line: string): boolean => /Waiting|Downloading|Verifying/.test(line);
+    expect(lines.filter((line) => line.startsWith(a) && !isTransfer(line))).toEqual([
       `${a}: Pulling fs layer`,
       `${a}: Download complete`,
       `${a}: Extracting`,
