@@ -1,9 +1,10 @@
+import type { ImageSignatures } from "../../api/image.ts";
 import { addSignature, imageSignatures } from "../../client/distribution.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { openPrivateKey, signBytes } from "../../lib/signing-key.ts";
 import { parseDigest } from "../../oci/digest.ts";
-import { familiarName, findReference, parseReference, referenceName } from "../../oci/reference.ts";
-import { encodePayload } from "../../oci/simple-signing.ts";
+import { findReference, parseReference, referenceName } from "../../oci/reference.ts";
+import { encodePayload, type SignedImage } from "../../oci/simple-signing.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { listFlag, textFlag } from "../flags.ts";
 import { readKeyFile } from "./key-file.ts";
@@ -40,37 +41,39 @@ async function run(invocation: Invocation): Promise<number> {
       invocation.environment,
       named === undefined ? "" : serverOfImage(image),
     );
-    const { Manifests } = await imageSignatures(transport, image, headers);
-    for (const { Digest, Repositories } of Manifests) {
-      // What no repository knows is signed under the name that it was asked for by.
-      const names = Repositories.length > 0 ? Repositories : [nameOf(image)];
-      for (const name of names) {
-        const signed = { reference: signedName(name), manifestDigest: parseDigest(Digest) };
-        const payload = encodePayload(signed, optional);
-        const signature = {
-          Payload: Buffer.from(payload).toString("base64"),
-          Signature: signBytes(key, payload),
-        };
-        await addSignature(transport, image, { signature, headers });
-        output.out(`${signed.reference}@${Digest}\n`);
-      }
+    const found = await imageSignatures(transport, image, headers);
+    for (const signed of signedImages(image, found)) {
+      const payload = encodePayload(signed, optional);
+      const signature = {
+        Payload: Buffer.from(payload).toString("base64"),
+        Signature: signBytes(key, payload),
+      };
+      await addSignature(transport, image, { signature, headers });
+      output.out(`${signed.reference}@${signed.manifestDigest}\n`);
     }
   }
   return 0;
 }
 
-function nameOf(image: string): string {
-  const reference = findReference(image);
-  if (reference !== undefined) return familiarName(reference);
-  throw new EngineError("invalid-argument", `sign ${image}: sign it by a name, not by its ID`);
-}
-
-/** With its registry, as signatures name repositories. */
-function signedName(name: string): string {
-  const reference = parseReference(name);
-  const repository = referenceName(reference);
+/**
+ * What is signed: the manifests that the named repository has; where it has none, the one that is
+ * here. Other repositories that have the image are not spoken for.
+ */
+function signedImages(image: string, { Manifests }: ImageSignatures): readonly SignedImage[] {
+  const named = findReference(image);
+  if (named === undefined) {
+    throw new EngineError("invalid-argument", `sign ${image}: sign it by a name, not by its ID`);
+  }
+  const repository = referenceName(named);
+  const there = Manifests.filter(({ Repositories }) =>
+    Repositories.some((each) => referenceName(parseReference(each)) === repository),
+  );
   // cosign calls Docker Hub by its older name.
-  return repository.replace(/^docker\.io\//, "index.docker.io/");
+  const reference = repository.replace(/^docker\.io\//, "index.docker.io/");
+  return (there.length > 0 ? there : Manifests.slice(0, 1)).map(({ Digest }) => ({
+    reference,
+    manifestDigest: parseDigest(Digest),
+  }));
 }
 
 function annotationsOf(texts: readonly string[]): Readonly<Record<string, string>> | undefined {

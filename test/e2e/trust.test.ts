@@ -1,0 +1,246 @@
+/** Signed images: `image sign` and `verify`, the policy, and openssl as foreign signer and verifier. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { clientNames } from "../support/clients.ts";
+import {
+  type DockerRegistry,
+  hasDockerRegistry,
+  startDockerRegistry,
+} from "../support/docker-registry.ts";
+import { uniqueName } from "../support/engine.ts";
+import { at, textAt } from "../support/json.ts";
+import { runOk } from "../support/process.ts";
+import { useEngine } from "../support/use-engine.ts";
+
+const engine = await useEngine({ images: ["busybox", "web"] });
+
+const tug = engine.client("tug");
+const folder = join(engine.folder, "trust");
+const keyPath = join(folder, "cosign.key");
+const publicPath = join(folder, "cosign.pub");
+const password = "a long one";
+let registry: DockerRegistry;
+
+/** Sets the daemon's policy, as an operator does: file, then SIGHUP. */
+async function setPolicy(policy: object | undefined): Promise<void> {
+  const { daemon } = engine;
+  if (daemon === undefined) return;
+  const path = join(folder, "policy.json");
+  if (policy !== undefined) writeFileSync(path, JSON.stringify(policy));
+  writeFileSync(
+    daemon.configPath,
+    JSON.stringify(policy === undefined ? {} : { "image-policy": path }),
+  );
+  const before = daemon.log().length;
+  daemon.signal("SIGHUP");
+  for (let look = 0; look < 200; look += 1) {
+    if (/reload/i.test(daemon.log().slice(before))) return;
+    await Bun.sleep(10);
+  }
+  throw new TypeError(`the daemon does not reload: ${daemon.log()}`);
+}
+
+async function sign(image: string): Promise<string> {
+  const result = await tug.run(["image", "sign", "--key", keyPath, image], {
+    env: { COSIGN_PASSWORD: password },
+  });
+  expect(result).toMatchObject({ exitCode: 0 });
+  return result.stdout;
+}
+
+/** An image of its own in the registry. */
+async function pushed(): Promise<string> {
+  const name = `${registry.host}/team/${uniqueName("img")}:1`;
+  await tug.ok("tag", "busybox", name);
+  await tug.ok("push", name);
+  return name;
+}
+
+describe.skipIf(!hasDockerRegistry || engine.daemon === undefined)(
+  "trust (needs docker-registry)",
+  () => {
+    beforeAll(async () => {
+      mkdirSync(folder, { recursive: true });
+      registry = await startDockerRegistry();
+      const made = await tug.run(
+        ["image", "generate-key-pair", "--output-key-prefix", join(folder, "cosign")],
+        { env: { COSIGN_PASSWORD: password } },
+      );
+      expect(made).toMatchObject({ exitCode: 0 });
+    });
+    afterAll(async () => await registry[Symbol.asyncDispose]());
+
+    test("a signature is kept, verified with its key and with no other", async () => {
+      const image = await pushed();
+      expect(await tug.fails("image", "verify", "--key", publicPath, image)).toContain(
+        "it has no signature",
+      );
+      expect(await sign(image)).toContain(image.replace(/:1$/, "@sha256:"));
+      const verified = await tug.ok("image", "verify", "--key", publicPath, image);
+      expect(verified).toContain("cosign container image signature");
+      const other = join(folder, uniqueName("other"));
+      await tug.run(["image", "generate-key-pair", "--output-key-prefix", other], {
+        env: { COSIGN_PASSWORD: "" },
+      });
+      expect(await tug.fails("image", "verify", "--key", `${other}.pub`, image)).toContain(
+        "is of this key",
+      );
+      const wrong = await tug.run(["image", "sign", "--key", keyPath, image], {
+        env: { COSIGN_PASSWORD: "wrong" },
+      });
+      expect(wrong.stderr).toContain("the password is wrong");
+    });
+
+    test("openssl verifies what Tug signed, as it lies in the registry", async () => {
+      const image = await pushed();
+      await sign(image);
+      const { payload, signature } = await remoteSignature(image);
+      writeFileSync(join(folder, "payload"), payload);
+      writeFileSync(join(folder, "signature"), Buffer.from(signature, "base64"));
+      const argv = ["openssl", "dgst", "-sha256", "-verify", publicPath, "-signature"];
+      expect(await runOk([...argv, join(folder, "signature"), join(folder, "payload")])).toBe(
+        "Verified OK",
+      );
+    });
+
+    test("Tug takes what openssl signed and others stored", async () => {
+      const image = await pushed();
+      const own = { key: join(folder, "own.key"), pub: join(folder, "own.pub") };
+      await runOk([
+        "openssl",
+        "ecparam",
+        "-name",
+        "prime256v1",
+        "-genkey",
+        "-noout",
+        "-out",
+        own.key,
+      ]);
+      await runOk(["openssl", "ec", "-in", own.key, "-pubout", "-out", own.pub]);
+      await storeForeignSignature(image, own.key);
+      await tug.ok("rmi", image);
+      await setPolicy({ default: [{ type: "sigstoreSigned", keyPath: own.pub }] });
+      try {
+        await tug.ok("pull", image);
+        expect(await tug.ok("run", "--rm", image, "echo", "signed")).toBe("signed");
+      } finally {
+        await setPolicy(undefined);
+      }
+      expect(await tug.ok("image", "verify", "--key", own.pub, image)).toContain("critical");
+    });
+
+    for (const name of clientNames) {
+      const cli = engine.client(name);
+      test(`the policy refuses what is unsigned, by its rule, with ${name}`, async () => {
+        const good = await pushed();
+        const bad = await pushed();
+        await sign(good);
+        for (const image of [good, bad]) await tug.ok("rmi", image);
+        await setPolicy({
+          default: [{ type: "reject" }],
+          transports: {
+            docker: {
+              [`${registry.host}/team`]: [{ type: "sigstoreSigned", keyPath: publicPath }],
+            },
+          },
+        });
+        try {
+          await cli.ok("pull", good);
+          expect(await cli.ok("run", "--rm", good, "echo", "in")).toBe("in");
+          const refused = await cli.fails("pull", bad);
+          expect(refused).toContain("may not be pulled");
+          expect(refused).toContain(`transports.docker["${registry.host}/team"][0]`);
+          expect(await cli.fails("run", "--rm", bad, "true")).toContain("may not be pulled");
+          expect(await cli.run(["image", "inspect", bad])).toMatchObject({ exitCode: 1 });
+          expect(await cli.fails("run", "--rm", "web", "true")).toContain(
+            "rule default[0] rejects it",
+          );
+        } finally {
+          await setPolicy(undefined);
+        }
+        expect(await cli.ok("run", "--rm", bad, "echo", "free")).toBe("free");
+      });
+    }
+  },
+);
+
+/** The digest that the registry has an image under. */
+async function remoteDigest(image: string): Promise<string> {
+  const response = await fetch(`${repositoryUrl(image)}/manifests/${image.replace(/.*:/, "")}`, {
+    method: "HEAD",
+    headers: { Accept: manifestType },
+  });
+  return response.headers.get("Docker-Content-Digest") ?? "";
+}
+
+const manifestType = "application/vnd.oci.image.manifest.v1+json";
+
+function repositoryUrl(image: string): string {
+  return `${registry.url}/v2${image.replace(registry.host, "").replace(/:\d+$/, "")}`;
+}
+
+async function remoteSignature(image: string): Promise<{ payload: Buffer; signature: string }> {
+  const tag = `${(await remoteDigest(image)).replace(":", "-")}.sig`;
+  const response = await fetch(`${repositoryUrl(image)}/manifests/${tag}`, {
+    headers: { Accept: manifestType },
+  });
+  const layer = at(await response.json(), "layers", 0);
+  const blob = await fetch(`${repositoryUrl(image)}/blobs/${textAt(layer, "digest")}`);
+  return {
+    payload: Buffer.from(await blob.arrayBuffer()),
+    signature: textAt(layer, "annotations", "dev.cosignproject.cosign/signature"),
+  };
+}
+
+/** What another signer would do, by hand. */
+async function storeForeignSignature(image: string, keyFile: string): Promise<void> {
+  const digest = await remoteDigest(image);
+  const payload = JSON.stringify({
+    critical: {
+      identity: { "docker-reference": image.replace(/:\d+$/, "") },
+      image: { "docker-manifest-digest": digest },
+      type: "cosign container image signature",
+    },
+    optional: { by: "somebody" },
+  });
+  const payloadPath = join(folder, "foreign");
+  const signaturePath = `${payloadPath}.sig`;
+  writeFileSync(payloadPath, payload);
+  const argv = ["openssl", "dgst", "-sha256", "-sign", keyFile, "-out", signaturePath, payloadPath];
+  await runOk(argv);
+  const signature = readFileSync(signaturePath).toString("base64");
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: manifestType,
+    config: {
+      mediaType: "application/vnd.oci.image.config.v1+json",
+      ...(await upload(image, "{}")),
+    },
+    layers: [
+      {
+        mediaType: "application/vnd.dev.cosign.simplesigning.v1+json",
+        ...(await upload(image, payload)),
+        annotations: { "dev.cosignproject.cosign/signature": signature },
+      },
+    ],
+  };
+  const tag = `${digest.replace(":", "-")}.sig`;
+  const stored = await fetch(`${repositoryUrl(image)}/manifests/${tag}`, {
+    method: "PUT",
+    headers: { "Content-Type": manifestType },
+    body: JSON.stringify(manifest),
+  });
+  expect(stored.status).toBe(201);
+}
+
+async function upload(image: string, text: string): Promise<{ digest: string; size: number }> {
+  const digest = `sha256:${createHash("sha256").update(text).digest("hex")}`;
+  const begun = await fetch(`${repositoryUrl(image)}/blobs/uploads/`, { method: "POST" });
+  const location = new URL(begun.headers.get("Location") ?? "", registry.url);
+  location.searchParams.set("digest", digest);
+  const done = await fetch(location, { method: "PUT", body: text });
+  expect(done.status).toBe(201);
+  return { digest, size: text.length };
+}
