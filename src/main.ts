@@ -13,6 +13,8 @@ async function main(): Promise<number> {
       return (await import("./snapshot/unpack-main.ts")).unpackMain(rest);
     case "layer-diff":
       return (await import("./snapshot/diff-main.ts")).diffMain(rest);
+    case "copy":
+      return (await import("./build/copy/copy-main.ts")).copyMain(rest);
     case "seccomp":
       return (await import("./runtime/seccomp-main.ts")).seccompMain();
     default:

@@ -4,7 +4,7 @@ import { decodeByteString, encodeByteString } from "../../lib/tar-header.ts";
 import type { SnapshotMount } from "../../snapshot/snapshotter.ts";
 import { getXattr } from "../../sys/fs.ts";
 import { openFlags } from "../../sys/libc.ts";
-import { closeFd, must, openBelow, openRootFolder, resultCode } from "./_calls.ts";
+import { closeFd, must, openBelow, openRootFolder } from "./_calls.ts";
 import type { FileTree } from "./copy.ts";
 
 /** Links that one path may lead through, as Go's filepath-securejoin and the kernel's 40 in spirit. */
@@ -108,32 +108,32 @@ export class MergedTree {
    * Follows a path from the root, as if that were `/`.
    *
    * @param path byte string
-   * @param options.keepsLast does not follow a link at the end
+   * @param options.root the folder to take for the root, and the parts for counted from
    * @throws invalid-argument `too many links`
    */
-  resolve(path: string, options: { readonly keepsLast?: boolean } = {}): Resolved {
-    const walk: Walk = { queue: partsOf(path).reverse(), nodes: [this.root], parts: [], links: 0 };
+  resolve(path: string, options: { readonly root?: TreeNode } = {}): Resolved {
+    const root = options.root ?? this.root;
+    const walk: Walk = { queue: partsOf(path).reverse(), root, nodes: [root], parts: [], links: 0 };
     while (walk.queue.length > 0) {
       const part = walk.queue.pop() ?? "";
-      const folder = walk.nodes.at(-1) ?? this.root;
+      const folder = walk.nodes.at(-1) ?? root;
       if (part === "..") {
         if (walk.parts.pop() !== undefined) walk.nodes.pop();
         continue;
       }
       const node = folder.stat.isDirectory() ? this.child(folder, part) : undefined;
       if (node === undefined) return missingFrom(walk, part);
-      const isLast = walk.queue.length === 0;
-      if (node.stat.isSymbolicLink() && !(isLast && options.keepsLast === true)) {
+      if (node.stat.isSymbolicLink()) {
         this.#follow(walk, node);
-      } else {
-        walk.nodes.push(node);
-        walk.parts.push(part);
-        if (walk.parts.length > depthMax) {
-          throw new EngineError("invalid-argument", `path: deeper than ${depthMax} folders`);
-        }
+        continue;
+      }
+      walk.nodes.push(node);
+      walk.parts.push(part);
+      if (walk.parts.length > depthMax) {
+        throw new EngineError("invalid-argument", `path: deeper than ${depthMax} folders`);
       }
     }
-    return { parts: walk.parts, missing: [], node: walk.nodes.at(-1) ?? this.root };
+    return { parts: walk.parts, missing: [], node: walk.nodes.at(-1) ?? root };
   }
 
   /** Opens the regular file of a node for reading; the caller closes it. ENOENT: it vanished. */
@@ -144,7 +144,7 @@ export class MergedTree {
     return must(fd, `open ${shown(place.path)}`);
   }
 
-  /** A path of the node's own file for calls that take paths; see `withPath` for hostile trees. */
+  /** The path of the node's own file, for calls that take paths and follow no link at its end. */
   hostPath(node: TreeNode): Buffer {
     return this.#path(node.places[0]);
   }
@@ -162,7 +162,7 @@ export class MergedTree {
     if (walk.links > linksMax) throw new EngineError("invalid-argument", "too many links");
     const target = this.readLink(node);
     if (target.startsWith("/")) {
-      walk.nodes = [this.root];
+      walk.nodes = [walk.root];
       walk.parts = [];
     }
     walk.queue.push(...partsOf(target).reverse());
@@ -223,6 +223,7 @@ interface Layer {
 interface Walk {
   /** What is left, the next part last. */
   readonly queue: string[];
+  readonly root: TreeNode;
   nodes: TreeNode[];
   parts: string[];
   links: number;
@@ -237,9 +238,7 @@ function missingFrom(walk: Walk, part: string): Resolved {
     if (next !== "..") missing.push(next);
     else if (missing.pop() === undefined && parts.pop() !== undefined) nodes.pop();
   }
-  const node = nodes.at(-1) ?? walk.nodes[0];
-  if (node === undefined) throw new EngineError("internal", "read tree: no root");
-  return { parts, missing, node };
+  return { parts, missing, node: nodes.at(-1) ?? walk.root };
 }
 
 /** The folders of a snapshot, uppermost first. */
@@ -267,9 +266,4 @@ export function shown(path: string): string {
 /** A file was there, and is not any more. */
 export function vanished(path: string, cause?: unknown): EngineError {
   return new EngineError("not-found", `${shown(path)}: changed while it was read`, { cause });
-}
-
-/** Whether a failed call means that somebody changed the tree. */
-export function isChange(value: number): boolean {
-  return ["ENOENT", "ELOOP", "ENOTDIR", "EXDEV", "ENXIO"].includes(resultCode(value));
 }
