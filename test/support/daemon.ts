@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { tugExecutable } from "./clients.ts";
 import { type Engine, openEngine } from "./engine.ts";
 import { request } from "./http.ts";
@@ -22,6 +22,7 @@ import {
   type ProcessTrace,
   processesOf,
   readdirOptional,
+  readlinkOptional,
   readOptional,
 } from "./leaks.ts";
 import { run, until } from "./process.ts";
@@ -244,9 +245,10 @@ async function findLeaks(
 }
 
 /** A shim that waits for its first container is a spare; one whose container is gone is left over. */
-function isLeakedShim({ command }: ProcessTrace, listed: ReadonlySet<string>): boolean {
-  const folder = / shim (\S+)$/.exec(command)?.[1];
-  if (folder === undefined) return false;
+function isLeakedShim({ pid, command }: ProcessTrace, listed: ReadonlySet<string>): boolean {
+  if (!/ shim \S+$/.test(command)) return false;
+  // Its log is where it is at home now: it may have moved since it was started.
+  const folder = dirname(readlinkOptional(`/proc/${pid}/fd/2`));
   if (!existsSync(folder)) return true;
   const record = join(folder, "shim.json");
   if (!existsSync(record)) return false;

@@ -139,8 +139,13 @@ async function answer(
 
 async function drainOrClose(response: ServerResponse): Promise<void> {
   await new Promise<void>((resolve) => {
-    response.once("drain", resolve);
-    response.once("close", resolve);
+    const over = (): void => {
+      response.off("drain", over);
+      response.off("close", over);
+      resolve();
+    };
+    response.on("drain", over);
+    response.on("close", over);
   });
 }
 

@@ -1,5 +1,5 @@
 /** What a daemon may have left behind on the machine. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf } from "../../src/lib/errors.ts";
 
@@ -57,6 +57,16 @@ export function readdirOptional(folder: string): readonly string[] {
     return readdirSync(folder);
   } catch (error) {
     if (["ENOENT", "ENOTDIR", "EACCES", "ENODEV", "ESRCH"].includes(codeOf(error) ?? "")) return [];
+    throw error;
+  }
+}
+
+/** What a link leads to; "" when it has gone. */
+export function readlinkOptional(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    if (["ENOENT", "ESRCH", "EACCES"].includes(codeOf(error) ?? "")) return "";
     throw error;
   }
 }
