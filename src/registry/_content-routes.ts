@@ -70,7 +70,7 @@ export async function getBlob(exchange: Exchange, target: DigestTarget): Promise
 /** DELETE of a blob. */
 export async function deleteBlob(exchange: Exchange, target: DigestTarget): Promise<void> {
   exchange.registry.removeBlob(target.repository, target.digest);
-  sendEmpty(exchange, 202, { "Docker-Content-Digest": target.digest });
+  sendEmpty(exchange, 202);
 }
 
 /** GET and HEAD of a manifest. */
@@ -152,7 +152,7 @@ export async function getTags(
   const last = names.at(-1);
   const headers =
     hasMore && last !== undefined
-      ? linkTo(`/v2/${repository}/tags/list`, { n: String(page.countMax), last })
+      ? linkTo(`/v2/${repository}/tags/list`, { last, n: String(page.countMax) })
       : {};
   sendJson(exchange, { name: repository, tags: names }, headers);
 }
@@ -166,7 +166,7 @@ export async function getCatalog(exchange: Exchange): Promise<void> {
   });
   const last = names.at(-1);
   const headers =
-    hasMore && last !== undefined ? linkTo("/v2/_catalog", { n: String(page.countMax), last }) : {};
+    hasMore && last !== undefined ? linkTo("/v2/_catalog", { last, n: String(page.countMax) }) : {};
   sendJson(exchange, { repositories: names }, headers);
 }
 

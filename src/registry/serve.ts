@@ -51,9 +51,8 @@ export async function serveRegistry(
   const { gate, tokenServer } = openAuth(config.auth, { logger, hasTls: tls !== undefined });
   const root = await openRoot(config.root, { logger });
   undo.use(root);
-  const client =
-    config.proxy === undefined ? undefined : await openProxyClient(config.proxy, logger);
-  if (client !== undefined) undo.defer(async () => await client.close());
+  const client = config.proxy === undefined ? undefined : openProxyClient(config.proxy, logger);
+  if (client !== undefined) undo.use(client);
   const registry = await openRegistry({
     content: root.content,
     metadata: root.metadata,

@@ -66,6 +66,7 @@ async function serve(
   response: ServerResponse,
 ): Promise<void> {
   const startMs = performance.now();
+  const remote = request.socket.remoteAddress;
   const counts: BodyCounts = { receivedBytes: 0, sentBytes: 0 };
   const seen: Seen = { operation: "none", user: undefined };
   const { metrics, logger } = options;
@@ -87,7 +88,7 @@ async function serve(
   metrics.end({ operation: seen.operation, method, status, durationMs, ...counts });
   if (!options.hasAccessLog) return;
   logger.info("request", {
-    remote: request.socket.remoteAddress,
+    remote,
     user: seen.user,
     method: request.method,
     path: request.url?.slice(0, pathLogMax),
