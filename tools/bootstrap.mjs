@@ -36,6 +36,12 @@ const testPackages = [
     proof: "/usr/bin/docker-registry",
     purpose: "a registry to pull from and push to",
   },
+  { name: "skopeo", proof: "/usr/bin/skopeo", purpose: "another client of registries" },
+  {
+    name: "apache2-utils",
+    proof: "/usr/bin/htpasswd",
+    purpose: "users of a registry, made by another",
+  },
   { name: "openssl", proof: "/usr/bin/openssl", purpose: "certificates of that registry" },
 ];
 

@@ -65,7 +65,7 @@ export async function renderTopHelp(columns: number): Promise<string> {
   });
   const isCommon = (row: { readonly name: string }): boolean => common.includes(row.name);
   const commonRows = common.flatMap((name) => top.filter((row) => row.name === name));
-  const others = [...top.filter((row) => !isCommon(row)), daemonRow];
+  const others = [...top.filter((row) => !isCommon(row)), daemonRow, registryRow];
   return [
     "Usage:  tug [OPTIONS] COMMAND\n",
     "A container engine: Docker's commands and API\n",
@@ -81,6 +81,7 @@ export async function renderTopHelp(columns: number): Promise<string> {
 }
 
 const daemonRow = { name: "daemon", help: "Run the engine" };
+const registryRow = { name: "registry", help: "Serve a registry of images" };
 
 /** The help of a group of commands. */
 export function renderGroupHelp(group: CommandGroup): string {
@@ -120,6 +121,9 @@ export function explainMissing(
   }
   if (found.name === "daemon" || found.name === "help") {
     return { text: "Run 'tug daemon --help' for the daemon's options\n", exitCode: 0 };
+  }
+  if (found.name === "registry") {
+    return { text: "Run 'tug registry --help' for the registry's commands\n", exitCode: 0 };
   }
   const [group = "", sub] = found.name.split(" ");
   const scope = sub === undefined ? "" : ` ${group}`;
@@ -209,7 +213,7 @@ function section(
 }
 
 function topNames(): readonly string[] {
-  const names = [...commands.flatMap((one) => one.names), ...plannedCommands, "daemon"];
+  const names = [...commands.flatMap((one) => one.names), ...plannedCommands, "daemon", "registry"];
   return [...names.filter((name) => !name.includes(" ")), ...commandGroups.map((one) => one.name)];
 }
 

@@ -149,9 +149,11 @@ function topCandidates(): readonly Candidate[] {
       : one.names.filter((name) => !name.includes(" ")).map((word) => ({ word, help: one.help })),
   );
   const groups = commandGroups.map((group) => ({ word: group.name, help: group.help }));
-  return [...short, ...groups, { word: "daemon", help: "Run the engine" }].sort((left, right) =>
-    left.word < right.word ? -1 : 1,
-  );
+  const own = [
+    { word: "daemon", help: "Run the engine" },
+    { word: "registry", help: "Serve a registry of images" },
+  ];
+  return [...short, ...groups, ...own].sort((left, right) => (left.word < right.word ? -1 : 1));
 }
 
 function offer(candidates: readonly Candidate[]): Candidates {
