@@ -71,11 +71,16 @@ function isValidUtf8(bytes: Uint8Array): boolean {
 export class LineReader {
   readonly #lines: readonly string[];
   readonly #escape: string;
-  #next = 0;
+  #next: number;
 
-  constructor(lines: readonly string[], escape: string) {
+  /** @param options.from lines to pass over */
+  constructor(
+    lines: readonly string[],
+    options: { readonly escape: string; readonly from: number },
+  ) {
     this.#lines = lines;
-    this.#escape = escape;
+    this.#escape = options.escape;
+    this.#next = options.from;
   }
 
   /** Lines read so far. */

@@ -7,14 +7,20 @@ import type { Directives } from "./instruction.ts";
 type Check = NonNullable<Directives["check"]>;
 type Name = "syntax" | "escape" | "check";
 
+/** Directives, and how many lines at the beginning hold them. */
+export interface ParsedDirectives {
+  readonly directives: Directives;
+  readonly lineCount: number;
+}
+
 /**
- * Reads the directives; the first line that is none ends them, so that a later one is a comment.
+ * Reads the directives; a first line of `#!` is passed over, and the first line that is none ends them, so that a later one is a comment.
  *
  * @throws invalid-argument for one given twice and for a value that has no meaning
  */
-export function parseDirectives(lines: readonly string[]): Directives {
+export function parseDirectives(lines: readonly string[]): ParsedDirectives {
   const found = new Map<Name, string>();
-  // A first line of `#!` hides syntax and check no more than it hides escape.
+  let lineCount = 0;
   for (const [index, line] of lines.entries()) {
     if (index === 0 && line.startsWith("#!")) continue;
     const directive = findDirective(line);
@@ -27,14 +33,16 @@ export function parseDirectives(lines: readonly string[]): Directives {
       throw refuse(`invalid escape token '${directive.value}' does not match \` or \\`, location);
     }
     found.set(directive.name, directive.value);
+    lineCount = index + 1;
   }
   const syntax = found.get("syntax");
   const check = found.get("check");
-  return {
+  const directives: Directives = {
     escape: found.get("escape") === "`" ? "`" : "\\",
     ...(syntax === undefined ? {} : { syntax }),
     ...(check === undefined ? {} : { check: parseCheck(firstWord(check)) }),
   };
+  return { directives, lineCount };
 }
 
 /**

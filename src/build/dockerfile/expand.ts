@@ -113,7 +113,6 @@ function expandCopy(instruction: Copy, scope: Scope): Instruction {
     ...(chown === undefined ? {} : { chown: expand(chown) }),
     ...(chmod === undefined ? {} : { chmod: expand(chmod) }),
     ...(checksum === undefined ? {} : { checksum: expand(checksum) }),
-    excludes: instruction.excludes.map(expand),
     sources: {
       paths: sources.paths.map(expand),
       heredocs: sources.heredocs.map((heredoc) => expandHeredoc(heredoc, scope)),

@@ -23,8 +23,8 @@ type StageInstruction = Stage["instructions"][number];
 export function parseDockerfile(bytes: Uint8Array): Dockerfile {
   if (bytes.byteLength === 0) throw refuse("the Dockerfile cannot be empty");
   const lines = readLines(bytes);
-  const directives = parseDirectives(lines);
-  const nodes = readNodes(lines, directives.escape);
+  const { directives, lineCount } = parseDirectives(lines);
+  const nodes = readNodes(lines, { escape: directives.escape, from: lineCount });
   const { metaArgs, stages } = readStages(nodes);
   if (stages.length === 0) throw refuse("dockerfile contains no stages to build");
   return {
@@ -46,7 +46,7 @@ export function parseInstruction(
   options: { readonly escape?: Directives["escape"] } = {},
 ): Instruction {
   const lines = readLines(new TextEncoder().encode(text));
-  const nodes = readNodes(lines, options.escape ?? "\\");
+  const nodes = readNodes(lines, { escape: options.escape ?? "\\", from: 0 });
   const [node] = nodes;
   if (node === undefined || nodes.length > 1) {
     throw refuse(`${nodes.length} instructions where one was wanted`);
@@ -58,8 +58,12 @@ export function parseInstruction(
   }
 }
 
-function readNodes(lines: readonly string[], escape: string): readonly Node[] {
-  const reader = new LineReader(lines, escape);
+function readNodes(
+  lines: readonly string[],
+  options: { readonly escape: string; readonly from: number },
+): readonly Node[] {
+  const { escape } = options;
+  const reader = new LineReader(lines, options);
   const nodes: Node[] = [];
   for (let line = reader.next(); line !== undefined; line = reader.next()) {
     if (nodes.length >= instructionsMax) {
