@@ -130,7 +130,8 @@ export class RegistrySession {
     const basic = basicAuthorization(credentials);
     if (basic !== undefined) return basic;
     const { message } = requestFailure(request, "no basic auth credentials");
-    throw new EngineError("unauthorized", message);
+    // Docker: 500, and so its CLI says it instead of asking for a password, seen in 28.5
+    throw new EngineError("unauthorized", message, { details: { httpStatus: 500 } });
   }
 
   #request(wanted: RegistryRequest): HttpRequest {
