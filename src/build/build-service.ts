@@ -227,5 +227,11 @@ export interface BuildService {
   }): Promise<{ readonly removed: readonly string[]; readonly spaceReclaimedBytes: number }>;
   /** A client's own main folder for a classic build: made empty, removed when closed. */
   makeContextFolder(): Promise<ContextFolder>;
+  /** Such a folder with the files of a tar, packed or not; nothing leads out of it.
+   * @throws invalid-argument for what is no tar, or a hostile one */
+  unpackContext(
+    tar: ReadableStream<Uint8Array>,
+    options: { readonly signal: AbortSignal },
+  ): Promise<ContextFolder>;
   recover(): Promise<void>;
 }

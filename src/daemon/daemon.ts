@@ -4,6 +4,9 @@
  */
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { openCopier } from "../build/copy/copier.ts";
+import { openBuildService } from "../build/local-build-service.ts";
+import { noSources } from "../build/no-sources.ts";
 import { type ContainerDefaults, openContainers } from "../container/local-containers.ts";
 import { openContentStore } from "../content/local-content-store.ts";
 import { createEventBus } from "../event/journal-event-bus.ts";
@@ -26,6 +29,7 @@ import { openShimPool } from "../runtime/shim-pool.ts";
 import { readHostFacts } from "../runtime/spec/host-facts.ts";
 import { createHttpFront } from "../server/http-front.ts";
 import { createRequestHandler } from "../server/server.ts";
+import { openDiffHasher } from "../snapshot/diff-hasher.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
 import { ensureCgroupMounts } from "../sys/cgroup.ts";
 import { lockFile, writeFileAtomic } from "../sys/fs.ts";
@@ -33,6 +37,7 @@ import { releaseFilePages, releaseMemory } from "../sys/memory.ts";
 import { selfExecutable } from "../sys/process.ts";
 import { openVolumes } from "../volume/local-volumes.ts";
 import type { DaemonConfig } from "./config.ts";
+import { createDiskUsage } from "./disk-usage.ts";
 import { openListeners } from "./listeners.ts";
 import { systemInfo } from "./system-info.ts";
 import { systemVersion, tugVersion } from "./version.ts";
@@ -132,6 +137,10 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     if (!current.isLiveRestore) programs.close();
   });
   const defaults = containerDefaults(() => current, programs);
+  const seccompPrograms = openSeccompPrograms({
+    command: [...selfExecutable(), "seccomp"],
+    logger,
+  });
   const containers = openContainers({
     dataRoot: config.dataRoot,
     execRoot: config.execRoot,
@@ -143,12 +152,36 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     networks,
     volumes,
     host,
-    seccompPrograms: openSeccompPrograms({ command: [...selfExecutable(), "seccomp"], logger }),
+    seccompPrograms,
     defaults,
     logger,
   });
+  const copier = openCopier();
+  undo.use(copier);
+  const hasher = openDiffHasher();
+  undo.use(hasher);
+  const builds = openBuildService({
+    dataRoot: config.dataRoot,
+    execRoot: config.execRoot,
+    metadata,
+    leases,
+    content,
+    snapshots,
+    images,
+    shims,
+    networks,
+    host,
+    seccompPrograms,
+    defaults,
+    copier,
+    hasher,
+    sources: noSources(),
+    logger,
+  });
+  undo.use(builds);
   images.useUsers(containers);
   await containers.recover();
+  await builds.recover();
   await images.recover();
 
   const id = daemonId(config.dataRoot);
@@ -170,12 +203,17 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     backend: {
       containers,
       images,
+      builds,
       trust: createTrustService({ images, signatures }),
       manifests: createManifestService(registry),
       volumes,
       networks,
       events,
-      system: { info: () => Promise.resolve(info()), version: systemVersion },
+      system: {
+        info: () => Promise.resolve(info()),
+        version: systemVersion,
+        diskUsage: createDiskUsage({ images, containers, volumes }),
+      },
     },
     logger,
     product: `Tug/${tugVersion} (linux)`,

@@ -256,6 +256,11 @@ export interface ImageService {
   ): Promise<{ readonly identityToken?: string }>;
   /** Images there are; for `info`. */
   readonly count: number;
+  /** Removes what neither an image nor a lease needs, now or when no image is being made.
+   * @returns bytes freed */
+  collect(): Promise<number>;
+  /** Bytes of the files of all layers, each counted once. */
+  readonly layersSizeBytes: number;
   /** Removes blobs and snapshots that no image, container or lease needs; finishes what a crash left. */
   recover(): Promise<void>;
 }

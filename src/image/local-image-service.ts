@@ -56,7 +56,8 @@ import {
   logIn,
   searchImages,
 } from "./registry-queries.ts";
-import { pruneImages, removeImage } from "./remove-image.ts";
+import { pruneImages } from "./prune-images.ts";
+import { removeImage } from "./remove-image.ts";
 import { saveImages } from "./save-images.ts";
 import { describeHistory, describeImage } from "./describe-image.ts";
 import { publishImageEvent } from "./_publish-event.ts";
@@ -104,6 +105,8 @@ class LocalImageService implements OpenedImageService {
   #users: ImageUsers = nobody;
   #makingCount = 0;
   #isCollectionDue = false;
+  /** Resolves when the collection that runs has ended, well or not. */
+  #collecting: Promise<void> | undefined;
 
   constructor(options: ImageServiceOptions) {
     const index = new ImageIndex(openImageTables(options.metadata), options.content);
@@ -123,6 +126,12 @@ class LocalImageService implements OpenedImageService {
 
   get count(): number {
     return this.#context.index.list().length;
+  }
+
+  get layersSizeBytes(): number {
+    const layers = this.#context.index.list().flatMap((record) => record.layers);
+    const sizes = new Map(layers.map((layer) => [layer.chainId, layer.unpackedSizeBytes]));
+    return [...sizes.values()].reduce((sum, sizeBytes) => sum + sizeBytes, 0);
   }
 
   async resolve(reference: string, options: ResolveOptions = {}): Promise<ResolvedImage> {
@@ -155,7 +164,12 @@ class LocalImageService implements OpenedImageService {
     const { index } = this.#context;
     const record = index.find(reference);
     const name = index.parseTarget(target);
-    index.bind(name, record.id);
+    // The new name stands for all that the old one does, further platforms too.
+    const { target: origin, others } = index.findBound(reference) ?? {};
+    index.bind(name, record.id, {
+      ...(origin === undefined ? {} : { target: origin }),
+      ...(others === undefined ? {} : { others }),
+    });
     publishImageEvent(this.#context, { action: "tag", record, name: index.show(name) });
     await Promise.resolve();
   }
@@ -164,7 +178,11 @@ class LocalImageService implements OpenedImageService {
     reference: string,
     options: { readonly force?: boolean; readonly noPrune?: boolean },
   ): Promise<readonly ImageDeleteResponseItem[]> {
-    return await removeImage(this.#context, { reference, isForced: options.force === true });
+    return await removeImage(this.#context, {
+      reference,
+      isForced: options.force === true,
+      keepsParents: options.noPrune === true,
+    });
   }
 
   async prune(filters: FilterMap): ReturnType<ImageService["prune"]> {
@@ -260,6 +278,10 @@ class LocalImageService implements OpenedImageService {
     return await logIn(this.#context, { server, ...options });
   }
 
+  async collect(): Promise<number> {
+    return await this.#collect();
+  }
+
   async recover(): Promise<void> {
     const { content, snapshots, logger, index } = this.#context;
     for (const damaged of index.dropDamaged(snapshots)) {
@@ -273,6 +295,8 @@ class LocalImageService implements OpenedImageService {
 
   async #making<T>(work: (leaseId: string) => Promise<T>): Promise<T> {
     const { leases } = this.#context;
+    // What a collection is about to remove must not be taken for something to build on.
+    while (this.#collecting !== undefined) await this.#collecting;
     const leaseId = leases.create();
     this.#makingCount += 1;
     try {
@@ -294,6 +318,15 @@ class LocalImageService implements OpenedImageService {
       return 0;
     }
     this.#isCollectionDue = false;
-    return await collectGarbage(this.#context);
+    const before = this.#collecting;
+    const done = Promise.withResolvers<void>();
+    this.#collecting = done.promise;
+    try {
+      await before;
+      return await collectGarbage(this.#context);
+    } finally {
+      if (this.#collecting === done.promise) this.#collecting = undefined;
+      done.resolve();
+    }
   }
 }

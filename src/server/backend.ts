@@ -2,6 +2,7 @@
  * What the HTTP adapter needs from the engine. The domain services satisfy it structurally, so that
  * there is no adapter code and no cycle.
  */
+import type { BuildService } from "../build/build-service.ts";
 import type { EventBus } from "../event/event-bus.ts";
 import type { ImageService } from "../image/image-service.ts";
 import type { ContainerService } from "../container/container-service.ts";
@@ -9,18 +10,21 @@ import type { ManifestService } from "../image/manifests.ts";
 import type { TrustService } from "../image/trust/trust-service.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import type { VolumeService } from "../volume/volume-service.ts";
-import type { SystemInfo, SystemVersion } from "../api/system.ts";
+import type { DiskUsageType, SystemDiskUsage, SystemInfo, SystemVersion } from "../api/system.ts";
 
 /** Facts about the engine and the machine. */
 export interface SystemBackend {
   info(): Promise<SystemInfo>;
   version(): SystemVersion;
+  /** Of the kinds asked for; the rest is null. Reads every file of containers and volumes. */
+  diskUsage(types: ReadonlySet<DiskUsageType>): Promise<SystemDiskUsage>;
 }
 
 /** Everything that routes are served from. */
 export interface Backend {
   readonly containers: ContainerService;
   readonly images: ImageService;
+  readonly builds: BuildService;
   readonly trust: TrustService;
   readonly manifests: ManifestService;
   readonly volumes: VolumeService;

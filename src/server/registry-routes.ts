@@ -95,8 +95,8 @@ async function pushAuth(exchange: Exchange): Promise<AuthConfig | undefined> {
   return body.length === 0 ? undefined : decodeAuth(body);
 }
 
-/** `auth` is base64 of `username:password`, as in config.json. */
-function credentialsOf(auth: AuthConfig): Credentials | undefined {
+/** What a registry is told; `auth` is base64 of `username:password`, as in config.json. */
+export function credentialsOf(auth: AuthConfig): Credentials | undefined {
   const pair = Buffer.from(auth.auth ?? "", "base64").toString();
   const colon = pair.indexOf(":");
   const fields = {

@@ -9,8 +9,10 @@ import { createId } from "../lib/id.ts";
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
+import { buildRoutes } from "./build-routes.ts";
 import { containerFilesRoutes } from "./container-files-routes.ts";
 import { containerRoutes } from "./container-routes.ts";
+import { diskUsageRoutes } from "./disk-usage-routes.ts";
 import { sendError, statusOf } from "./errors.ts";
 import type { Exchange, Handler } from "./exchange.ts";
 import { execRoutes } from "./exec-routes.ts";
@@ -26,8 +28,10 @@ import { volumeRoutes } from "./volume-routes.ts";
 
 /** Every operation that is served, by name. */
 export const handlers: Readonly<Record<string, Handler>> = {
+  ...buildRoutes,
   ...containerFilesRoutes,
   ...containerRoutes,
+  ...diskUsageRoutes,
   ...execRoutes,
   ...imageRoutes,
   ...manifestRoutes,

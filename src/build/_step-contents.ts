@@ -1,0 +1,100 @@
+import { EngineError } from "../lib/errors.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { FileTree } from "./copy/copy.ts";
+import type { BuildServiceOptions } from "./environment.ts";
+import { chainIdOf, type CopyActionSource, type Step, type StepResult } from "./step.ts";
+
+/** What reads checksums. */
+export type ChecksumReader = Pick<BuildServiceOptions, "copier" | "snapshots"> & {
+  readonly signal: AbortSignal;
+};
+
+/** The files of a step's result; undefined when there are none. */
+export function treeOf(
+  options: Pick<BuildServiceOptions, "snapshots">,
+  result: StepResult | undefined,
+): FileTree | undefined {
+  if (result?.contextPath !== undefined) return { kind: "folder", path: result.contextPath };
+  const chainId = result === undefined ? undefined : chainIdOf(result);
+  if (chainId === undefined) return undefined;
+  return { kind: "snapshot", mount: options.snapshots.mounts(chainId) };
+}
+
+/** Digests of all that a step reads beside the file system below, in the action's order. */
+export async function readContents(
+  reader: ChecksumReader,
+  wanted: { readonly step: Step; readonly results: ReadonlyMap<Step, StepResult> },
+): Promise<readonly string[]> {
+  const { action } = wanted.step;
+  if (action.kind === "copy") {
+    return await Promise.all(
+      action.copy.sources.map(async (source) =>
+        source.kind === "content"
+          ? ""
+          : await readSource(reader, {
+              source,
+              hasOwner: action.copy.chown !== undefined,
+              result: wanted.results.get(source.from),
+            }),
+      ),
+    );
+  }
+  if (action.kind !== "run") return [];
+  return await Promise.all(
+    action.run.mounts.map(async (mount) => {
+      if ((mount.kind !== "bind" && mount.kind !== "cache") || mount.from === undefined) return "";
+      const result = wanted.results.get(mount.from);
+      const chainId = result === undefined ? undefined : chainIdOf(result);
+      // What a cache mount begins with, and a whole stage, are told by their layers.
+      if (chainId !== undefined && (mount.kind === "cache" || mount.source === "/")) return chainId;
+      const tree = treeOf(reader, result);
+      if (tree === undefined) return "";
+      return await checksum(reader, { tree, paths: [mount.source], isLiteral: true });
+    }),
+  );
+}
+
+async function readSource(
+  reader: ChecksumReader,
+  wanted: {
+    readonly source: Extract<CopyActionSource, { kind: "files" }>;
+    readonly hasOwner: boolean;
+    readonly result: StepResult | undefined;
+  },
+): Promise<string> {
+  const { source, hasOwner, result } = wanted;
+  const tree = treeOf(reader, result);
+  if (tree === undefined) throw notFound(source.paths);
+  return await checksum(reader, {
+    tree,
+    paths: source.paths,
+    excludes: source.excludes,
+    hasParents: source.hasParents,
+    isLiteral: source.isLiteral,
+    ignoresOwners: hasOwner || source.resetsOwners,
+  });
+}
+
+async function checksum(
+  { copier, signal }: ChecksumReader,
+  selection: {
+    readonly tree: FileTree;
+    readonly paths: readonly string[];
+    readonly excludes?: readonly string[];
+    readonly hasParents?: boolean;
+    readonly isLiteral?: boolean;
+    readonly ignoresOwners?: boolean;
+  },
+): Promise<Digest> {
+  const request = { excludes: [], hasParents: false, ...selection };
+  return (await copier.checksum(request, { signal })).digest;
+}
+
+function notFound(paths: readonly string[]): EngineError {
+  const path = paths[0] ?? "/";
+  return new EngineError(
+    "not-found",
+    "failed to compute cache key: failed to calculate checksum of ref: " +
+      `${JSON.stringify(path.startsWith("/") ? path : `/${path}`)}: not found`,
+  );
+}

@@ -1,0 +1,451 @@
+/** What a build reads from outside: its Dockerfile, its contexts, base images, files behind URLs. */
+import { closeSync } from "node:fs";
+import { posix } from "node:path";
+import { EngineError, isKind, messageOf } from "../lib/errors.ts";
+import { parseIgnore } from "../lib/ignore-patterns.ts";
+import { parseDigest } from "../oci/digest.ts";
+import { formatPlatform, hostPlatform, type Platform } from "../oci/platform.ts";
+import { findReference, formatReference, withDefaultTag } from "../oci/reference.ts";
+import type { ImageLayers } from "../image/image-service.ts";
+import { openRoot, readFileInRoot } from "../sys/fs.ts";
+import type { BuildRequest, ContextSource } from "./build-service.ts";
+import { clearIgnored } from "./_clear-ignored.ts";
+import { dockerfileBytesMax } from "./dockerfile/limits.ts";
+import type { BuildServiceOptions } from "./environment.ts";
+import { placed } from "./failure.ts";
+import type { GraphSources, NamedBase } from "./graph.ts";
+import { makeStep } from "./_make-step.ts";
+import type { Progress, VertexProgress } from "./progress.ts";
+import { parseContextUrl } from "./_context-url.ts";
+import type { Step } from "./step.ts";
+
+/** Largest .dockerignore. */
+const ignoreFileMaxBytes = 1024 * 1024;
+
+/** Name of the Dockerfile unless the request names another. */
+export const dockerfileNameDefault = "Dockerfile";
+
+interface FoundImage {
+  readonly image: ImageLayers;
+  readonly shownName: string;
+}
+
+/** The sources of one build. Closing it gives back the folders. */
+export class BuildSources implements AsyncDisposable {
+  readonly #options: BuildServiceOptions;
+  readonly #request: BuildRequest;
+  readonly #progress: Progress;
+  readonly #signal: AbortSignal;
+  readonly #leaseId: string;
+  readonly #close = new AsyncDisposableStack();
+  readonly #images = new Map<string, Promise<FoundImage>>();
+  readonly #named = new Map<string, Promise<NamedBase | undefined>>();
+  /** What the Dockerfile asks of the main context; the whole when it has `/`. */
+  readonly #wantedPaths = new Set<string>();
+  #mainStep: Step | undefined;
+  #mainFolder: Promise<string> | undefined;
+  #ignored: readonly string[] = [];
+
+  constructor(
+    options: BuildServiceOptions,
+    build: {
+      readonly request: BuildRequest;
+      readonly progress: Progress;
+      readonly leaseId: string;
+      readonly signal: AbortSignal;
+    },
+  ) {
+    this.#options = options;
+    this.#request = build.request;
+    this.#progress = build.progress;
+    this.#signal = build.signal;
+    this.#leaseId = build.leaseId;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#close.disposeAsync();
+  }
+
+  /** Reads the Dockerfile, and the patterns that belong to it or to the context. */
+  async readDockerfile(): Promise<Uint8Array> {
+    const name = this.#request.dockerfileName ?? dockerfileNameDefault;
+    const from = this.#request.dockerfileFrom ?? this.#request.main;
+    const bytes = await this.#progress.during(
+      `[internal] load build definition from ${posix.basename(name)}`,
+      async (vertex) => {
+        const folder = await this.#open(from, {
+          followPaths: [name, `${name}.dockerignore`],
+          vertex,
+        });
+        const id = "transferring dockerfile:";
+        const found = readInFolder(folder, { path: name, sizeMaxBytes: dockerfileBytesMax });
+        if (found === undefined) {
+          throw new EngineError(
+            "not-found",
+            `failed to read dockerfile: open ${posix.basename(name)}: no such file or directory`,
+          );
+        }
+        vertex.status({ id, current: found.length, isCompleted: true });
+        this.#ownIgnored = readInFolder(folder, {
+          path: `${name}.dockerignore`,
+          sizeMaxBytes: ignoreFileMaxBytes,
+        });
+        return found;
+      },
+    );
+    return bytes;
+  }
+
+  #ownIgnored: Uint8Array | undefined;
+
+  /** Reads .dockerignore; after the Dockerfile, whose own one goes first. */
+  async readIgnored(): Promise<void> {
+    const { main } = this.#request;
+    if (main.kind === "image" || main.kind === "oci-layout" || main.kind === "stage") return;
+    const bytes = await this.#progress.during("[internal] load .dockerignore", async (vertex) => {
+      if (this.#ownIgnored !== undefined) return this.#ownIgnored;
+      const folder = await this.#open(main, { followPaths: [".dockerignore"], vertex });
+      const found = readInFolder(folder, {
+        path: ".dockerignore",
+        sizeMaxBytes: ignoreFileMaxBytes,
+      });
+      const current = found?.length ?? 2;
+      vertex.status({ id: "transferring context:", current, isCompleted: true });
+      return found;
+    });
+    if (bytes !== undefined) this.#ignored = parseIgnore(new TextDecoder().decode(bytes));
+  }
+
+  /** The sources of a graph. */
+  get forGraph(): GraphSources {
+    return {
+      image: async (reference, { platform, location }) => {
+        try {
+          return await this.image(reference, platform);
+        } catch (error) {
+          throw placed(error, location);
+        }
+      },
+      mainContext: ({ paths }) => this.#mainContext(paths),
+      namedContext: async (name, { platform }) => await this.#namedContext(name, platform),
+      remote: (url, options) => this.#remote(url, options),
+    };
+  }
+
+  /** A base image, from here or from its registry. */
+  async image(reference: string, platform: Platform): Promise<FoundImage> {
+    const key = `${reference} ${formatPlatform(platform)}`;
+    const known = this.#images.get(key);
+    if (known !== undefined) return await known;
+    const found = this.#image(reference, platform);
+    this.#images.set(key, found);
+    return await found;
+  }
+
+  async #image(reference: string, platform: Platform): Promise<FoundImage> {
+    const parsed = findReference(reference);
+    const shownName = parsed === undefined ? reference : formatReference(withDefaultTag(parsed));
+    return await this.#progress.during(
+      `[internal] load metadata for ${shownName}`,
+      async (vertex) => {
+        try {
+          const image = await this.#findOrPull(reference, { platform, vertex });
+          for (const { chainId } of image.layers) {
+            this.#options.leases.add(this.#leaseId, `snapshot:${chainId}`);
+          }
+          return { image, shownName };
+        } catch (error) {
+          if (this.#signal.aborted || !(error instanceof EngineError)) throw error;
+          throw new EngineError(
+            error.kind,
+            `${reference}: failed to resolve source metadata for ${shownName}: ${error.message}`,
+            { cause: error, details: error.details },
+          );
+        }
+      },
+    );
+  }
+
+  async #findOrPull(
+    reference: string,
+    how: { readonly platform: Platform; readonly vertex: VertexProgress },
+  ): Promise<ImageLayers> {
+    const { images } = this.#options;
+    const { platform } = how;
+    if (!this.#request.isPulled) {
+      try {
+        return await images.layersOf(reference, { platform });
+      } catch (error) {
+        if (!isKind(error, "not-found")) throw error;
+      }
+    }
+    const host = findReference(reference)?.domain ?? "";
+    const credentials = await this.#request.client.credentials(host);
+    await images.pull(reference, {
+      platform,
+      ...(credentials === undefined ? {} : { credentials }),
+      signal: this.#signal,
+      progress: ({ id, status, progressDetail }) => {
+        if (id === undefined) return;
+        how.vertex.status({
+          id,
+          current: progressDetail?.current ?? 0,
+          total: progressDetail?.total ?? 0,
+          isCompleted: status === "Pull complete" || status === "Already exists",
+        });
+      },
+    });
+    return await images.layersOf(reference, { platform });
+  }
+
+  #mainContext(paths: readonly string[]): Step {
+    for (const path of paths) this.#wantedPaths.add(path);
+    const { main } = this.#request;
+    this.#mainStep ??= makeStep({
+      action: {
+        kind: "context",
+        context: {
+          id: "main",
+          open: async ({ vertex }) => {
+            this.#mainFolder ??= this.#openMain(vertex);
+            return await this.#mainFolder;
+          },
+        },
+      },
+      name:
+        main.kind === "git" || main.kind === "http"
+          ? `[internal] load remote build context`
+          : "[internal] load build context",
+      description: "local source for context",
+      reads: [],
+      isCacheIgnored: false,
+      platform: hostPlatform(),
+    });
+    return this.#mainStep;
+  }
+
+  async #openMain(vertex: VertexProgress): Promise<string> {
+    const paths = [...this.#wantedPaths].map((path) => posix.join("/", path).slice(1));
+    const isWhole = paths.some((path) => path === "");
+    const { main } = this.#request;
+    const folder = await this.#open(main, {
+      excludes: this.#ignored,
+      ...(isWhole ? {} : { followPaths: paths }),
+      vertex,
+    });
+    // What a client leaves out by itself, is taken out here of a folder that came whole.
+    if (main.kind !== "local") clearIgnored(folder, this.#ignored);
+    return folder;
+  }
+
+  async #open(
+    source: ContextSource,
+    how: {
+      readonly excludes?: readonly string[];
+      readonly followPaths?: readonly string[];
+      readonly vertex: VertexProgress;
+    },
+  ): Promise<string> {
+    const { client } = this.#request;
+    const signal = this.#signal;
+    switch (source.kind) {
+      case "folder":
+        return source.path;
+      case "local": {
+        const folder = await client.folder({
+          name: source.name,
+          excludes: how.excludes ?? [],
+          ...(how.followPaths === undefined ? {} : { followPaths: how.followPaths }),
+          signal,
+        });
+        this.#close.use(folder);
+        return folder.path;
+      }
+      case "git":
+      case "http":
+        return await this.#fetch(source.url);
+      case "image":
+      case "oci-layout":
+      case "stage":
+        throw new EngineError(
+          "not-implemented",
+          `a context of the kind ${source.kind} is not read as a folder yet`,
+        );
+    }
+  }
+
+  readonly #fetched = new Map<string, Promise<string>>();
+
+  /** A repository or archive; fetched once. */
+  async #fetch(url: string): Promise<string> {
+    const known = this.#fetched.get(url);
+    if (known !== undefined) return await known;
+    const fetched = this.#fetchNow(url);
+    this.#fetched.set(url, fetched);
+    return await fetched;
+  }
+
+  async #fetchNow(url: string): Promise<string> {
+    const { sources } = this.#options;
+    const parsed = parseContextUrl(url);
+    const secret = async (id: string): Promise<Uint8Array | undefined> =>
+      await this.#request.client.secret(id);
+    const signal = this.#signal;
+    const folder =
+      parsed?.kind === "git"
+        ? await sources.fetchGit({
+            source: parsed,
+            keepsGitDir: this.#request.args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR") === "1",
+            secret,
+            signal,
+          })
+        : await sources.fetchHttpContext({ url, secret, signal });
+    this.#close.use(folder);
+    return folder.path;
+  }
+
+  async #namedContext(name: string, platform: Platform): Promise<NamedBase | undefined> {
+    const source = this.#findContext(name);
+    if (source === undefined) return undefined;
+    const key = `${name.toLowerCase()} ${formatPlatform(platform)}`;
+    const known = this.#named.get(key);
+    if (known !== undefined) return await known;
+    const found = this.#openNamed(name, { source, platform });
+    this.#named.set(key, found);
+    return await found;
+  }
+
+  #findContext(name: string): ContextSource | undefined {
+    const { contexts } = this.#request;
+    if (contexts.size === 0) return undefined;
+    const reference = findReference(name);
+    const whole = reference === undefined ? name : formatReference(withDefaultTag(reference));
+    return contexts.get(name.toLowerCase()) ?? contexts.get(name) ?? contexts.get(whole);
+  }
+
+  async #openNamed(
+    name: string,
+    how: { readonly source: ContextSource; readonly platform: Platform },
+  ): Promise<NamedBase | undefined> {
+    const { source, platform } = how;
+    switch (source.kind) {
+      case "image":
+        return { kind: "image", ...(await this.image(source.reference, platform)) };
+      case "stage":
+        return { kind: "stage", name: source.name };
+      case "oci-layout":
+        throw new EngineError(
+          "not-implemented",
+          `the named context ${name}: OCI layouts are not read yet`,
+        );
+      default:
+        return { kind: "step", step: this.#namedStep(name, source) };
+    }
+  }
+
+  #namedStep(name: string, source: ContextSource): Step {
+    let folder: Promise<string> | undefined;
+    const open = async (vertex: VertexProgress): Promise<string> => {
+      const ignored = source.kind === "local" ? await this.#ignoredOf(source, vertex) : [];
+      return await this.#open(source, { excludes: ignored, vertex });
+    };
+    return makeStep({
+      action: {
+        kind: "context",
+        context: {
+          id: `named ${name}`,
+          open: async ({ vertex }) => {
+            folder ??= open(vertex);
+            return await folder;
+          },
+        },
+      },
+      name: `[context ${name}] load from client`,
+      description: `local source for ${name}`,
+      reads: [],
+      isCacheIgnored: false,
+      platform: hostPlatform(),
+    });
+  }
+
+  async #ignoredOf(source: ContextSource, vertex: VertexProgress): Promise<readonly string[]> {
+    const folder = await this.#open(source, { followPaths: [".dockerignore"], vertex });
+    const bytes = readInFolder(folder, {
+      path: ".dockerignore",
+      sizeMaxBytes: ignoreFileMaxBytes,
+    });
+    return bytes === undefined ? [] : parseIgnore(new TextDecoder().decode(bytes));
+  }
+
+  #remote(
+    url: string,
+    options: {
+      readonly checksum?: string;
+      readonly keepsGitDir: boolean;
+      readonly platform: Platform;
+    },
+  ): { readonly step: Step; readonly isGit: boolean } {
+    const parsed = parseContextUrl(url);
+    if (parsed === undefined) throw new EngineError("internal", "the source of ADD is no URL");
+    const { checksum, keepsGitDir, platform } = options;
+    const secret = async (id: string): Promise<Uint8Array | undefined> =>
+      await this.#request.client.secret(id);
+    const signal = this.#signal;
+    const open = async (vertex: VertexProgress): Promise<string> => {
+      const { sources } = this.#options;
+      const folder =
+        parsed.kind === "git"
+          ? await sources.fetchGit({
+              source: checksum === undefined ? parsed : { ...parsed, checksum },
+              keepsGitDir,
+              secret,
+              signal,
+            })
+          : await sources.fetchHttp({
+              url: parsed.url,
+              ...(checksum === undefined ? {} : { checksum: parseDigest(checksum) }),
+              secret,
+              signal,
+              onProgress: (current, total = 0) =>
+                vertex.status({ id: "downloading", current, total }),
+            });
+      this.#close.use(folder);
+      return folder.path;
+    };
+    const step = makeStep({
+      action: {
+        kind: "context",
+        context: {
+          id: `remote ${url} ${checksum ?? ""} ${keepsGitDir}`,
+          open: async ({ vertex }) => await open(vertex),
+        },
+      },
+      name: url,
+      description: url,
+      reads: [],
+      isCacheIgnored: false,
+      platform,
+    });
+    return { step, isGit: parsed.kind === "git" };
+  }
+}
+
+/** A file of a folder that came from elsewhere; links are followed inside. */
+function readInFolder(
+  folder: string,
+  file: { readonly path: string; readonly sizeMaxBytes: number },
+): Uint8Array | undefined {
+  const root = openRoot(folder);
+  try {
+    return readFileInRoot(root, posix.join("/", file.path).slice(1), {
+      sizeMaxBytes: file.sizeMaxBytes,
+    });
+  } catch (error) {
+    if (error instanceof EngineError) throw error;
+    throw new EngineError("invalid-argument", `read ${file.path}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  } finally {
+    closeSync(root);
+  }
+}

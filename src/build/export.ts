@@ -1,0 +1,262 @@
+/** What becomes of a build's result: images, archives, folders. */
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { EngineError } from "../lib/errors.ts";
+import { createId } from "../lib/id.ts";
+import { nowNs } from "../lib/time.ts";
+import type { Digest } from "../oci/digest.ts";
+import { formatPlatform } from "../oci/platform.ts";
+import {
+  familiarName,
+  formatReference,
+  parseReference,
+  type Reference,
+  withDefaultTag,
+} from "../oci/reference.ts";
+import type { CreatedImage } from "../image/image-service.ts";
+import { openDiff } from "../snapshot/diff-client.ts";
+import { mountOverlay, unmount } from "../sys/mount.ts";
+import type { BuildOutput, BuildRequest } from "./build-service.ts";
+import type { BuildServiceOptions } from "./environment.ts";
+import type { Graph } from "./graph.ts";
+import { makeImageConfig } from "./image-config.ts";
+import type { Progress, VertexProgress } from "./progress.ts";
+import { type BuiltLayer, chainIdOf, type StepResult } from "./step.ts";
+
+/** What one platform has come to. */
+export interface PlatformResult {
+  readonly graph: Graph;
+  readonly result: StepResult;
+}
+
+/** What was exported, for the answer. */
+export interface Exported {
+  readonly imageId?: Digest;
+  readonly digest?: Digest;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** How results are exported. */
+export interface ExportOptions {
+  readonly options: BuildServiceOptions;
+  readonly request: BuildRequest;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
+
+/** Exports the results of a build in all the ways that it asks for. */
+export async function exportResults(
+  how: ExportOptions,
+  results: readonly PlatformResult[],
+): Promise<Exported> {
+  let exported: Exported = { metadata: {} };
+  for (const [index, output] of how.request.outputs.entries()) {
+    const made = await exportOne(how, { results, output, index });
+    exported = {
+      ...exported,
+      ...made,
+      metadata: { ...exported.metadata, ...made.metadata },
+    };
+  }
+  return exported;
+}
+
+interface OneExport {
+  readonly results: readonly PlatformResult[];
+  readonly output: BuildOutput;
+  /** Number of the output. */
+  readonly index: number;
+}
+
+async function exportOne(how: ExportOptions, one: OneExport): Promise<Exported> {
+  const { output } = one;
+  switch (output.kind) {
+    case "image":
+      return await how.progress.during(
+        "exporting to image",
+        async (vertex) => await exportImage(how, { ...one, names: output.names, vertex }),
+      );
+    case "docker":
+    case "oci":
+      return await how.progress.during(
+        `exporting to ${output.kind} image format`,
+        async (vertex) => await exportArchive(how, { ...one, names: output.names, vertex }),
+      );
+    case "local":
+      return await how.progress.during("exporting to client directory", async (vertex) => {
+        await exportFolder(how, { ...one, vertex });
+        return { metadata: {} };
+      });
+    case "tar":
+      return await how.progress.during("exporting to client tarball", async (vertex) => {
+        await exportTar(how, { ...one, vertex });
+        return { metadata: {} };
+      });
+  }
+}
+
+type ImageExport = OneExport & {
+  readonly names: readonly string[];
+  readonly vertex: VertexProgress;
+};
+
+async function exportImage(how: ExportOptions, wanted: ImageExport): Promise<Exported> {
+  const { vertex } = wanted;
+  const names = wanted.names.map((name) => withDefaultTag(parseReference(name)));
+  const image = await createImage(how, { ...wanted, references: names });
+  for (const name of names) {
+    const id = `naming to ${formatReference(name)}`;
+    vertex.status({ id, current: 0, isCompleted: true });
+  }
+  let digest = image.id;
+  if (wanted.output.kind === "image" && wanted.output.isPushed) {
+    for (const name of names) await push(how, { name, vertex });
+    digest = image.manifestDigest;
+  }
+  return {
+    imageId: image.id,
+    digest,
+    metadata: {
+      "containerimage.config.digest": image.id,
+      "containerimage.digest": digest,
+      ...(names.length === 0 ? {} : { "image.name": names.map(formatReference).join(",") }),
+    },
+  };
+}
+
+async function createImage(
+  how: ExportOptions,
+  wanted: ImageExport & { readonly references: readonly Reference[] },
+): Promise<CreatedImage> {
+  const { vertex, references } = wanted;
+  const [only, ...more] = wanted.results;
+  if (only === undefined) throw new EngineError("internal", "export image: nothing was built");
+  if (more.length > 0) {
+    throw new EngineError(
+      "not-implemented",
+      "an image of several platforms is not kept in the image store yet",
+    );
+  }
+  vertex.status({ id: "exporting layers", current: 0 });
+  const { sourceDateEpoch: epochS } = how.request;
+  const layers: readonly BuiltLayer[] = only.result.layers;
+  const config = makeImageConfig(only.graph.draft, {
+    layers,
+    nowNs: nowNs(),
+    ...(epochS === undefined ? {} : { epochS }),
+  });
+  const image = await how.options.images.create({
+    config,
+    layers,
+    names: references,
+    signal: how.signal,
+  });
+  vertex.status({ id: "exporting layers", current: 0, isCompleted: true });
+  vertex.status({ id: `writing image ${image.id}`, current: 0, isCompleted: true });
+  return image;
+}
+
+async function push(
+  how: ExportOptions,
+  wanted: { readonly name: Reference; readonly vertex: VertexProgress },
+): Promise<void> {
+  const { name, vertex } = wanted;
+  const credentials = await how.request.client.credentials(name.domain);
+  const shown = formatReference(name);
+  vertex.status({ id: `pushing ${shown}`, current: 0 });
+  await how.options.images.push(familiarName(name), {
+    ...(name.tag === undefined ? {} : { tag: name.tag }),
+    ...(credentials === undefined ? {} : { credentials }),
+    progress: ({ id, progressDetail }) => {
+      if (id === undefined || progressDetail === undefined) return;
+      const { current = 0, total = 0 } = progressDetail;
+      vertex.status({ id: `pushing ${id}`, current, total });
+    },
+    signal: how.signal,
+  });
+  vertex.status({ id: `pushing ${shown}`, current: 0, isCompleted: true });
+}
+
+/** An image as an archive. It is in the store only while it is written, unless it was before. */
+async function exportArchive(how: ExportOptions, wanted: ImageExport): Promise<Exported> {
+  const { images } = how.options;
+  const references = wanted.names.map((name) => withDefaultTag(parseReference(name)));
+  const image = await createImage(how, { ...wanted, references });
+  const names = references.length === 0 ? [image.id] : references.map(formatReference);
+  const id = "sending tarball";
+  wanted.vertex.status({ id, current: 0 });
+  const tar = await images.save(names, { signal: how.signal });
+  await how.request.client.sendTar(tar, { index: wanted.index });
+  wanted.vertex.status({ id, current: 0, isCompleted: true });
+  return {
+    imageId: image.id,
+    digest: image.manifestDigest,
+    metadata: {
+      "containerimage.config.digest": image.id,
+      "containerimage.digest": image.manifestDigest,
+      ...(references.length === 0
+        ? {}
+        : { "image.name": references.map(formatReference).join(",") }),
+    },
+  };
+}
+
+async function exportTar(
+  how: ExportOptions,
+  wanted: OneExport & { readonly vertex: VertexProgress },
+): Promise<void> {
+  const [only, ...more] = wanted.results;
+  if (only === undefined) return;
+  if (more.length > 0) {
+    throw new EngineError("not-implemented", "a tar of several platforms is not written yet");
+  }
+  const chainId = chainIdOf(only.result);
+  wanted.vertex.status({ id: "sending tarball", current: 0 });
+  const tar =
+    chainId === undefined
+      ? new Blob([new Uint8Array(1024)]).stream()
+      : openDiff(
+          { ...how.options.snapshots.layersOf(chainId), content: "tree" },
+          { signal: how.signal },
+        );
+  await how.request.client.sendTar(tar, { index: wanted.index });
+  wanted.vertex.status({ id: "sending tarball", current: 0, isCompleted: true });
+}
+
+async function exportFolder(
+  how: ExportOptions,
+  wanted: OneExport & { readonly vertex: VertexProgress },
+): Promise<void> {
+  const root = join(how.options.execRoot, "builds", createId());
+  mkdirSync(root, { recursive: true, mode: 0o755 });
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => rmSync(root, { recursive: true, force: true }));
+  const splits = wanted.results.length > 1;
+  let path = root;
+  for (const { graph, result } of wanted.results) {
+    const name = formatPlatform(graph.platform).replaceAll("/", "_");
+    const target = splits ? join(root, name) : join(root, "files");
+    mkdirSync(target, { mode: 0o755 });
+    path = splits ? root : target;
+    const shown = showFiles(how, { result, target });
+    if (shown !== undefined) undo.defer(shown.close);
+    if (shown !== undefined && !splits) path = shown.path;
+  }
+  wanted.vertex.status({ id: "copying files", current: 0 });
+  await how.request.client.sendFolder(path, { index: wanted.index });
+  wanted.vertex.status({ id: "copying files", current: 0, isCompleted: true });
+}
+
+/** Shows a result's files as one folder at `target`; undefined for none. */
+function showFiles(
+  how: ExportOptions,
+  wanted: { readonly result: StepResult; readonly target: string },
+): { readonly path: string; readonly close: () => void } | undefined {
+  const chainId = chainIdOf(wanted.result);
+  if (chainId === undefined) return undefined;
+  const { kind, dir, parentDirs } = how.options.snapshots.layersOf(chainId);
+  if (kind === "copy") return { path: dir, close: () => undefined };
+  const lowerDirs = [dir, ...parentDirs];
+  mountOverlay({ lowerDirs, target: wanted.target });
+  return { path: wanted.target, close: () => void unmount(wanted.target, { detach: true }) };
+}

@@ -1,0 +1,363 @@
+/** The builder of one data root. */
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { codeOf, EngineError, isKind, messageOf } from "../lib/errors.ts";
+import { createId } from "../lib/id.ts";
+import { TaskGroup } from "../lib/task-group.ts";
+import { hostPlatform, type Platform } from "../oci/platform.ts";
+import { syncFileSystemAsync } from "../sys/fs.ts";
+import { readMountInfo, unmount } from "../sys/mount.ts";
+import type {
+  BuildRequest,
+  BuildResult,
+  BuildService,
+  CacheRecord,
+  ContextFolder,
+} from "./build-service.ts";
+import { BuildSources } from "./build-sources.ts";
+import { CacheMounts } from "./cache-mounts.ts";
+import { CacheTable } from "./cache-table.ts";
+import { ClassicNarrator } from "./_classic-narrator.ts";
+import { listCache, pruneCache, type PruneOptions } from "./cache-use.ts";
+import { parseDockerfile } from "./dockerfile/parse.ts";
+import { pictureOf } from "./dockerfile/picture.ts";
+import type { BuildServiceOptions } from "./environment.ts";
+import { unpackContext } from "./unpack-context.ts";
+import { type Exported, exportResults, type PlatformResult } from "./export.ts";
+import { placeOf } from "./failure.ts";
+import { type Graph, planGraph } from "./graph.ts";
+import type { Dockerfile } from "./dockerfile/instruction.ts";
+import { Progress } from "./progress.ts";
+import { openSolverShared, Solver, type SolverShared, stepSnapshotPrefix } from "./solve.ts";
+
+/** A builder that is closed with its daemon. */
+export interface OpenedBuildService extends BuildService, AsyncDisposable {}
+
+/**
+ * Opens the builder of a data root.
+ *
+ * Opened before images are recovered: from here on it holds the layers of its cache.
+ */
+export function openBuildService(options: BuildServiceOptions): OpenedBuildService {
+  return new LocalBuildService(options);
+}
+
+class LocalBuildService implements OpenedBuildService {
+  readonly #options: BuildServiceOptions;
+  readonly #cache: CacheTable;
+  readonly #cacheMounts: CacheMounts;
+  readonly #shared: SolverShared;
+  readonly #tasks: TaskGroup;
+  readonly #builds = new Map<string, AbortController>();
+  readonly #closing = new AbortController();
+  readonly #running = new Set<Promise<unknown>>();
+
+  constructor(options: BuildServiceOptions) {
+    this.#options = options;
+    const { metadata, leases, snapshots, logger } = options;
+    this.#cache = new CacheTable({ metadata, leases, snapshots });
+    this.#cacheMounts = new CacheMounts({ snapshots, table: this.#cache });
+    this.#shared = openSolverShared({
+      options,
+      cache: this.#cache,
+      cacheMounts: this.#cacheMounts,
+    });
+    this.#tasks = new TaskGroup({ onError: (error, name) => logger.warn(name, { error }) });
+  }
+
+  async build(request: BuildRequest): Promise<BuildResult> {
+    const stop = new AbortController();
+    const signal = AbortSignal.any([request.signal, stop.signal, this.#closing.signal]);
+    if (this.#builds.has(request.id)) {
+      throw new EngineError("conflict", `build ${request.id} is under way`);
+    }
+    this.#builds.set(request.id, stop);
+    const work = this.#build(request, signal);
+    this.#running.add(work);
+    try {
+      return await work;
+    } catch (error) {
+      if (signal.aborted) throw new EngineError("canceled", "context canceled", { cause: error });
+      throw error;
+    } finally {
+      this.#running.delete(work);
+      this.#builds.delete(request.id);
+      this.#storeLater();
+    }
+  }
+
+  cancel(id: string): boolean {
+    const stop = this.#builds.get(id);
+    stop?.abort();
+    return stop !== undefined;
+  }
+
+  async diskUsage(): Promise<readonly CacheRecord[]> {
+    return await listCache(this.#use);
+  }
+
+  async prune(options: PruneOptions): ReturnType<BuildService["prune"]> {
+    return await pruneCache(this.#use, options);
+  }
+
+  async makeContextFolder(): Promise<ContextFolder> {
+    const path = join(this.#contextRoot, createId().slice(0, 32));
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    return await Promise.resolve({
+      path,
+      async [Symbol.asyncDispose]() {
+        await Promise.resolve(rmSync(path, { recursive: true, force: true }));
+      },
+    });
+  }
+
+  async unpackContext(
+    tar: ReadableStream<Uint8Array>,
+    options: { readonly signal: AbortSignal },
+  ): Promise<ContextFolder> {
+    return await unpackContext(this.#options, {
+      tar,
+      root: this.#contextRoot,
+      signal: AbortSignal.any([options.signal, this.#closing.signal]),
+    });
+  }
+
+  async recover(): Promise<void> {
+    const { snapshots, logger, execRoot, dataRoot } = this.#options;
+    unmountBelow(join(execRoot, "builds"));
+    for (const { key } of snapshots.list()) {
+      if (!key.startsWith(stepSnapshotPrefix)) continue;
+      try {
+        await snapshots.remove(key);
+      } catch (error) {
+        logger.warn("sweep snapshot of a step", { snapshot: key, error });
+      }
+    }
+    const left = [join(execRoot, "builds"), this.#contextRoot, join(dataRoot, "build", "scratch")];
+    for (const folder of left) clearFolder(folder);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new EngineError("canceled", "the daemon is stopping"));
+    await Promise.allSettled(this.#running);
+    await this.#tasks.idle();
+    await this.#tasks.close();
+  }
+
+  get #contextRoot(): string {
+    return join(this.#options.dataRoot, "build", "contexts");
+  }
+
+  get #use(): Parameters<typeof listCache>[0] {
+    return {
+      options: this.#options,
+      cache: this.#cache,
+      cacheMounts: this.#cacheMounts,
+    };
+  }
+
+  async #build(request: BuildRequest, signal: AbortSignal): Promise<BuildResult> {
+    const { leases } = this.#options;
+    const leaseId = leases.create();
+    // The first failure ends the rest of the build.
+    const failing = new AbortController();
+    const both = AbortSignal.any([signal, failing.signal]);
+    const narrator = new ClassicNarrator(request.progress);
+    const progress = new Progress((event) => {
+      request.progress(event);
+      narrator.hear(event);
+    });
+    const sources = new BuildSources(this.#options, { request, progress, leaseId, signal: both });
+    const solver = new Solver(this.#shared, {
+      request,
+      progress,
+      leaseId,
+      signal: both,
+      onBegun: (step) => narrator.begun(step),
+    });
+    const parts: BuildParts = { request, progress, sources, solver, narrator, failing };
+    let dockerfile: Dockerfile | undefined;
+    try {
+      dockerfile = parseDockerfile(await sources.readDockerfile());
+      return await this.#solveAll(dockerfile, parts);
+    } catch (error) {
+      failing.abort();
+      throw withPicture(error, { dockerfile, request });
+    } finally {
+      await solver.idle();
+      solver[Symbol.dispose]();
+      await sources[Symbol.asyncDispose]();
+      leases.remove(leaseId);
+    }
+  }
+
+  async #solveAll(dockerfile: Dockerfile, parts: BuildParts): Promise<BuildResult> {
+    const { request, progress, solver, sources, narrator, failing } = parts;
+    const platforms = request.platforms.length === 0 ? [hostPlatform()] : request.platforms;
+    const ignored = sources.readIgnored();
+    ignored.catch(() => undefined);
+    const graphs: Graph[] = [];
+    for (const platform of platforms) {
+      graphs.push(await planGraph(graphInput(dockerfile, { parts, platform, platforms })));
+    }
+    await ignored;
+    for (const { steps } of graphs) {
+      for (const step of steps) {
+        const inputs = [...(step.below === undefined ? [] : [step.below]), ...step.reads];
+        progress.announce({
+          digest: step.digest,
+          name: step.name,
+          inputs: inputs.map(({ digest }) => digest),
+        });
+      }
+    }
+    const [first] = graphs;
+    const narrated =
+      first === undefined
+        ? Promise.resolve()
+        : narrator.narrate(first, {
+            solve: async (step) => await solver.solve(step),
+            keep: () => undefined,
+          });
+    narrated.catch(() => undefined);
+    const results = await settleAll(
+      graphs.map(async (graph): Promise<PlatformResult> => {
+        const { last } = graph;
+        const result = last === undefined ? undefined : await solver.solve(last);
+        return { graph, result: result ?? { layers: [], isCached: true } };
+      }),
+      failing,
+    );
+    await narrated;
+    return await this.#export(results, parts);
+  }
+
+  async #export(results: readonly PlatformResult[], parts: BuildParts): Promise<BuildResult> {
+    const { request, progress, failing } = parts;
+    const keys = this.#cache.dirtyKeys;
+    const signal = AbortSignal.any([request.signal, failing.signal, this.#closing.signal]);
+    const exported: Exported = await exportResults(
+      { options: this.#options, request, progress, signal },
+      results,
+    );
+    // An image is stored after a sync of the whole file system.
+    if (exported.imageId !== undefined) this.#cache.flush(keys);
+    return { ...exported, warnings: [] };
+  }
+
+  /** Stores what the cache learned, once its layers are on the disk. */
+  #storeLater(): void {
+    const keys = this.#cache.dirtyKeys;
+    if (keys.length === 0 || this.#tasks.signal.aborted) return;
+    this.#tasks.run("store the build cache", async () => {
+      await syncFileSystemAsync(this.#options.dataRoot);
+      this.#cache.flush(keys);
+      const { cacheMaxBytes } = this.#options;
+      if (cacheMaxBytes === undefined) return;
+      await pruneCache(this.#use, { keepBytes: cacheMaxBytes, filters: new Map() });
+    });
+  }
+}
+
+interface BuildParts {
+  readonly request: BuildRequest;
+  readonly progress: Progress;
+  readonly sources: BuildSources;
+  readonly solver: Solver;
+  readonly narrator: ClassicNarrator;
+  readonly failing: AbortController;
+}
+
+function graphInput(
+  dockerfile: Dockerfile,
+  wanted: {
+    readonly parts: BuildParts;
+    readonly platform: Platform;
+    readonly platforms: readonly Platform[];
+  },
+): Parameters<typeof planGraph>[0] {
+  const { request, sources } = wanted.parts;
+  return {
+    dockerfile,
+    ...(request.target === undefined ? {} : { target: request.target }),
+    platform: wanted.platform,
+    buildPlatform: hostPlatform(),
+    args: request.args,
+    labels: request.labels,
+    hasNoCache: request.hasNoCache,
+    noCacheStages: request.noCacheStages,
+    network: request.network,
+    extraHosts: request.extraHosts,
+    allows: request.allows,
+    showsPlatform: wanted.platforms.length > 1,
+    sources: sources.forGraph,
+  };
+}
+
+/** Waits for all; the first failure stops the rest, and is thrown when they have ended. */
+async function settleAll<T>(
+  work: readonly Promise<T>[],
+  failing: AbortController,
+): Promise<readonly T[]> {
+  const reasons: unknown[] = [];
+  const values = await Promise.all(
+    work.map(async (each) => {
+      try {
+        return [await each];
+      } catch (error) {
+        reasons.push(error);
+        failing.abort();
+        return [];
+      }
+    }),
+  );
+  if (reasons.length > 0) {
+    throw reasons.find((reason) => !isKind(reason, "canceled")) ?? reasons[0];
+  }
+  return values.flat();
+}
+
+/** Adds to a failure the lines of the Dockerfile that it comes from. */
+function withPicture(
+  error: unknown,
+  at: { readonly dockerfile: Dockerfile | undefined; readonly request: BuildRequest },
+): unknown {
+  const place = placeOf(error);
+  const { dockerfile, request } = at;
+  if (!(error instanceof EngineError) || place === undefined || dockerfile === undefined) {
+    return error;
+  }
+  const name = request.dockerfileName;
+  const picture = pictureOf(dockerfile.lines, place, name === undefined ? {} : { name });
+  return new EngineError(error.kind, error.message, {
+    cause: error.cause ?? error,
+    details: { ...error.details, picture },
+  });
+}
+
+function clearFolder(folder: string): void {
+  let names: readonly string[];
+  try {
+    names = readdirSync(folder);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return;
+    throw error;
+  }
+  for (const name of names) rmSync(join(folder, name), { recursive: true, force: true });
+}
+
+/** Takes away mounts that a killed daemon left. */
+function unmountBelow(folder: string): void {
+  const targets = readMountInfo()
+    .map(({ target }) => target)
+    .filter((target) => target.startsWith(`${folder}/`));
+  for (const target of targets.toSorted((a, b) => b.length - a.length)) {
+    try {
+      unmount(target, { detach: true });
+    } catch (error) {
+      throw new EngineError("unavailable", `unmount ${target}: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+}
