@@ -85,6 +85,12 @@ export class ImageIndex {
       .toSorted();
   }
 
+  /** What a name as people write it is bound to; undefined for an ID. */
+  findBound(text: string): NameRecord | undefined {
+    const reference = this.#findById(text) === undefined ? findReference(text) : undefined;
+    return reference === undefined ? undefined : this.#tables.names.find(keyOf(reference));
+  }
+
   /** What a whole reference is bound to. */
   findName(name: string): NameRecord | undefined {
     return this.#tables.names.find(name);
@@ -119,14 +125,20 @@ export class ImageIndex {
   /**
    * Binds a name to an image.
    *
-   * @param target what the name stands for in a registry; images that it had for other platforms of
-   * the same index stay reachable by it
+   * @param options.target what the name stands for in a registry; images that it had for other
+   * platforms of the same index stay reachable by it
+   * @param options.others images of further platforms that become reachable by it
    */
-  bind(name: string, id: Digest, target?: NameTarget): void {
+  bind(
+    name: string,
+    id: Digest,
+    options: { readonly target?: NameTarget; readonly others?: readonly Digest[] } = {},
+  ): void {
+    const { target } = options;
     const before = this.#tables.names.find(name);
     const isSame = target !== undefined && before?.target?.digest === target.digest;
     const known = isSame ? [before.id, ...(before.others ?? [])] : [];
-    const others = known.filter((other) => other !== id);
+    const others = [...new Set([...known, ...(options.others ?? [])])].filter((it) => it !== id);
     this.#tables.names.put(name, {
       id,
       ...(target === undefined ? {} : { target }),

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
+import { encodeTar } from "../lib/tar-writer.ts";
 import { digestOf } from "../oci/digest.ts";
 import { dockerMediaTypes, ociMediaTypes } from "../oci/media-types.ts";
 import { parsePlatform } from "../oci/platform.ts";
@@ -177,7 +178,9 @@ describe.skipIf(!isRoot)("pull()", () => {
     await expect(pull(name, { signal: stop.signal })).rejects.toMatchObject({ kind: "canceled" });
     expect(t.images.count).toBe(0);
     chunkCount = 0;
-    t.registry.onBlob = (digest) => void (chunkCount += digest === slow ? 1 : 0);
+    t.registry.onBlob = (digest) => {
+      if (digest === slow) chunkCount += 1;
+    };
     await t.reopen();
     expect(readdirSync(join(t.root, "content/ingest"))).toHaveLength(1);
     t.registry.requests.length = 0;
@@ -195,6 +198,29 @@ describe.skipIf(!isRoot)("pull()", () => {
     await expect(pull()).rejects.toThrow("reset");
     expect((await t.blobs()).length).toBeGreaterThan(0);
     await t.images.prune(new Map());
+    expect(await t.blobs()).toEqual([]);
+  });
+
+  test("unpacks a layer while those above still come", async () => {
+    putApp();
+    const isUnpacked = `${short(digestOf(low.packed))}: Pull complete`;
+    t.registry.onBlob = async (digest) => {
+      if (digest !== digestOf(high.packed)) return;
+      // Would wait for ever if layers were unpacked only when all of them are here.
+      while (!t.lines().includes(isUnpacked)) await Bun.sleep(1);
+    };
+    await pull();
+    expect(t.images.count).toBe(1);
+  });
+
+  test("a hostile image leaves no pieces, whatever was fetched of it", async () => {
+    const evil = encodeTar([{ header: { name: "../evil" }, content: "y" }]);
+    const image = t.registry.putImage("reg.test/team/app", {
+      layers: [low.packed, evil],
+      diffIds: [low.diffId, digestOf(evil)],
+    });
+    t.registry.putTag(name, image.digest);
+    await expect(pull()).rejects.toMatchObject({ kind: "invalid-argument" });
     expect(await t.blobs()).toEqual([]);
   });
 

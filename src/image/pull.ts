@@ -7,7 +7,7 @@
  *
  * A pull that breaks off leaves no record. Its pieces are kept for a day, so that the next one goes on.
  */
-import { EngineError } from "../lib/errors.ts";
+import { EngineError, isKind } from "../lib/errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import { imagePlatform } from "../oci/image-config.ts";
 import { formatPlatform, matchPlatform } from "../oci/platform.ts";
@@ -157,7 +157,7 @@ async function store(context: ImageContext, options: Store): Promise<Pulled> {
     if (options.signal?.aborted === true) throw new EngineError("canceled", "canceled");
     metadata.transaction(() => {
       if (isFetched) index.put(stored);
-      for (const name of names.all) index.bind(name, stored.id, chosen.target);
+      for (const name of names.all) index.bind(name, stored.id, { target: chosen.target });
       const blobs = chosen.manifest.layers.map((layer) => layer.digest);
       distribution.addPlaces([...blobs, stored.id], referenceName(reference));
       distribution.dropPieces(key);
@@ -195,6 +195,8 @@ async function fetchUnlessHere(
   try {
     return { stored: await fetchImage(context, options), isFetched: true };
   } catch (error) {
+    // Of what is malformed no later attempt makes use.
+    if (isKind(error, "invalid-argument")) distribution.dropPieces(key);
     if (isDiskFull(error)) {
       // What was half-way done would only keep the disk full.
       distribution.dropPieces(key);

@@ -20,7 +20,8 @@ const push = async (reference: string, more: object = {}) => {
   t.registry.requests.length = 0;
   await t.images.push(reference, { progress: t.progress, ...more });
 };
-const pushed = (): readonly string[] => t.registry.requests.filter((it) => /^push (?!manifest)/.test(it));
+const pushed = (): readonly string[] =>
+  t.registry.requests.filter((it) => /^push (?!manifest)/.test(it));
 /** An image that was made here: its one layer is a plain tar. */
 const makeImage = async (repo: string) =>
   await t.images.import(toReadableStream([high.tar]), {
