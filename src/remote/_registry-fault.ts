@@ -71,6 +71,13 @@ export function pullFailure(error: unknown, reference: Reference): unknown {
   }
 }
 
+/** Tells the failure of a push as Docker does: why credentials did not do, without the request. */
+export function pushFailure(error: unknown): unknown {
+  const reason = isKind(error) ? error.details["reason"] : undefined;
+  if (!isKind(error) || typeof reason !== "string") return error;
+  return new EngineError(error.kind, reason, { cause: error, details: error.details });
+}
+
 /** Whether another attempt may do better. */
 export function isTransient(error: unknown): boolean {
   return isKind(error) && error.details["isTransient"] === true;

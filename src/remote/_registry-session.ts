@@ -129,9 +129,10 @@ export class RegistrySession {
     if (!challenges.some(({ scheme }) => scheme === "basic")) return undefined;
     const basic = basicAuthorization(credentials);
     if (basic !== undefined) return basic;
-    const { message } = requestFailure(request, "no basic auth credentials");
+    const reason = "no basic auth credentials";
+    const { message } = requestFailure(request, reason);
     // Docker: 500, and so its CLI says it instead of asking for a password, seen in 28.5
-    throw new EngineError("unauthorized", message, { details: { httpStatus: 500 } });
+    throw new EngineError("unauthorized", message, { details: { httpStatus: 500, reason } });
   }
 
   #request(wanted: RegistryRequest): HttpRequest {

@@ -58,7 +58,10 @@ async function serveWithTokens(
     text?.startsWith("Bearer ") === true,
 ): Promise<{ readonly registry: Served; readonly tokens: Served }> {
   let issuedCount = 0;
-  const tokens = await serve((request) => token(request, (issuedCount += 1)));
+  const tokens = await serve((request) => {
+    issuedCount += 1;
+    return token(request, issuedCount);
+  });
   const challenge = `Bearer realm="${tokens.url}/token?x=1",service="registry.test"`;
   const registry = await serve(({ headers, path }) => {
     if (path !== "/v2/" && isGood(headers["authorization"])) return { body: manifest };

@@ -10,7 +10,7 @@ import { listReferrers, listTags } from "./_listings.ts";
 import { login } from "./_login.ts";
 import { fetchManifest, pushManifest, resolveManifest } from "./_manifests.ts";
 import { pushBlob } from "./_push-blob.ts";
-import { pullFailure } from "./_registry-fault.ts";
+import { pullFailure, pushFailure } from "./_registry-fault.ts";
 import { RegistryReach } from "./_registry-reach.ts";
 import type { RegistrySession } from "./_registry-session.ts";
 import { searchImages } from "./_search.ts";
@@ -134,6 +134,8 @@ class HttpRegistryClient implements RegistryClient {
     this.#pushes.add(push);
     try {
       await push;
+    } catch (error) {
+      throw pushFailure(error);
     } finally {
       this.#pushes.delete(push);
     }
@@ -144,11 +146,15 @@ class HttpRegistryClient implements RegistryClient {
     options: Parameters<RegistryClient["pushManifest"]>[1],
   ): ReturnType<RegistryClient["pushManifest"]> {
     const call = this.#bind(options);
-    return await this.#reach.withSession(reference.domain, {
-      mirrors: false,
-      signal: call.signal,
-      work: async (session) => await pushManifest(session, { ...options, reference, call }),
-    });
+    try {
+      return await this.#reach.withSession(reference.domain, {
+        mirrors: false,
+        signal: call.signal,
+        work: async (session) => await pushManifest(session, { ...options, reference, call }),
+      });
+    } catch (error) {
+      throw pushFailure(error);
+    }
   }
 
   async listTags(reference: Reference, call: RegistryCall): Promise<readonly string[]> {

@@ -181,6 +181,26 @@ describe("a push of a blob", () => {
     await expect(pushed).rejects.toMatchObject({ kind: "canceled" });
   });
 
+  test("ends with the client", async () => {
+    const registry = await serve(({ method }) =>
+      method === "PATCH" ? { silent: true } : undefined,
+    );
+    const pushed = push(registry);
+    setTimeout(() => void client[Symbol.asyncDispose](), 100);
+    await expect(pushed).rejects.toMatchObject({ kind: "canceled" });
+  });
+
+  test("without credentials tells Docker's sentence alone", async () => {
+    const registry = await serve(() => ({
+      status: 401,
+      headers: { "www-authenticate": 'Basic realm="x"' },
+    }));
+    await expect(push(registry)).rejects.toMatchObject({
+      kind: "unauthorized",
+      message: "no basic auth credentials",
+    });
+  });
+
   test("of bytes that are no longer there fails with that", async () => {
     const registry = await serve();
     const failing = client.pushBlob(parseReference(`${registry.host}/app`), {
@@ -199,7 +219,7 @@ describe("a push of a blob", () => {
       return method === "HEAD" && isStored ? { status: 200 } : undefined;
     });
     const both = await Promise.all([push(registry), push(registry)]);
-    expect(both.map((kinds) => kinds.at(-1)).toSorted()).toEqual(["done", "exists"]);
+    expect(new Set(both.map((kinds) => kinds.at(-1)))).toEqual(new Set(["done", "exists"]));
   });
 });
 

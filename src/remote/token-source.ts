@@ -96,7 +96,7 @@ export class TokenSource {
     throw new EngineError(refusal.kind, message, {
       cause: refusal,
       // A refusal by the token server is not one by the repository: no `DENIED` of an image.
-      details: { ...refusal.details, code: undefined },
+      details: { ...refusal.details, code: undefined, reason: refusal.message },
     });
   }
 }

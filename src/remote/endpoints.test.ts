@@ -1,0 +1,74 @@
+import { describe, expect, test } from "bun:test";
+import { parseBlock } from "./_address-block.ts";
+import { hostOf, isInsecureHost, mirrorsOf, ownEndpoints } from "./endpoints.ts";
+
+const urls = (endpoints: readonly { readonly url: URL }[]): string[] =>
+  endpoints.map(({ url }) => url.href);
+
+describe("endpoints", () => {
+  test("docker.io is served by registry-1.docker.io, by TLS alone", () => {
+    for (const domain of ["docker.io", "index.docker.io", "registry-1.docker.io"]) {
+      expect(hostOf(domain)).toBe("registry-1.docker.io");
+      expect(urls(ownEndpoints(domain, true))).toEqual(["https://registry-1.docker.io/"]);
+    }
+  });
+
+  test("an insecure host is tried without TLS after it was with it", () => {
+    expect(urls(ownEndpoints("a.example:5000", false))).toEqual(["https://a.example:5000/"]);
+    expect(urls(ownEndpoints("[::1]:5000", true))).toEqual([
+      "https://[::1]:5000/",
+      "http://[::1]:5000/",
+    ]);
+  });
+
+  test("only docker.io has mirrors; what is no URL is none", () => {
+    const config = {
+      mirrors: ["https://m.example", "http://n/x/", "m", "ftp://x"],
+      insecureRegistries: [],
+    };
+    expect(urls(mirrorsOf("docker.io", config))).toEqual(["https://m.example/", "http://n/x/"]);
+    expect(mirrorsOf("ghcr.io", config)).toEqual([]);
+  });
+});
+
+describe("isInsecureHost()", () => {
+  const insecureRegistries = [
+    "Reg.Example:5000",
+    "http://other.example/",
+    "10.0.0.0/8",
+    "fd00::/8",
+  ];
+  const addresses: Readonly<Record<string, readonly string[]>> = {
+    "inside.example": ["10.1.2.3"],
+    "six.example": ["2001:db8::1", "fd00::5"],
+    localhost: ["::1", "127.0.0.1"],
+    "out.example": ["192.0.2.1"],
+  };
+  for (const [host, expected] of [
+    ["reg.example:5000", "listed"],
+    ["reg.example", "no"],
+    ["other.example", "listed"],
+    ["inside.example:443", "listed"],
+    ["six.example", "listed"],
+    ["10.255.0.1:5000", "listed"],
+    ["11.0.0.1", "no"],
+    ["[fd12::1]:5000", "listed"],
+    ["out.example", "no"],
+    ["unknown.example", "no"],
+    ["localhost:5000", "loopback"],
+    ["127.9.9.9", "loopback"],
+    ["[::1]", "loopback"],
+    ["128.0.0.1", "no"],
+  ] as const) {
+    test(`${host}: ${expected}`, async () => {
+      const lookUp = async (name: string): Promise<readonly string[]> => addresses[name] ?? [];
+      expect(await isInsecureHost(host, { insecureRegistries, lookUp })).toBe(expected);
+    });
+  }
+});
+
+test("parseBlock() refuses what is no block", () => {
+  for (const text of ["", "x", "1.2.3", "1.2.3.4/33", "::/129", "1.2.3.4/", "fe80::1%eth0", "/8"]) {
+    expect(parseBlock(text)).toBeUndefined();
+  }
+});
