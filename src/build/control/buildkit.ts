@@ -1,0 +1,123 @@
+/**
+ * BuildKit's protocol on the engine's side: sessions that clients open, and the services by which
+ * they build. Connections come from `POST /session` and `POST /grpc`.
+ */
+import { mkdirSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Duplex } from "node:stream";
+import type { WorkerRecord } from "../../api/buildkit/control.ts";
+import type { PbPlatform } from "../../api/buildkit/llb.ts";
+import { sessionMethods } from "../../api/buildkit/session.ts";
+import { createGrpcServer, unaryHandler } from "../../lib/grpc/server.ts";
+import type { Logger } from "../../lib/log.ts";
+import type { Platform } from "../../oci/platform.ts";
+import { removeTree } from "../../sys/fs.ts";
+import type { BuildService } from "../build-service.ts";
+import { ContextFolders } from "../session/context-folders.ts";
+import { type SessionHeaders, SessionPool } from "../session/session-pool.ts";
+import { BuildJobs } from "./build-jobs.ts";
+import { controlHandlers } from "./control-service.ts";
+import { gatewayHandlers } from "./gateway-service.ts";
+import type { RunnerOptions } from "./job-runner.ts";
+
+/** BuildKit's version whose protocol this is; clients ask for what a version has. */
+const protocolVersion = "v0.25.1";
+
+/** The protocol of one engine. */
+export interface Buildkit {
+  /** @throws invalid-argument, already-exists when a session may not be opened so */
+  checkSession(headers: SessionHeaders): void;
+  /** Serves a session until its connection ends, which belongs to this from now on. */
+  acceptSession(duplex: Duplex, headers: SessionHeaders): Promise<void>;
+  /** Serves a client's calls until its connection ends. */
+  acceptCalls(duplex: Duplex): Promise<void>;
+  /** Removes what an earlier engine left. */
+  recover(): Promise<void>;
+  /** Cancels builds and ends connections. */
+  close(): void;
+}
+
+/** What the protocol is served with. */
+export interface BuildkitOptions {
+  readonly service: BuildService;
+  /** Where clients' folders are kept. */
+  readonly contextRoot: string;
+  /** Where sockets are made; lives in memory, and its path is short. */
+  readonly socketRoot: string;
+  readonly engineId: string;
+  readonly engineVersion: string;
+  readonly platforms: readonly Platform[];
+  readonly snapshotter: string;
+  /** The host's address as containers reach it. */
+  readonly hostGatewayIp: () => string | undefined;
+  readonly unpackContext: RunnerOptions["unpackContext"];
+  readonly logger: Logger;
+}
+
+/** Opens the protocol. */
+export function createBuildkit(options: BuildkitOptions): Buildkit {
+  const { service, logger, socketRoot } = options;
+  const sessions = new SessionPool({ logger });
+  const folders = new ContextFolders({ root: options.contextRoot, logger });
+  const jobs = new BuildJobs();
+  const { unpackContext } = options;
+  const runner = { service, sessions, folders, jobs, socketRoot, logger, unpackContext };
+  const worker = (): WorkerRecord => workerOf(options);
+  const server = createGrpcServer({
+    logger,
+    handlers: [
+      ...controlHandlers({ ...runner, cache: service, worker }),
+      ...gatewayHandlers({ ...runner, worker }),
+      unaryHandler(sessionMethods.health, async () => {
+        await Promise.resolve();
+        return { status: 1 };
+      }),
+    ],
+  });
+  mkdirSync(socketRoot, { recursive: true, mode: 0o700 });
+  return {
+    checkSession: (headers) => void sessions.check(headers),
+    acceptSession: async (duplex, headers) => await sessions.accept(duplex, headers),
+    acceptCalls: async (duplex) => await server.accept(duplex),
+    async recover() {
+      for (const name of readdirSync(socketRoot)) await removeTree(join(socketRoot, name));
+      await folders.recover();
+    },
+    close() {
+      for (const job of jobs.active) job.cancel();
+      server.close();
+      sessions.close();
+    },
+  };
+}
+
+function workerOf(options: BuildkitOptions): WorkerRecord {
+  const gateway = options.hostGatewayIp();
+  return {
+    id: options.engineId,
+    labels: new Map([
+      ["org.mobyproject.buildkit.worker.executor", "oci"],
+      // With it clients offer what an engine with a content store can do: multi-platform, tar outputs.
+      ["org.mobyproject.buildkit.worker.snapshotter", options.snapshotter],
+      ...(gateway === undefined
+        ? []
+        : [["org.mobyproject.buildkit.worker.moby.host-gateway-ip", gateway] as const]),
+    ]),
+    platforms: options.platforms.map(pbPlatform),
+    buildkitVersion: {
+      package: "github.com/moby/buildkit",
+      version: `${protocolVersion}+tug-${options.engineVersion}`,
+      revision: "",
+    },
+  };
+}
+
+function pbPlatform(platform: Platform): PbPlatform {
+  return {
+    architecture: platform.architecture,
+    os: platform.os,
+    variant: platform.variant ?? "",
+    osVersion: "",
+    osFeatures: [],
+  };
+}
