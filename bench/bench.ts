@@ -9,7 +9,9 @@
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { type Case, cases, hasDockerCli } from "./cases.ts";
+import type { Case } from "./case.ts";
+import { cases, hasDockerCli } from "./cases.ts";
+import { canMeasureImages, closeImageCases } from "./image-cases.ts";
 import { type Contestant, openOurs, openPeer, prepareImage } from "./engines.ts";
 
 /** The figures of one case on one engine. */
@@ -19,10 +21,13 @@ interface Figures {
   readonly samples: readonly number[];
 }
 
+/** An engine, or none: see `Case.bare`. */
+type Column = Contestant["name"] | "bare";
+
 /** A case with what was measured, by engine. */
 interface Row {
   readonly case: Case;
-  readonly figures: ReadonlyMap<Contestant["name"], Figures>;
+  readonly figures: ReadonlyMap<Column, Figures>;
   readonly faults: readonly string[];
 }
 
@@ -49,6 +54,9 @@ async function main(): Promise<number> {
     .filter(({ name }) => only.length === 0 || only.some((word) => name.includes(word)))
     .filter(({ name }) => hasDocker || !dockerCliCases.test(name));
   if (!hasDocker) console.log("skipped: cases that need the docker CLI, which is not on the path");
+  if (!canMeasureImages) {
+    console.log("skipped: pull, push and save, which need docker-registry and skopeo");
+  }
   const contestants = await openAll({
     docker: values.docker ?? process.env["TUG_BENCH_DOCKER"],
     podman: values.podman ?? process.env["TUG_BENCH_PODMAN"],
@@ -65,6 +73,7 @@ async function main(): Promise<number> {
     if (values.json !== undefined) writeFileSync(values.json, `${formatJson(rows)}\n`);
     return rows.every((row) => verdict(row) !== "over") ? 0 : 1;
   } finally {
+    await closeImageCases();
     for (const contestant of contestants) await contestant[Symbol.asyncDispose]();
   }
 }
@@ -92,11 +101,14 @@ async function measure(
   contestants: readonly Contestant[],
   rounds: number,
 ): Promise<Row> {
-  const samples = new Map<Contestant["name"], number[]>();
+  const samples = new Map<Column, number[]>();
   const faults: string[] = [];
   const startMs = performance.now();
   for (let round = 0; round < rounds; round += 1) {
     if (performance.now() - startMs > caseMaxMs) break;
+    if (each.bare !== undefined) {
+      samples.set("bare", [...(samples.get("bare") ?? []), await each.bare()]);
+    }
     for (const contestant of contestants) {
       if (each.isOursOnly === true && contestant.name !== "ours") continue;
       if (faults.some((fault) => fault.startsWith(contestant.name))) continue;
@@ -132,23 +144,26 @@ function summarise(samples: readonly number[]): Figures {
 function verdict(row: Row): "ok" | "over" {
   const ours = row.figures.get("ours")?.median ?? Number.POSITIVE_INFINITY;
   const docker = row.figures.get("Docker")?.median;
-  const { budget, timesDocker } = row.case;
+  const { budget = Number.POSITIVE_INFINITY, timesDocker, timesBare } = row.case;
+  const bare = row.figures.get("bare")?.median;
   if (ours > budget) return "over";
+  if (bare !== undefined && timesBare !== undefined && ours > bare * timesBare) return "over";
   if (docker === undefined || timesDocker === undefined) return "ok";
   return ours <= docker / timesDocker ? "ok" : "over";
 }
 
 function formatTable(rows: readonly Row[], contestants: readonly Contestant[]): string {
-  const names = contestants.map(({ name }) => name);
-  const head = ["", ...names, "budget", "", ...names.slice(1).map((name) => `times ${name}`)];
+  const peers = contestants.slice(1).map(({ name }) => name);
+  const names: readonly Column[] = [...contestants.map(({ name }) => name), "bare"];
+  const head = ["", ...names, "wanted", "", ...peers.map((name) => `times ${name}`)];
   const lines = rows.map((row) => {
     const ours = row.figures.get("ours")?.median;
     return [
       row.case.name,
       ...names.map((name) => formatFigures(row.figures.get(name), row.case.unit)),
-      `≤ ${row.case.budget} ${row.case.unit}`,
+      formatWanted(row.case),
       verdict(row),
-      ...names.slice(1).map((name) => {
+      ...peers.map((name) => {
         const peer = row.figures.get(name)?.median;
         return ours === undefined || peer === undefined ? "" : `${(peer / ours).toFixed(1)}×`;
       }),
@@ -165,6 +180,15 @@ function formatTable(rows: readonly Row[], contestants: readonly Contestant[]): 
   return ["median (95th percentile), lower is better", text, ...faults].join("\n");
 }
 
+function formatWanted({ budget, unit, timesDocker, timesBare }: Case): string {
+  const parts = [
+    budget === undefined ? "" : `≤ ${budget} ${unit}`,
+    timesDocker === undefined ? "" : `≤ ${+(1 / timesDocker).toFixed(2)}× Docker`,
+    timesBare === undefined ? "" : `≤ ${timesBare}× bare`,
+  ];
+  return parts.filter((part) => part !== "").join(", ");
+}
+
 function formatFigures(figures: Figures | undefined, unit: string): string {
   if (figures === undefined) return "-";
   const digits = (value: number): string => value.toFixed(value < 100 ? 1 : 0);
@@ -176,7 +200,7 @@ function formatJson(rows: readonly Row[]): string {
   const list = rows.map((row) => ({
     name: row.case.name,
     unit: row.case.unit,
-    budget: row.case.budget,
+    wanted: formatWanted(row.case),
     verdict: verdict(row),
     figures: Object.fromEntries(row.figures),
     faults: row.faults,

@@ -4,6 +4,7 @@ import { openClient } from "../test/support/clients.ts";
 import type { Engine } from "../test/support/engine.ts";
 import { run, until } from "../test/support/process.ts";
 import { testLabel } from "../test/support/images.ts";
+import { type Case, timed } from "./case.ts";
 import {
   benchImage,
   call,
@@ -13,21 +14,8 @@ import {
   linesSizeBytes,
   memoryKb,
 } from "./engines.ts";
-import { loadArchivePath } from "./load-archive.ts";
-
-/** One line of the table. */
-export interface Case {
-  readonly name: string;
-  readonly unit: "ms" | "MB";
-  readonly budget: number;
-  readonly rounds: number;
-  /** Ours may take so many times less than Docker's median, at most. */
-  readonly timesDocker?: number;
-  /** Only our own engine is asked. */
-  readonly isOursOnly?: boolean;
-  /** Does the work once. @returns the figure, in `unit` */
-  measure(contestant: Contestant): Promise<number>;
-}
+import { canMeasureImages, imageCases } from "./image-cases.ts";
+import { loadArchive } from "./load-archive.ts";
 
 const idle = { Cmd: ["sleep", "600"], StopSignal: "SIGKILL" };
 /** A daemon that was asked nothing for so long is idle. */
@@ -41,12 +29,6 @@ const manyCount = 30;
 const manyAtOnce = 8;
 const idleCount = 50;
 const kbPerMb = 1024;
-
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const startMs = performance.now();
-  await work();
-  return performance.now() - startMs;
-}
 
 /** Times a command of the docker CLI. */
 async function timedCli({ engine }: Contestant, args: readonly string[]): Promise<number> {
@@ -196,7 +178,7 @@ export const cases: readonly Case[] = [
     budget: 800,
     rounds: 2,
     measure: async ({ engine }) => {
-      const body = Bun.file(await loadArchivePath());
+      const body = Bun.file((await loadArchive()).dockerArchive);
       const headers = { "Content-Type": "application/x-tar" };
       const elapsedMs = await timed(async () => {
         const response = await fetch("http://engine/v1.51/images/load?quiet=1", {
@@ -211,6 +193,7 @@ export const cases: readonly Case[] = [
       return elapsedMs;
     },
   },
+  ...(canMeasureImages ? imageCases : []),
   {
     name: "idle daemon, resident",
     unit: "MB",

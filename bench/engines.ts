@@ -87,6 +87,17 @@ function processes(): readonly ProcessEntry[] {
     });
 }
 
+/** The processes and all that they have started. */
+export function descendantsOf(pids: readonly number[]): readonly number[] {
+  const all = processes();
+  const found = new Set(pids);
+  for (let count = -1; count !== found.size; ) {
+    count = found.size;
+    for (const { pid, parent } of all) if (found.has(parent)) found.add(pid);
+  }
+  return [...found];
+}
+
 /** A figure of a process's memory, in kB; 0 when it is gone. */
 export function memoryKb(pid: number, field: "Rss" | "Pss"): number {
   const path = `/proc/${pid}/smaps_rollup`;
