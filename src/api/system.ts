@@ -240,11 +240,39 @@ export interface AuthResponse {
   readonly IdentityToken: string;
 }
 
-/** @see Engine API v1.51, SystemDataUsageResponse */
+/** A record of the build cache. @see Engine API v1.51, BuildCache */
+export interface BuildCacheRecord {
+  readonly ID: string;
+  /** Docker: with a blank before it, seen in 28.5 */
+  readonly " Parents"?: readonly string[];
+  readonly Type: string;
+  readonly Description: string;
+  readonly InUse: boolean;
+  readonly Shared: boolean;
+  readonly Size: number;
+  readonly CreatedAt: string;
+  readonly LastUsedAt: string | null;
+  readonly UsageCount: number;
+}
+
+/** What disk usage can be asked of. */
+export const diskUsageTypes = ["container", "image", "volume", "build-cache"] as const;
+/** One of `diskUsageTypes`. */
+export type DiskUsageType = (typeof diskUsageTypes)[number];
+
+/** An image without names has null for them here. */
+export type ImageUsage = Omit<ImageSummary, "RepoTags" | "RepoDigests"> & {
+  readonly RepoTags: readonly string[] | null;
+  readonly RepoDigests: readonly string[] | null;
+};
+
+/** What was not asked for is null. @see Engine API v1.51, SystemDataUsageResponse */
 export interface SystemDiskUsage {
   readonly LayersSize: number;
-  readonly Images: readonly ImageSummary[] | null;
+  readonly Images: readonly ImageUsage[] | null;
   readonly Containers: readonly ContainerSummary[] | null;
   readonly Volumes: readonly Volume[] | null;
-  readonly BuildCache: readonly unknown[] | null;
+  readonly BuildCache: readonly BuildCacheRecord[] | null;
+  /** Before API 1.42. */
+  readonly BuilderSize?: number;
 }

@@ -248,6 +248,10 @@ export const commands: readonly CommandEntry[] = [
     isHidden: true,
     load: async () => (await import("./system/dial-stdio.ts")).command,
   }),
+  entry("system df", {
+    help: "Show what images, containers, volumes and build cache take on the disk",
+    load: async () => (await import("./system/df.ts")).command,
+  }),
   entry("system events, events", {
     help: "Get real time events from the server",
     load: async () => (await import("./system/events.ts")).command,

@@ -1,6 +1,12 @@
 /** Operations on the engine itself. */
 import type { AuthConfig } from "../api/image.ts";
-import type { AuthResponse, EventMessage, SystemInfo, SystemVersion } from "../api/system.ts";
+import type {
+  AuthResponse,
+  EventMessage,
+  SystemDiskUsage,
+  SystemInfo,
+  SystemVersion,
+} from "../api/system.ts";
 import { linesOf } from "./exchange.ts";
 import { decodeJson, encodeFilters, type Transport } from "./transport.ts";
 
@@ -12,6 +18,11 @@ export function engineVersion(transport: Transport): Promise<SystemVersion> {
 /** @see Engine API v1.51, SystemInfo */
 export function engineInfo(transport: Transport): Promise<SystemInfo> {
   return transport.json("GET /info");
+}
+
+/** @see Engine API v1.51, SystemDataUsage */
+export function diskUsage(transport: Transport): Promise<SystemDiskUsage> {
+  return transport.json("GET /system/df");
 }
 
 /** Has the engine try credentials. @throws unauthorized @see Engine API v1.51, SystemAuth */

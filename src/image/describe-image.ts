@@ -2,6 +2,7 @@ import type { HistoryResponseItem, ImageInspect } from "../api/image.ts";
 import { formatTime } from "../lib/time.ts";
 import type { ImageHistory } from "../oci/image-config.ts";
 import { createdSeconds, sizeOf } from "./list-images.ts";
+import type { ImageRecord } from "./image-records.ts";
 import type { ImageContext } from "./local-image-service.ts";
 
 const zeroTime = "0001-01-01T00:00:00Z";
@@ -20,7 +21,7 @@ export async function describeImage(
     Id: record.id,
     RepoTags: index.namesOf(record.id).map((name) => index.show(name)),
     RepoDigests: index.digestsOf(record.id).map((name) => index.show(name)),
-    Parent: config.parent ?? "",
+    Parent: record.parentId ?? config.parent ?? "",
     Comment: config.comment ?? config.history?.at(-1)?.comment ?? "",
     ...(config.created === undefined ? {} : { Created: config.created }),
     DockerVersion: config.docker_version ?? "",
@@ -98,10 +99,16 @@ export async function describeHistory(
       Size: layer?.unpackedSizeBytes ?? 0,
     };
   });
-  const names = index.namesOf(record.id).map((name) => index.show(name));
-  return items.toReversed().map((item, position) => ({
-    ...item,
-    Id: position === 0 ? record.id : "<missing>",
-    Tags: position === 0 && names.length > 0 ? names : null,
-  }));
+  let image: ImageRecord | undefined = record;
+  return items.toReversed().map((item) => {
+    // The images it was made from step by step, as far as they are here.
+    const names = image === undefined ? [] : index.namesOf(image.id);
+    const entry = {
+      ...item,
+      Id: image?.id ?? "<missing>",
+      Tags: names.length > 0 ? names.map((name) => index.show(name)) : null,
+    };
+    image = image?.parentId === undefined ? undefined : index.findById(image.parentId);
+    return entry;
+  });
 }

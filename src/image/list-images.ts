@@ -29,20 +29,25 @@ export async function listImages(
   const { index } = context;
   const isWanted = createFilter(context, filters);
   const summaries: ImageSummary[] = [];
+  const sharedSize = options.sharedSize === true ? createSharedSize(index.list()) : () => -1;
+  const parents = new Set(index.list().map((record) => record.parentId));
   for (const record of index.list()) {
     const config = index.config(record);
     const names = index.namesOf(record.id).map((name) => index.show(name));
     const shown = isWanted({ record, config, names });
     if (shown === undefined) continue;
+    const digests = index.digestsOf(record.id).map((name) => index.show(name));
+    const isIntermediate = names.length === 0 && digests.length === 0 && parents.has(record.id);
+    if (isIntermediate && options.all !== true) continue;
     summaries.push({
       Containers: context.users().containersOf(record.id).length,
       Created: createdSeconds(config),
       Id: record.id,
       Labels: config.config?.Labels ?? null,
-      ParentId: "",
-      RepoDigests: index.digestsOf(record.id).map((name) => index.show(name)),
+      ParentId: record.parentId ?? "",
+      RepoDigests: digests,
       RepoTags: shown,
-      SharedSize: options.sharedSize === true ? sharedSize(context, record) : -1,
+      SharedSize: sharedSize(record),
       Size: sizeOf(record),
     });
   }
@@ -64,12 +69,16 @@ function createdNs(config: ImageConfig): bigint {
   return config.created === undefined || config.created === "" ? 0n : parseTime(config.created);
 }
 
-function sharedSize({ index }: ImageContext, record: ImageRecord): number {
-  const others = index.list().filter((other) => other.id !== record.id);
-  const chains = new Set(others.flatMap((other) => other.layers.map((layer) => layer.chainId)));
-  return record.layers
-    .filter((layer) => chains.has(layer.chainId))
-    .reduce((sum, layer) => sum + layer.unpackedSizeBytes, 0);
+/** Makes the function that tells how many of an image's bytes others have, too. */
+function createSharedSize(records: readonly ImageRecord[]): (record: ImageRecord) => number {
+  const users = new Map<string, number>();
+  for (const { layers } of records) {
+    for (const { chainId } of layers) users.set(chainId, (users.get(chainId) ?? 0) + 1);
+  }
+  return ({ layers }) =>
+    layers
+      .filter(({ chainId }) => (users.get(chainId) ?? 0) > 1)
+      .reduce((sum, layer) => sum + layer.unpackedSizeBytes, 0);
 }
 
 interface Candidate {

@@ -1,57 +1,85 @@
+/**
+ * Removing images, by Docker's rules: a name goes before the image, an image goes when nobody uses
+ * it, and the nameless images it was made from go with it.
+ */
 import type { ImageDeleteResponseItem } from "../api/image.ts";
 import {
+  imageHasChildren,
   imageInSeveralRepositories,
   imageInUseByRunning,
   imageInUseByStopped,
   imageTagInUse,
 } from "../lib/docker-messages.ts";
-import { booleanFilter, checkFilterNames, matchesLabels } from "../lib/filters.ts";
-import { parseTime } from "../lib/time.ts";
-import {
-  familiarName,
-  formatReference,
-  parseReference,
-  referenceName,
-  withDigest,
-} from "../oci/reference.ts";
+import { type EngineError, isKind } from "../lib/errors.ts";
+import { familiarName, formatReference, parseReference, withDigest } from "../oci/reference.ts";
+import { referenceName } from "../oci/reference.ts";
 import type { ImageRecord } from "./image-records.ts";
-import type { FilterMap } from "./image-service.ts";
 import type { ImageContext } from "./local-image-service.ts";
 import { publishImageEvent } from "./_publish-event.ts";
 
 type Items = ImageDeleteResponseItem[];
 
+/** What to remove. */
+export interface RemoveRequest {
+  readonly reference: string;
+  readonly isForced: boolean;
+  /** Keeps the nameless images that it was made from. */
+  readonly keepsParents?: boolean;
+}
+
 /**
- * Removes a name, or the image when that was its last one, by Docker's rules.
+ * Removes a name, or the image when that was its last one.
  *
- * @throws conflict when containers or several repositories use it and force is not given, and
- * always for a running container
+ * @throws conflict when other images were made from it or a running container uses it; and, unless
+ * force is given, when a stopped one does or it has several names
  */
 export async function removeImage(
   context: ImageContext,
-  request: { readonly reference: string; readonly isForced: boolean },
+  request: RemoveRequest,
 ): Promise<readonly ImageDeleteResponseItem[]> {
-  const { index } = context;
-  const { reference, isForced } = request;
-  const record = index.find(reference);
-  const names = index.namesOf(record.id);
   const items: Items = [];
-  const all = [...names, ...index.digestsOf(record.id)];
-  if (index.isById(reference)) {
-    const repositories = new Set(all.map((name) => familiarName(parseReference(name))));
-    if (repositories.size > 1 && !isForced) throw imageInSeveralRepositories(record.id);
-    refuseUsed(context, { record, isForced });
-    for (const name of all) untag(context, { name, record, items });
-  } else {
-    const name = boundName(context, { reference, names: all });
-    const going = [name, ...digestsWithout(name, all)];
-    if (going.length === all.length) refuseTagUsed(context, { record, isForced, name });
-    for (const each of going) untag(context, { name: each, record, items });
-    if (going.length < all.length) return items;
-  }
-  deleteImage(context, { record, items });
-  await context.collect();
+  removeOne(context, { ...request, items });
+  if (items.some((item) => item.Deleted !== undefined)) await context.collect();
   return items;
+}
+
+/** As `removeImage`; what nobody needs any more is left to the collector. */
+export function removeOne(
+  context: ImageContext,
+  request: RemoveRequest & { readonly items: Items },
+): void {
+  const { index } = context;
+  const { reference, isForced, items } = request;
+  const record = index.find(reference);
+  const names = namesOf(context, record);
+  if (index.isById(reference)) {
+    if (isSingle(names)) {
+      refuseUsed(context, { record, isForced });
+      for (const name of names) untag(context, { name, record, items });
+    }
+    deleteImage(context, { ...request, record, isQuiet: false });
+    return;
+  }
+  if (!isForced && isSingle(names)) refuseTagUsed(context, record, reference);
+  const name = boundName(context, { reference, names });
+  for (const each of [name, ...digestsWithout(name, names)]) {
+    untag(context, { name: each, record, items });
+  }
+  if (namesOf(context, record).length > 0) return;
+  deleteImage(context, { ...request, record, isQuiet: true });
+}
+
+/** All whole references of an image, tags first. */
+function namesOf({ index }: ImageContext, record: ImageRecord): readonly string[] {
+  return [...index.namesOf(record.id), ...index.digestsOf(record.id)];
+}
+
+/** One tag at most, and no digest but of its repository. */
+function isSingle(names: readonly string[]): boolean {
+  if (names.length <= 1) return true;
+  const tags = names.filter((name) => !name.includes("@"));
+  const repositories = new Set(names.map((name) => referenceName(parseReference(name))));
+  return tags.length <= 1 && repositories.size === 1;
 }
 
 function boundName(
@@ -76,97 +104,107 @@ function digestsWithout(name: string, all: readonly string[]): readonly string[]
   return hasTag ? [] : ofRepository.filter((one) => one.includes("@"));
 }
 
-interface Removal {
-  readonly record: ImageRecord;
-  readonly items: Items;
-}
-
 function untag(
   context: ImageContext,
-  { name, record, items }: Removal & { readonly name: string },
+  removal: { readonly name: string; readonly record: ImageRecord; readonly items: Items },
 ): void {
+  const { name, record, items } = removal;
   const shown = context.index.show(name);
   context.index.unbind(name, record.id);
   publishImageEvent(context, { action: "untag", record, name: record.id });
   items.push({ Untagged: shown });
 }
 
-function deleteImage(context: ImageContext, { record, items }: Removal): void {
-  context.index.remove(record.id);
-  context.events.publish({
-    type: "image",
-    action: "delete",
-    id: record.id,
-    attributes: { name: record.id },
-  });
+interface Deletion {
+  readonly record: ImageRecord;
+  readonly items: Items;
+  readonly isForced: boolean;
+  readonly keepsParents?: boolean;
+  /** A name was removed already: that the image stays is no failure, unless nothing names it. */
+  readonly isQuiet: boolean;
+}
+
+function deleteImage(context: ImageContext, deletion: Deletion): void {
+  const { record, items, isQuiet } = deletion;
+  const { index } = context;
+  try {
+    refuseUsed(context, { ...deletion, seesNames: true });
+  } catch (error) {
+    // Docker: a running container's last tag may be forced away; the image stays, seen in 28.5.
+    const isUsed = context.users().containersOf(record.id).length > 0;
+    const isDangling = namesOf(context, record).length === 0 && !hasChildren(context, record);
+    if (isQuiet && isKind(error, "conflict") && (isUsed || !isDangling)) return;
+    throw error;
+  }
+  for (const name of namesOf(context, record)) untag(context, { name, record, items });
+  index.remove(record.id);
+  const attributes = { name: record.id };
+  context.events.publish({ type: "image", action: "delete", id: record.id, attributes });
   items.push({ Deleted: record.id });
   const needed = new Set(
-    context.index.list().flatMap((image) => image.layers.map((layer) => layer.chainId)),
+    index.list().flatMap((image) => image.layers.map((layer) => layer.chainId)),
   );
   for (const layer of record.layers.toReversed()) {
     if (!needed.has(layer.chainId)) items.push({ Deleted: layer.chainId });
   }
+  if (deletion.keepsParents === true || record.parentId === undefined) return;
+  const parent = index.findById(record.parentId);
+  if (parent !== undefined && namesOf(context, parent).length === 0) {
+    deleteParent(context, { ...deletion, record: parent });
+  }
 }
 
+/** Goes as far as nobody else needs what is there. */
+function deleteParent(context: ImageContext, deletion: Deletion): void {
+  try {
+    deleteImage(context, { ...deletion, isForced: false, isQuiet: false });
+  } catch (error) {
+    if (!isKind(error, "conflict")) throw error;
+  }
+}
+
+function hasChildren({ index }: ImageContext, record: ImageRecord): boolean {
+  return index.list().some((other) => other.parentId === record.id);
+}
+
+/** @throws conflict with the first reason to keep an image; force overrules the last two */
 function refuseUsed(
   context: ImageContext,
-  { record, isForced }: { readonly record: ImageRecord; readonly isForced: boolean },
+  options: {
+    readonly record: ImageRecord;
+    readonly isForced: boolean;
+    readonly seesNames?: boolean;
+  },
 ): void {
+  const { record, isForced, seesNames } = options;
+  const failure = findConflict(context, { record, isForced, seesNames: seesNames === true });
+  if (failure !== undefined) throw failure;
+}
+
+function findConflict(
+  context: ImageContext,
+  options: {
+    readonly record: ImageRecord;
+    readonly isForced: boolean;
+    readonly seesNames: boolean;
+  },
+): EngineError | undefined {
+  const { record, isForced, seesNames } = options;
+  if (hasChildren(context, record)) return imageHasChildren(record.id);
   const users = context.users().containersOf(record.id);
   const running = users.find((user) => user.isRunning);
-  if (running !== undefined) throw imageInUseByRunning(record.id, running.id);
+  if (running !== undefined) return imageInUseByRunning(record.id, running.id);
+  if (isForced) return undefined;
+  if (seesNames && namesOf(context, record).length > 0) {
+    return imageInSeveralRepositories(record.id);
+  }
   const [stopped] = users;
-  if (stopped !== undefined && !isForced) throw imageInUseByStopped(record.id, stopped.id);
+  return stopped === undefined ? undefined : imageInUseByStopped(record.id, stopped.id);
 }
 
-/** Docker: a running container's last tag may be forced away; the image stays, seen in 28.5. */
-function refuseTagUsed(
-  context: ImageContext,
-  options: { readonly record: ImageRecord; readonly isForced: boolean; readonly name: string },
-): void {
-  const { record, isForced, name } = options;
+/** A tag whose loss would leave a container's image without a name must be forced away. */
+function refuseTagUsed(context: ImageContext, record: ImageRecord, reference: string): void {
   const [user] = context.users().containersOf(record.id);
   if (user === undefined) return;
-  if (!isForced) {
-    throw imageTagInUse(context.index.show(name), { containerId: user.id, imageId: record.id });
-  }
-  refuseUsed(context, { record, isForced });
-}
-
-const pruneFilters = ["dangling", "until", "label", "label!"];
-
-/** Removes images that no container uses: those without a name, or all with `dangling=false`. */
-export async function pruneImages(
-  context: ImageContext,
-  filters: FilterMap,
-): Promise<{
-  readonly deleted: readonly ImageDeleteResponseItem[];
-  readonly spaceReclaimedBytes: number;
-}> {
-  checkFilterNames(filters, pruneFilters);
-  const isDanglingOnly = booleanFilter(filters, "dangling") ?? true;
-  const until = filters.get("until")?.[0];
-  const untilNs = until === undefined ? undefined : parseTime(until);
-  const items: Items = [];
-  for (const record of context.index.list()) {
-    const names = context.index.namesOf(record.id);
-    if (isDanglingOnly && names.length > 0) continue;
-    if (context.users().containersOf(record.id).length > 0) continue;
-    if (untilNs !== undefined && BigInt(record.storedNs) > untilNs) continue;
-    const labels = context.index.config(record).config?.Labels;
-    if (!matchesLabels(labels, filters.get("label"))) continue;
-    if (!matchesLabels(labels, filters.get("label!"), { negate: true })) continue;
-    const digests = context.index.digestsOf(record.id);
-    for (const name of [...names, ...digests]) untag(context, { name, record, items });
-    deleteImage(context, { record, items });
-  }
-  context.distribution.dropAllPieces();
-  const spaceReclaimedBytes = await context.collect();
-  context.events.publish({
-    type: "image",
-    action: "prune",
-    id: "",
-    attributes: { reclaimed: String(spaceReclaimedBytes) },
-  });
-  return { deleted: items, spaceReclaimedBytes };
+  throw imageTagInUse(reference, { containerId: user.id, imageId: record.id });
 }

@@ -313,6 +313,14 @@ export function imageInUseByStopped(imageId: string, containerId: string): Engin
   );
 }
 
+/** Other images were made from this one here; force does not help. */
+export function imageHasChildren(imageId: string): EngineError {
+  return new EngineError(
+    "conflict",
+    `conflict: unable to delete ${shortId(imageId)} (cannot be forced) - image has dependent child images`,
+  );
+}
+
 /** The image has tags in several repositories; force helps. */
 export function imageInSeveralRepositories(imageId: string): EngineError {
   return new EngineError(

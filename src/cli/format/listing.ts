@@ -80,8 +80,23 @@ function cell(value: unknown): string {
   return escapeControls(typeof value === "string" ? value : String(value ?? ""));
 }
 
+/** Renders one value by a template, or as `json`; the text ends with a newline. */
+export async function renderValue(
+  value: object,
+  options: ListOptions & { readonly typeName: string },
+): Promise<string> {
+  const { compileTemplate } = await import("../template/evaluate.ts");
+  const { format, output, typeName } = options;
+  const source = format === "json" ? "{{json .}}" : unescapeFormat(format);
+  const template = await guarded("failed to parse template", () =>
+    compileTemplate(source, { typeName: `*formatter.${typeName}` }),
+  );
+  const text = await guarded("failed to execute template", () => template.execute(value));
+  return `${output.isTerminal ? escapeControls(text, { keep: "\n\t" }) : text}\n`;
+}
+
 /** A row for a template: fields are read when they are asked for. */
-function rowOf<T>(item: T, listing: Listing<T>): object {
+export function rowOf<T>(item: T, listing: Listing<T>): object {
   const row: object = {};
   const jsonFields = listing.jsonFields ?? Object.keys(listing.fields);
   for (const name of Object.keys(listing.fields).sort()) {

@@ -1,6 +1,7 @@
 /** How images are listed. */
 import type { ImageSummary } from "../../api/image.ts";
 import { familiarName, findReference } from "../../oci/reference.ts";
+import { formatSize } from "../../lib/size.ts";
 import { goTime, listSize, shortId, since } from "../format/human.ts";
 import type { Listing } from "../format/listing.ts";
 
@@ -100,9 +101,9 @@ export function imageListing(options: {
       CreatedAt: ({ image }) => goTime(image.Created),
       Size: ({ image }) => listSize(image.Size),
       VirtualSize: ({ image }) => listSize(image.Size),
-      SharedSize: ({ image }) => (image.SharedSize === -1 ? "N/A" : listSize(image.SharedSize)),
+      SharedSize: ({ image }) => (image.SharedSize === -1 ? "N/A" : formatSize(image.SharedSize)),
       UniqueSize: ({ image }) =>
-        image.SharedSize === -1 ? "N/A" : listSize(image.Size - image.SharedSize),
+        image.SharedSize === -1 ? "N/A" : formatSize(image.Size - image.SharedSize),
       Containers: ({ image }) => (image.Containers === -1 ? "N/A" : String(image.Containers)),
     },
   };

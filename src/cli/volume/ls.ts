@@ -1,12 +1,10 @@
-import type { Volume } from "../../api/volume.ts";
 import { listVolumes } from "../../client/volumes.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { labelPairs } from "../container/listing.ts";
 import { parseFilters } from "../filters.ts";
 import { filterFlag, listFormatFlag, switchFlag } from "../flags.ts";
-import { listSize } from "../format/human.ts";
-import { type Listing, renderList } from "../format/listing.ts";
+import { renderList } from "../format/listing.ts";
 import { compareNaturally } from "../format/natural.ts";
+import { volumeListing } from "./listing.ts";
 
 /** Lists volumes. */
 export const command: Command = {
@@ -29,7 +27,7 @@ async function run({ flags, output, engine }: Invocation): Promise<number> {
     compareNaturally(left.Name, right.Name),
   );
   output.out(
-    await renderList(sorted, listing, {
+    await renderList(sorted, volumeListing, {
       format: flags.text("format"),
       isQuiet: flags.isOn("quiet"),
       output,
@@ -37,38 +35,3 @@ async function run({ flags, output, engine }: Invocation): Promise<number> {
   );
   return 0;
 }
-
-const listing: Listing<Volume> = {
-  typeName: "volumeContext",
-  quiet: "Name",
-  columns: ["Driver", "Name"],
-  headers: {
-    Name: "VOLUME NAME",
-    Driver: "DRIVER",
-    Scope: "SCOPE",
-    Mountpoint: "MOUNTPOINT",
-    Labels: "LABELS",
-    Links: "LINKS",
-    Size: "SIZE",
-    Availability: "AVAILABILITY",
-    Group: "GROUP",
-    Status: "STATUS",
-  },
-  jsonFields: [
-    ...["Availability", "Driver", "Group", "Labels", "Links", "Mountpoint", "Name", "Scope"],
-    ...["Size", "Status"],
-  ],
-  fields: {
-    Name: (volume) => volume.Name,
-    Driver: (volume) => volume.Driver,
-    Scope: (volume) => volume.Scope,
-    Mountpoint: (volume) => volume.Mountpoint,
-    Labels: (volume) => labelPairs(volume.Labels),
-    Label: (volume) => (name: string) => volume.Labels?.[name] ?? "",
-    Links: (volume) => (volume.UsageData === undefined ? "N/A" : String(volume.UsageData.RefCount)),
-    Size: (volume) => (volume.UsageData === undefined ? "N/A" : listSize(volume.UsageData.Size)),
-    Availability: () => "N/A",
-    Group: () => "N/A",
-    Status: () => "N/A",
-  },
-};
