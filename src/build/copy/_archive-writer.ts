@@ -1,4 +1,4 @@
-import { closeSync, lstatSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, lstatSync, writeSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
 import { decodeByteString, type TarHeader } from "../../lib/tar-header.ts";
 import type { EntrySink, TarHandler } from "../../lib/tar-reader.ts";
@@ -36,6 +36,8 @@ export class ArchiveWriter implements TarHandler, EntrySink {
   #folders = new Map<string, TargetFolder>();
   /** Times of folders are set at the end: whatever is put into them changes them. */
   readonly #times = new Map<TargetFolder, bigint>();
+  /** Inodes of files that this archive made. */
+  readonly #made = new Set<bigint>();
   #open: { readonly fd: number; readonly header: TarHeader; readonly at: Place } | undefined;
   #holeBytes = 0;
   #offset = 0;
@@ -60,6 +62,7 @@ export class ArchiveWriter implements TarHandler, EntrySink {
         return "skip";
       case "file": {
         const fd = this.#replacing(at, (folder) => calls.createFile(folder, at.name));
+        this.#made.add(fstatSync(fd, { bigint: true }).ino);
         this.#open = { fd, header, at };
         this.#offset = 0;
         this.#holeBytes = 0;
@@ -168,16 +171,18 @@ export class ArchiveWriter implements TarHandler, EntrySink {
       throw refused(header, `the link's target ${name(header.linkName)} does not exist`);
     }
     if (node.stat.isDirectory()) throw refused(header, "a hard link to a directory");
-    if (node.places[0].layer !== 0) this.#copyUp(header, from, node);
+    // What this archive did not make may be shared with other trees, and must not change there.
+    const isOwn = node.places[0].layer === 0 && this.#made.has(node.stat.ino);
+    if (!isOwn && node.stat.isFile()) this.#copyUp(from, node);
+    else if (node.places[0].layer !== 0) throw refused(header, "a link to no file of the archive");
     this.#replacing(at, (fd) =>
       calls.makeHardLinkAt(fd, at.name, { folder: this.#target.fd(from.folder), name: from.name }),
     );
     if (!node.stat.isSymbolicLink()) this.#attributes(header, at);
   }
 
-  /** Brings a file of a lower layer into the uppermost one, so that it can be linked to. */
-  #copyUp(header: TarHeader, at: Place, node: TreeNode): void {
-    if (!node.stat.isFile()) throw refused(header, `the link's target is not a file`);
+  /** Makes a file of its own of one that another layer has too, so that it can be linked to. */
+  #copyUp(at: Place, node: TreeNode): void {
     const { tree } = this.#target;
     const from = openSource(tree, node);
     try {
@@ -185,6 +190,7 @@ export class ArchiveWriter implements TarHandler, EntrySink {
         calls.createFile(folder, at.name),
       );
       try {
+        this.#made.add(fstatSync(fd, { bigint: true }).ino);
         this.#copy.data.copy(from, fd);
         const { uid, gid, mode, mtimeNs } = node.stat;
         const owner = { uid: Number(uid), gid: Number(gid) };

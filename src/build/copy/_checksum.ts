@@ -7,7 +7,7 @@ import { getXattr, listXattr } from "../../sys/fs.ts";
 import { systemCode } from "../../sys/libc.ts";
 import type { Checksum, ChecksumRequest, Match } from "./copy.ts";
 import type { HashCache, HashCaches } from "./_hash-cache.ts";
-import { MergedTree, type TreeNode, vanished } from "./_merged-tree.ts";
+import { isFrozen, MergedTree, type TreeNode, vanished } from "./_merged-tree.ts";
 import { resolveSelection } from "./_selection.ts";
 import { type Visited, type Visitor, walkMatch } from "./_walk.ts";
 import { PatternList } from "./pattern.ts";
@@ -21,6 +21,7 @@ export function checksumOf(request: ChecksumRequest, caches: HashCaches): Checks
   const { hashCachePath } = request;
   const cache =
     hashCachePath === undefined ? undefined : caches.open(hashCachePath, mtimeOf(hashCachePath));
+  cache?.setFrozen(isFrozen(request.tree));
   try {
     const matches = resolveSelection(tree, request, (path) => notFound(path, request));
     const excludes = new PatternList(request.excludes.map(encodeByteString));

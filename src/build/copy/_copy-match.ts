@@ -7,6 +7,7 @@ import { type MergedTree, shown, type TreeNode, vanished } from "./_merged-tree.
 import type { ModeChange } from "./_mode.ts";
 import type { Owner } from "./_owner.ts";
 import type { SourceMatch } from "./_selection.ts";
+import type { SharedFiles } from "./_shared-files.ts";
 import { copyXattrs, nameIn, type TargetFolder, type TargetTree } from "./_target-tree.ts";
 import { type Visited, type Visitor, walkMatch } from "./_walk.ts";
 import type { PatternList } from "./pattern.ts";
@@ -38,6 +39,8 @@ export interface MatchCopy {
   readonly change: Change;
   readonly data: FileData;
   readonly written: Written;
+  /** Undefined when files of this source must not be shared. */
+  readonly shared: SharedFiles | undefined;
   readonly excludes: PatternList;
 }
 
@@ -120,7 +123,24 @@ class CopyVisitor implements Visitor {
     return true;
   }
 
+  /** Gives a file that is to look as it does a second name instead of a copy. */
+  #shareFile(name: string, node: TreeNode): boolean {
+    const { source, target, shared, written } = this.#copy;
+    if (shared?.canShare(node, this.#attributesOf(node, false)) !== true) return false;
+    const from = source.linkSource(node);
+    let made: calls.CallResult = 0;
+    target.makeFile(this.#parent, name, (fd) => {
+      made = calls.makeHardLinkAt(fd, name, from);
+      return canCopyInstead(made) ? 0 : made;
+    });
+    if (made < 0) return false;
+    shared.add(node);
+    written.sizeBytes += Number(node.stat.size);
+    return true;
+  }
+
   #regularFile(name: string, node: TreeNode): void {
+    if (this.#shareFile(name, node)) return;
     const { source, target, data, written } = this.#copy;
     const from = openSource(source, node);
     try {
@@ -170,6 +190,11 @@ class CopyVisitor implements Visitor {
       mtimeNs: stat.mtimeNs,
     };
   }
+}
+
+/** Another mount or file system, too many links, a file that vanished: the copy will tell. */
+function canCopyInstead(made: calls.CallResult): boolean {
+  return made < 0 && ["EXDEV", "EMLINK", "EPERM", "ENOENT"].includes(calls.resultCode(made));
 }
 
 /** Opens a source file. @throws not-found when it vanished or changed its kind */

@@ -4,10 +4,11 @@ import * as calls from "./_calls.ts";
 import { notFound } from "./_checksum.ts";
 import { type CopyPlace, copyMatch, type MatchCopy, type Written } from "./_copy-match.ts";
 import { FileData } from "./_file-data.ts";
-import { layersOf, MergedTree, shown } from "./_merged-tree.ts";
+import { isFrozen, layersOf, layersOfTree, MergedTree, shown } from "./_merged-tree.ts";
 import { parseMode } from "./_mode.ts";
 import { type Owner, resolveOwner } from "./_owner.ts";
 import { cleanParts, resolveSelection } from "./_selection.ts";
+import { SharedFiles } from "./_shared-files.ts";
 import { type FolderAttributes, type TargetFolder, TargetTree } from "./_target-tree.ts";
 import { unpackArchive } from "./_unpack.ts";
 import type { CopyRequest, CopyResult, CopySource, CopyStep, FolderStep } from "./copy.ts";
@@ -24,6 +25,7 @@ export async function copySteps(request: CopyRequest): Promise<CopyResult> {
   const work: Work = {
     target,
     users: users ?? target.tree,
+    shared: new SharedFiles(layersOf(request.target), target.tree.root.stat.dev),
     written: { fileCount: 0, sizeBytes: 0 },
     data: new FileData(),
     nowNs: request.epochS === undefined ? undefined : BigInt(request.epochS) * 1_000_000_000n,
@@ -33,6 +35,7 @@ export async function copySteps(request: CopyRequest): Promise<CopyResult> {
       if (step.kind === "folder") makeFolders(work, step);
       else await copyStep(work, step);
     }
+    work.shared.save();
     if (work.nowNs !== undefined) target.setMadeTimes(work.nowNs);
     return work.written;
   } finally {
@@ -44,6 +47,7 @@ export async function copySteps(request: CopyRequest): Promise<CopyResult> {
 interface Work {
   readonly target: TargetTree;
   readonly users: MergedTree;
+  readonly shared: SharedFiles;
   readonly written: Written;
   readonly data: FileData;
   /** The time of what has none of its own; undefined leaves it to the clock. */
@@ -105,7 +109,9 @@ async function copyFiles(
   const tree = MergedTree.of(selection.tree);
   try {
     const excludes = new PatternList(selection.excludes.map(encodeByteString));
-    const copy: MatchCopy = { ...work, source: tree, change, excludes };
+    const canShare = isFrozen(selection.tree) && work.shared.isFree(layersOfTree(selection.tree));
+    const shared = canShare ? work.shared : undefined;
+    const copy: MatchCopy = { ...work, source: tree, change, excludes, shared };
     for (const match of resolveSelection(tree, selection, (path) => notFound(path, {}))) {
       if (source.unpack === "archives" && match.node.stat.isFile()) {
         const openFolder = (): TargetFolder => archiveFolder(work, to);

@@ -14,17 +14,26 @@ const header = "tug hashes 1";
 const settledNs = 50_000_000n;
 
 /**
- * Hashes of files by what changes whenever their content does: device, inode, size, and both times to
- * the nanosecond. Names do not count.
+ * Hashes of files by what changes whenever their content does: device, inode, size, and times to the
+ * nanosecond. Names do not count.
+ *
+ * Of a tree whose files are only replaced, the time of a file's making stands for that of its last
+ * change, which also a further name of the file moves.
  */
 export class HashCache {
   readonly #path: string;
   readonly #hashes: Map<string, string>;
   #isChanged = false;
+  #isFrozen = false;
 
   private constructor(path: string, hashes: Map<string, string>) {
     this.#path = path;
     this.#hashes = hashes;
+  }
+
+  /** Says whether the files to come are never changed in place. */
+  setFrozen(isFrozen: boolean): void {
+    this.#isFrozen = isFrozen;
   }
 
   /** The cache in a file; an empty one when that is missing or is no such file. */
@@ -34,7 +43,7 @@ export class HashCache {
 
   /** The hash of a file that looks so; undefined when it is not known. */
   find(stat: BigIntStats): string | undefined {
-    const key = keyOf(stat);
+    const key = this.#keyOf(stat);
     const hash = this.#hashes.get(key);
     if (hash === undefined) return undefined;
     // Behind those that were not seen for longer.
@@ -48,8 +57,15 @@ export class HashCache {
   /** Remembers the hash of a file that looked so before and after it was read. */
   put(stat: BigIntStats, hash: string): void {
     if (BigInt(Date.now()) * 1_000_000n - stat.ctimeNs < settledNs) return;
-    this.#hashes.set(keyOf(stat), hash);
+    this.#hashes.set(this.#keyOf(stat), hash);
     this.#isChanged = true;
+  }
+
+  #keyOf(stat: BigIntStats): string {
+    const { birthtimeNs } = stat;
+    // Not every file system tells when a file was made.
+    const time = this.#isFrozen && birthtimeNs > 0n ? `b${birthtimeNs}` : String(stat.ctimeNs);
+    return `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${time}`;
   }
 
   /** Writes the file when there is something new. */
@@ -89,10 +105,6 @@ export class HashCaches {
     const held = this.#caches.get(path);
     if (held !== undefined) held.mtimeNs = mtimeNs;
   }
-}
-
-function keyOf(stat: BigIntStats): string {
-  return `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}`;
 }
 
 function readHashes(path: string): Map<string, string> {

@@ -46,6 +46,7 @@ export interface Resolved {
 export class MergedTree {
   readonly #layers: readonly Layer[];
   readonly root: TreeNode;
+  #lastFolder: { readonly layer: number; readonly path: string; readonly fd: number } | undefined;
 
   /** @param layers absolute paths, uppermost first */
   constructor(layers: readonly string[]) {
@@ -62,7 +63,7 @@ export class MergedTree {
 
   /** The tree that a caller named. */
   static of(tree: FileTree): MergedTree {
-    return new MergedTree(tree.kind === "folder" ? [tree.path] : layersOf(tree.mount));
+    return new MergedTree(layersOfTree(tree));
   }
 
   /** What a name means in a folder; a link itself. */
@@ -144,6 +145,22 @@ export class MergedTree {
     return must(fd, `open ${shown(place.path)}`);
   }
 
+  /** The open folder and the name of a node's own file, for linkat(2). Not to be closed. */
+  linkSource(node: TreeNode): { readonly folder: number; readonly name: string } {
+    const { layer, path } = node.places[0];
+    const slash = path.lastIndexOf("/");
+    const name = path.slice(slash + 1);
+    if (slash < 0) return { folder: this.#fd(layer), name };
+    const folder = path.slice(0, slash);
+    if (this.#lastFolder?.layer !== layer || this.#lastFolder.path !== folder) {
+      this.#closeLast();
+      const flags = openFlags.path | openFlags.directory | openFlags.noFollow;
+      const fd = must(openBelow(this.#fd(layer), folder, flags), `open folder ${shown(folder)}`);
+      this.#lastFolder = { layer, path: folder, fd };
+    }
+    return { folder: this.#lastFolder.fd, name };
+  }
+
   /** The path of the node's own file, for calls that take paths and follow no link at its end. */
   hostPath(node: TreeNode): Buffer {
     return this.#path(node.places[0]);
@@ -151,10 +168,16 @@ export class MergedTree {
 
   /** Closes what is open. */
   close(): void {
+    this.#closeLast();
     for (const layer of this.#layers) {
       if (layer.fd >= 0) closeFd(layer.fd);
       layer.fd = -1;
     }
+  }
+
+  #closeLast(): void {
+    if (this.#lastFolder !== undefined) closeFd(this.#lastFolder.fd);
+    this.#lastFolder = undefined;
   }
 
   #follow(walk: Walk, node: TreeNode): void {
@@ -239,6 +262,16 @@ function missingFrom(walk: Walk, part: string): Resolved {
     else if (missing.pop() === undefined && parts.pop() !== undefined) nodes.pop();
   }
   return { parts, missing, node: nodes.at(-1) ?? walk.root };
+}
+
+/** The folders of a tree, uppermost first. */
+export function layersOfTree(tree: FileTree): readonly string[] {
+  return tree.kind === "folder" ? [tree.path] : layersOf(tree.mount);
+}
+
+/** Whether no file of a tree is ever changed in place. */
+export function isFrozen(tree: FileTree): boolean {
+  return tree.kind === "snapshot" || tree.isFrozen === true;
 }
 
 /** The folders of a snapshot, uppermost first. */

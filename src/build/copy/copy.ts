@@ -30,7 +30,16 @@ import type { SnapshotMount } from "../../snapshot/snapshotter.ts";
 
 /** Where files are read from. Nothing is written to either. */
 export type FileTree =
-  | { readonly kind: "folder"; readonly path: string }
+  | {
+      readonly kind: "folder";
+      readonly path: string;
+      /**
+       * Nobody writes into its files or changes their owner, mode or time: they are replaced and
+       * removed only. A copy may then share a file with it (a hard link) instead of copying it, which
+       * is many times faster, and hashes outlive that. Snapshots always are so.
+       */
+      readonly isFrozen?: boolean;
+    }
   /** What `Snapshotter.mounts` says of a committed snapshot or a view of one. */
   | { readonly kind: "snapshot"; readonly mount: SnapshotMount };
 
@@ -131,7 +140,8 @@ export type FileStep = CopyStep | FolderStep;
 /** What to write where. */
 export interface CopyRequest {
   /**
-   * An active snapshot. A `--link` copy gets one without a parent: then no link of a base is followed.
+   * An active snapshot, to be committed before anybody else writes to it: its files may be shared
+   * with the source. A `--link` copy gets one without a parent: then no link of a base is followed.
    */
   readonly target: SnapshotMount;
   readonly steps: readonly FileStep[];
