@@ -8,6 +8,7 @@ import { chooseEngine } from "./engine-choice.ts";
 import { type Environment, nonEmpty, openEnvironment } from "./environment.ts";
 import { brokenPipeCode, describeFailure, exitCodeOf, failureCode } from "./errors.ts";
 import { FlagReader } from "./flag-reader.ts";
+import { withHints } from "./hints.ts";
 import { globalFlags } from "./global-flags.ts";
 import { isBrokenPipe, type Output, processOutput } from "./output.ts";
 
@@ -149,7 +150,7 @@ async function openEngine(environment: Environment, output: Output): Promise<Tra
     });
   });
   const version = nonEmpty(environment.variables["DOCKER_API_VERSION"])?.replace(/^v/, "");
-  const transport = openTransport(endpoint, version === undefined ? {} : { version });
+  const transport = withHints(openTransport(endpoint, version === undefined ? {} : { version }));
   if (!isDefault || endpoint.kind !== "unix") return transport;
   return onDemand(transport, output);
 }
