@@ -14,6 +14,7 @@ import { sendFollowing } from "./_follow.ts";
 import { pullScope } from "./_manifests.ts";
 import type { RegistryReach } from "./_registry-reach.ts";
 import type { RegistrySession } from "./_registry-session.ts";
+import { takeTurn } from "./_turn.ts";
 import type { Credentials, TransferProgress } from "./registry-client.ts";
 import type { HttpAnswer } from "./transport.ts";
 
@@ -66,9 +67,9 @@ class BlobFetch implements AsyncDisposable {
     await this.#open({ resume: true });
     return await withAttempts(
       async () => {
-        await downloads.run(async () => {
-          if (signal.aborted) throw new EngineError("canceled", "context canceled");
-          await this.#piece();
+        await takeTurn((work) => downloads.run(work), {
+          signal,
+          work: async () => await this.#piece(),
         });
         return await this.#commit();
       },

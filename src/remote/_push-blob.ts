@@ -9,6 +9,7 @@ import { withAttempts } from "./_attempts.ts";
 import { requestFailure } from "./_connection-failure.ts";
 import type { RegistryReach } from "./_registry-reach.ts";
 import type { RegistryRequest, RegistrySession } from "./_registry-session.ts";
+import { takeTurn } from "./_turn.ts";
 import type { Credentials, TransferProgress } from "./registry-client.ts";
 import type { HttpAnswer } from "./transport.ts";
 
@@ -37,13 +38,15 @@ export async function pushBlob(options: BlobPushOptions): Promise<void> {
   const push = new BlobPush(options);
   await withAttempts(
     async () => {
-      await uploads.run(async () => {
-        if (signal?.aborted) throw new EngineError("canceled", "context canceled");
-        await reach.withSession(options.reference.domain, {
-          mirrors: false,
-          signal,
-          work: async (session) => await push.run(session),
-        });
+      await takeTurn((work) => uploads.run(work), {
+        signal,
+        work: async () => {
+          await reach.withSession(options.reference.domain, {
+            mirrors: false,
+            signal,
+            work: async (session) => await push.run(session),
+          });
+        },
       });
     },
     {

@@ -24,6 +24,10 @@ export interface ReachOptions {
   readonly lookUp?: LookUp | undefined;
 }
 
+/** How long the addresses of a host are taken for the same, and of how many hosts. */
+const hostKeepMs = 60_000;
+const hostsKeptMax = 1_000;
+
 /**
  * Every registry there is, by one configuration: sessions, connections, tokens.
  *
@@ -36,6 +40,11 @@ export class RegistryReach {
   readonly #options: ReachOptions;
   readonly #tokens: TokenSource;
   readonly #sessions = new Map<string, RegistrySession>();
+  /** What each host's addresses say, for a short time. */
+  readonly #securities = new Map<
+    string,
+    { readonly security: "secure" | "insecure"; readonly untilMs: number }
+  >();
   /** The URL by which each host answered. */
   readonly #answered = new Map<string, string>();
 
@@ -135,6 +144,16 @@ export class RegistryReach {
    * operator has put into `certsDirs` is held to them all the same.
    */
   async #security(host: string): Promise<"secure" | "insecure"> {
+    const kept = this.#securities.get(host);
+    if (kept !== undefined && performance.now() < kept.untilMs) return kept.security;
+    const security = await this.#findSecurity(host);
+    // Bounded: whoever redirects to ever new hosts must not fill the memory.
+    if (this.#securities.size >= hostsKeptMax) this.#securities.clear();
+    this.#securities.set(host, { security, untilMs: performance.now() + hostKeepMs });
+    return security;
+  }
+
+  async #findSecurity(host: string): Promise<"secure" | "insecure"> {
     const { lookUp } = this.#options;
     const why = await isInsecureHost(host, {
       insecureRegistries: this.config.insecureRegistries,

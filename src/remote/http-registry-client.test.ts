@@ -473,6 +473,27 @@ describe("several fetches of one blob", () => {
     expect(next.sizeBytes).toBe(40_000);
   });
 
+  test("waits for no place when it is canceled", async () => {
+    client.configure({ ...config, downloadsMax: 1 });
+    const registry = await serve((request) => ({ ...ranged(request), stallAfterBytes: 5 }));
+    const [first, second] = [new AbortController(), new AbortController()];
+    const holds = fetchLayer(registry.at("app"), { signal: first.signal });
+    await until(
+      () => registry.requests.length > 0,
+      () => "a request",
+    );
+    const descriptor = { ...layer, digest: digestOf("another") };
+    const waits = fetchLayer(registry.at("app"), { signal: second.signal, descriptor });
+    await Bun.sleep(20);
+    const startMs = performance.now();
+    second.abort();
+    await expect(waits).rejects.toMatchObject({ kind: "canceled" });
+    expect(performance.now() - startMs).toBeLessThan(100);
+    expect(registry.requests).toHaveLength(1);
+    first.abort();
+    await expect(holds).rejects.toMatchObject({ kind: "canceled" });
+  });
+
   test("of different rights: who may is not refused for who may not", async () => {
     const registry = await serve(async (request) => {
       if (request.path.startsWith("/v2/hidden/")) {

@@ -15,6 +15,7 @@ import { RegistryReach } from "./_registry-reach.ts";
 import type { RegistrySession } from "./_registry-session.ts";
 import { searchImages } from "./_search.ts";
 import { SharedTransfers } from "./_shared-transfers.ts";
+import { takeTurn } from "./_turn.ts";
 import type { LookUp } from "./endpoints.ts";
 import type { RegistryCall, RegistryClient, RegistryConfig } from "./registry-client.ts";
 
@@ -117,7 +118,7 @@ class HttpRegistryClient implements RegistryClient {
     const { signal } = this.#bind(options);
     // Two pushes of one blob to one repository: the second finds that it is there.
     const key = `${referenceName(reference)}@${descriptor.digest}`;
-    const push = this.#uploads.run(key, async () => {
+    const work = async (): Promise<void> =>
       await pushBlob({
         reach: this.#reach,
         reference,
@@ -130,7 +131,7 @@ class HttpRegistryClient implements RegistryClient {
         signal,
         progress: options.progress ?? (() => undefined),
       });
-    });
+    const push = takeTurn((turn) => this.#uploads.run(key, turn), { signal, work });
     this.#pushes.add(push);
     try {
       await push;
