@@ -22,6 +22,8 @@ import { openDiskReserve } from "../metadata/disk-reserve.ts";
 import { createLeases } from "../metadata/leases.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { openNetworkService } from "../network/local-network-service.ts";
+import type { NetworkService } from "../network/network-service.ts";
+import { hostPlatform } from "../oci/platform.ts";
 import { openRegistryClient } from "../remote/http-registry-client.ts";
 import { openSeccompPrograms } from "../runtime/seccomp-programs.ts";
 import { openSealedPrograms, type SealedPrograms } from "../runtime/sealed-program.ts";
@@ -36,6 +38,7 @@ import { lockFile, writeFileAtomic } from "../sys/fs.ts";
 import { releaseFilePages, releaseMemory } from "../sys/memory.ts";
 import { selfExecutable } from "../sys/process.ts";
 import { openVolumes } from "../volume/local-volumes.ts";
+import { createBuildkitLoader } from "./buildkit-loader.ts";
 import type { DaemonConfig } from "./config.ts";
 import { createDiskUsage } from "./disk-usage.ts";
 import { openListeners } from "./listeners.ts";
@@ -197,6 +200,18 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
       storageDriver: snapshots.driverName,
       seccompProfile,
     });
+  const buildkit = createBuildkitLoader({
+    service: builds,
+    contextRoot: join(config.dataRoot, "build", "clients"),
+    socketRoot: join(config.execRoot, "buildkit"),
+    engineId: id,
+    engineVersion: tugVersion,
+    platforms: [hostPlatform()],
+    snapshotter: snapshots.driverName,
+    hostGatewayIp: () => gatewayOf(networks),
+    logger,
+  });
+  undo.defer(() => buildkit.close());
   const rest = releaseMemoryAtRest();
   undo.defer(() => rest.close());
   const handle = createRequestHandler({
@@ -204,6 +219,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
       containers,
       images,
       builds,
+      buildkit: buildkit.load,
       trust: createTrustService({ images, signatures }),
       manifests: createManifestService(registry),
       volumes,
@@ -244,6 +260,12 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     },
     stop: async () => await close.disposeAsync(),
   };
+}
+
+/** The host's address on the default bridge. */
+function gatewayOf(networks: Pick<NetworkService, "inspect">): string | undefined {
+  return networks.inspect("bridge").IPAM.Config?.find(({ Gateway }) => Gateway !== undefined)
+    ?.Gateway;
 }
 
 /** How long nobody may have asked for anything before the daemon counts as at rest. */

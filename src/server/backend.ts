@@ -3,6 +3,7 @@
  * there is no adapter code and no cycle.
  */
 import type { BuildService } from "../build/build-service.ts";
+import type { Buildkit } from "../build/control/buildkit.ts";
 import type { EventBus } from "../event/event-bus.ts";
 import type { ImageService } from "../image/image-service.ts";
 import type { ContainerService } from "../container/container-service.ts";
@@ -25,6 +26,10 @@ export interface Backend {
   readonly containers: ContainerService;
   readonly images: ImageService;
   readonly builds: BuildService;
+  /** BuildKit's protocol; loaded when somebody first speaks it. */
+  readonly buildkit: () => Promise<
+    Pick<Buildkit, "checkSession" | "acceptSession" | "acceptCalls">
+  >;
   readonly trust: TrustService;
   readonly manifests: ManifestService;
   readonly volumes: VolumeService;

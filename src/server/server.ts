@@ -10,6 +10,7 @@ import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
 import { buildRoutes } from "./build-routes.ts";
+import { buildkitRoutes } from "./buildkit-routes.ts";
 import { containerFilesRoutes } from "./container-files-routes.ts";
 import { containerRoutes } from "./container-routes.ts";
 import { diskUsageRoutes } from "./disk-usage-routes.ts";
@@ -29,6 +30,7 @@ import { volumeRoutes } from "./volume-routes.ts";
 /** Every operation that is served, by name. */
 export const handlers: Readonly<Record<string, Handler>> = {
   ...buildRoutes,
+  ...buildkitRoutes,
   ...containerFilesRoutes,
   ...containerRoutes,
   ...diskUsageRoutes,

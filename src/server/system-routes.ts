@@ -54,7 +54,7 @@ async function ping(exchange: Exchange): Promise<void> {
   const { request, response } = exchange;
   response.setHeader("Cache-Control", "no-cache, no-store, must-revalidate");
   response.setHeader("Pragma", "no-cache");
-  response.setHeader("Builder-Version", "1");
+  response.setHeader("Builder-Version", "2");
   response.setHeader("Content-Type", "text/plain; charset=utf-8");
   response.setHeader("Swarm", "inactive");
   response.setHeader("Api-Version", apiVersionMax);

@@ -18,7 +18,6 @@ import { type SessionHeaders, SessionPool } from "../session/session-pool.ts";
 import { BuildJobs } from "./build-jobs.ts";
 import { controlHandlers } from "./control-service.ts";
 import { gatewayHandlers } from "./gateway-service.ts";
-import type { RunnerOptions } from "./job-runner.ts";
 
 /** BuildKit's version whose protocol this is; clients ask for what a version has. */
 const protocolVersion = "v0.25.1";
@@ -50,7 +49,6 @@ export interface BuildkitOptions {
   readonly snapshotter: string;
   /** The host's address as containers reach it. */
   readonly hostGatewayIp: () => string | undefined;
-  readonly unpackContext: RunnerOptions["unpackContext"];
   readonly logger: Logger;
 }
 
@@ -60,8 +58,7 @@ export function createBuildkit(options: BuildkitOptions): Buildkit {
   const sessions = new SessionPool({ logger });
   const folders = new ContextFolders({ root: options.contextRoot, logger });
   const jobs = new BuildJobs();
-  const { unpackContext } = options;
-  const runner = { service, sessions, folders, jobs, socketRoot, logger, unpackContext };
+  const runner = { service, sessions, folders, jobs, socketRoot, logger };
   const worker = (): WorkerRecord => workerOf(options);
   const server = createGrpcServer({
     logger,

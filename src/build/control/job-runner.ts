@@ -7,6 +7,7 @@ import { type Definition, sourceInfoType } from "../../api/buildkit/llb.ts";
 import { codeOf, EngineError } from "../../lib/errors.ts";
 import { createId } from "../../lib/id.ts";
 import type { Logger } from "../../lib/log.ts";
+import { toReadableStream } from "../../lib/stream-limit.ts";
 import { fillMessage } from "../../lib/protobuf.ts";
 import type {
   BuildOutput,
@@ -37,17 +38,12 @@ const pictureMaxBytes = 1024 * 1024;
 
 /** What jobs are run with. */
 export interface RunnerOptions {
-  readonly service: Pick<BuildService, "build">;
+  readonly service: Pick<BuildService, "build" | "unpackContext">;
   readonly sessions: SessionPool;
   readonly folders: ContextFolders;
   readonly jobs: BuildJobs;
   readonly socketRoot: string;
   readonly logger: Logger;
-  /** Unpacks the tar that a client has on its stdin into a folder. */
-  readonly unpackContext: (
-    tar: AsyncIterable<Uint8Array>,
-    options: { readonly signal: AbortSignal },
-  ) => Promise<ContextFolder>;
 }
 
 /** What the frontend is asked. */
@@ -204,7 +200,8 @@ async function openUpload(
   const url = URL.canParse(main.url) ? new URL(main.url) : undefined;
   if (url?.host !== uploadHost) return undefined;
   const { signal } = build.job;
-  return await options.unpackContext(build.client.pullUpload(url), { signal });
+  const tar = toReadableStream(build.client.pullUpload(url));
+  return await options.service.unpackContext(tar, { signal });
 }
 
 /** Keeps the Dockerfile when its folder passes by: a failure is shown with its lines. */

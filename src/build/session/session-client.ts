@@ -146,10 +146,15 @@ function named(error: unknown, name: string): unknown {
   });
 }
 
-/** Folders of one key hold the same choice of the same files. */
+/**
+ * Names the place where a folder is kept. What a build reads to plan (the Dockerfile, .dockerignore)
+ * is apart from what it copies, which is kept whole whatever its paths are today.
+ */
 function folderKey(session: Session, request: LocalRequest): string | undefined {
   if (session.sharedKey === "") return undefined;
-  return JSON.stringify([session.sharedKey, request.name, request.followPaths ?? null]);
+  const { name, followPaths = [] } = request;
+  const isPlan = followPaths.some((path) => path.endsWith(".dockerignore"));
+  return JSON.stringify([session.sharedKey, name, ...(isPlan ? followPaths : [])]);
 }
 
 function folderMetadata(request: LocalRequest): Metadata {

@@ -212,7 +212,7 @@ describe("a client's folder", () => {
     await using second = await client.folder(request);
     expect(served.sent.toSorted()).toEqual(["d11", "d13/f3", "d7/f7", "d8/new"]);
     expect(await listing(second.path)).toBe(await listing(from));
-  });
+  }, 60_000);
 
   test("is another copy for a second build at the same time, and the first again after it", async () => {
     const from = join(folder, "from");
@@ -225,8 +225,9 @@ describe("a client's folder", () => {
     await one[Symbol.asyncDispose]();
     const three = await client.folder(request);
     expect(three.path).toBe(one.path);
-    // Another choice of the same folder's files has a place of its own.
-    const four = await client.folder({ ...request, followPaths: ["Dockerfile"] });
+    // What a build reads to plan has a place of its own.
+    const followPaths = ["Dockerfile", "Dockerfile.dockerignore"];
+    const four = await client.folder({ ...request, followPaths });
     expect([one.path, two.path]).not.toContain(four.path);
     for (const each of [two, three, four]) await each[Symbol.asyncDispose]();
   });
