@@ -18,6 +18,8 @@ import type { Collection } from "./registry.ts";
 export interface CollectOptions {
   /** Manifests without a tag go, unless a manifest that stays names them or is their subject. */
   readonly removesUntagged: boolean;
+  /** Whatever is older goes, tags and all: it is a copy, and is fetched again when it is asked for. */
+  readonly copyExpiryMs?: number;
 }
 
 /** @see Registry.collect */
@@ -32,7 +34,10 @@ export async function collectGarbage(
   for (const name of context.catalog.names()) {
     const repository = context.catalog.find(name);
     if (repository === undefined) continue;
-    const changes = planCollection(context, repository, options);
+    const changes =
+      options.copyExpiryMs === undefined
+        ? planCollection(context, repository, options)
+        : planExpiry(context, repository, options.copyExpiryMs);
     if (changes.length > 0) context.catalog.apply(changes);
     manifestCount += changes.filter(({ kind }) => kind === "remove-manifest").length;
     blobCount += changes.filter(({ kind }) => kind === "remove-blob").length;
@@ -68,6 +73,26 @@ export function planCollection(
     if (needed.has(digest)) continue;
     if (context.holds.isHeld(name, { digest, sinceMs: addedMs })) continue;
     changes.push({ kind: "remove-blob", repository: name, digest });
+  }
+  return changes;
+}
+
+/** What of a repository of copies is too old. Synchronous. */
+function planExpiry(
+  context: RegistryContext,
+  { name, blobs, manifests, tags }: Repository,
+  expiryMs: number,
+): readonly CatalogChange[] {
+  const oldestMs = context.nowMs() - expiryMs;
+  const changes: CatalogChange[] = [];
+  for (const [tag, { updatedMs }] of tags) {
+    if (updatedMs < oldestMs) changes.push({ kind: "remove-tag", repository: name, tag });
+  }
+  for (const [digest, { pushedMs }] of manifests) {
+    if (pushedMs < oldestMs) changes.push({ kind: "remove-manifest", repository: name, digest });
+  }
+  for (const [digest, { addedMs }] of blobs) {
+    if (addedMs < oldestMs) changes.push({ kind: "remove-blob", repository: name, digest });
   }
   return changes;
 }

@@ -8,6 +8,8 @@ export type RepositoryAction = (typeof repositoryActions)[number];
 
 /** Rules a file may have. */
 const rulesMax = 10_000;
+/** Wildcards of a pattern: what it takes to try a name grows with the power of their number. */
+const wildcardsMax = 3;
 const patternForm = /^(?:\*\*|[a-z0-9._/*-]{1,255})$/;
 
 /** Somebody, or nobody in particular. */
@@ -49,6 +51,9 @@ export function parseAccessRules(text: string): AccessRules {
     }
     if (!patternForm.test(pattern.replaceAll("{user}", "u"))) {
       throw refused(index, `${JSON.stringify(pattern)} is no pattern of repositories`);
+    }
+    if ((pattern.match(/\*+/g) ?? []).length > wildcardsMax) {
+      throw refused(index, `${JSON.stringify(pattern)}: more than ${wildcardsMax} wildcards`);
     }
     const actions = new Set(list.split(",").map((word) => actionOf(word, index)));
     if (pattern.includes("{user}")) own.push({ rule: { who, actions }, pattern });

@@ -30,6 +30,8 @@ export interface ProxyConfig {
   readonly url: URL;
   readonly username: string | undefined;
   readonly passwordPath: string | undefined;
+  /** How long copies are kept; 0: for ever. */
+  readonly expiryMs: number;
 }
 
 /** Certificates, as paths. */
@@ -231,7 +233,7 @@ function proxyOf(flags: ParsedFlags): ProxyConfig | undefined {
   if ((username === undefined) !== (passwordPath === undefined)) {
     throw usage("--proxy-username and --proxy-password-file go together");
   }
-  return { url, username, passwordPath };
+  return { url, username, passwordPath, expiryMs: durationOf(flags, "proxy-ttl") };
 }
 
 function logLevelOf(flags: ParsedFlags): LogLevel {

@@ -46,6 +46,8 @@ export interface LocalRegistryOptions {
   readonly removesUntagged: boolean;
   /** Another registry, of which this one keeps copies. */
   readonly upstream?: (context: RegistryContext) => Upstream;
+  /** How long a copy of the other registry's is kept; for ever when absent. */
+  readonly copyExpiryMs?: number;
   /** False when there are no clients, as for a collection of its own. */
   readonly isServing?: boolean;
   readonly nowMs?: () => number;
@@ -97,9 +99,9 @@ class LocalRegistry implements Registry {
       this.#context.holds.hold(repository, digest);
       const blob = this.#context.content.find(digest);
       if (blob !== undefined) return blob;
-      // Somebody took the file away: to say so lets a client push it again.
+      // Somebody took the file away. To say so lets a client push it again; the record stays, for the
+      // file may be back when its disk is.
       this.#context.logger.error("a blob's file is missing", { repository, digest });
-      this.#context.catalog.apply([{ kind: "remove-blob", repository, digest }]);
     }
     const fetched = await this.#upstream?.fetchBlob(repository, digest);
     if (fetched !== undefined) return fetched;
@@ -217,8 +219,11 @@ class LocalRegistry implements Registry {
 
   async #collect(): Promise<Collection> {
     await this.#uploads.tidy(this.#options.uploadExpiryMs);
-    const { removesUntagged } = this.#options;
-    const done = await collectGarbage(this.#context, { removesUntagged });
+    const { removesUntagged, copyExpiryMs } = this.#options;
+    const done = await collectGarbage(this.#context, {
+      removesUntagged,
+      ...(copyExpiryMs === undefined ? {} : { copyExpiryMs }),
+    });
     this.#context.logger.info("collected garbage", { ...done });
     return done;
   }

@@ -125,6 +125,13 @@ export const serveFlags: readonly FlagDefinition[] = [
     help: "File with the password at the other registry",
   },
   {
+    name: "proxy-ttl",
+    kind: "text",
+    placeholder: "duration",
+    help: "How long copies of the other registry are kept (0: for ever)",
+    fallback: "168h",
+  },
+  {
     name: "gc-interval",
     kind: "text",
     placeholder: "duration",

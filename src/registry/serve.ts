@@ -64,6 +64,9 @@ export async function serveRegistry(
     ...(client === undefined
       ? {}
       : { upstream: (context) => createUpstream(context, client.upstream) }),
+    ...(config.proxy === undefined || config.proxy.expiryMs === 0
+      ? {}
+      : { copyExpiryMs: config.proxy.expiryMs }),
   });
   undo.use(registry);
   const metrics = createMetrics(registry);

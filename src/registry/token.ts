@@ -154,8 +154,10 @@ async function verifyWithAny(
 
 /** The key of the first certificate, when the chain leads to one that is trusted. */
 function keyOfChain(chain: readonly string[], trust: TokenTrust): KeyObject {
-  if (chain.length === 0 || chain.length > chainMax) throw refused("the token's chain is refused");
-  const certificates = chain.map((text) => new X509Certificate(Buffer.from(text, "base64")));
+  if (!Array.isArray(chain) || chain.length === 0 || chain.length > chainMax) {
+    throw refused("the token's chain of certificates is refused");
+  }
+  const certificates = chain.map(certificateOf);
   const now = Date.now();
   const isValid = (one: X509Certificate): boolean =>
     Date.parse(one.validFrom) <= now && now <= Date.parse(one.validTo);
@@ -177,6 +179,14 @@ function keyOfChain(chain: readonly string[], trust: TokenTrust): KeyObject {
     if (!isIssued) break;
   }
   throw refused("the token's certificate is not trusted");
+}
+
+function certificateOf(text: unknown): X509Certificate {
+  try {
+    return new X509Certificate(Buffer.from(String(text), "base64"));
+  } catch (error) {
+    throw refused("the token brings something that is no certificate", error);
+  }
 }
 
 function claimsOf(payload: JWTPayload): TokenClaims {
