@@ -9,7 +9,7 @@ type CopyInstruction = Extract<Instruction, { kind: "copy" | "add" }>;
 
 /** Plans a COPY or an ADD. @throws invalid-argument */
 export async function planCopy(stage: StagePlanner, instruction: CopyInstruction): Promise<void> {
-  const { sources, target, chown, chmod, isLink, checksum } = instruction;
+  const { sources, target, chown, chmod, checksum } = instruction;
   const isRemote = (path: string): boolean =>
     instruction.kind === "add" && parseContextUrl(path) !== undefined;
   const remotes = sources.paths.filter(isRemote);
@@ -47,7 +47,6 @@ export async function planCopy(stage: StagePlanner, instruction: CopyInstruction
         destination,
         ...(chown === undefined || chown === "" ? {} : { chown }),
         ...(chmod === undefined || chmod === "" ? {} : { chmod }),
-        isLink,
       },
     },
     { instruction, reads },

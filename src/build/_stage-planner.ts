@@ -183,7 +183,6 @@ export class StagePlanner {
           },
         ],
         destination: "/",
-        isLink: false,
       },
     };
     this.change(action, { instruction: this.stage.from, reads: [folder] });
@@ -198,7 +197,7 @@ export class StagePlanner {
       const name = this.nameStep(`FROM ${this.#base.shownName}`);
       this.last = this.addStep(imageStep(this.#base, { name, platform: this.platform }));
     }
-    this.#narrate(this.stage.from, this.last);
+    this.#narrate(this.stage.from, this.#base === undefined ? undefined : this.last);
   }
 
   async #dispatch(instruction: StageInstruction): Promise<void> {
@@ -333,7 +332,7 @@ export class StagePlanner {
       ...(step === undefined ? {} : { step }),
       hasCommand: instruction.kind === "run",
       last: this.last,
-      draft: this.draft.fork(this.platform),
+      draft: this.draft.copy(),
     });
   }
 }

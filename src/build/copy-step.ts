@@ -1,7 +1,5 @@
 /** COPY, ADD and WORKDIR: what a helper writes into a step's snapshot. */
 import { EngineError } from "../lib/errors.ts";
-import type { Digest } from "../oci/digest.ts";
-import type { SnapshotMount } from "../snapshot/snapshotter.ts";
 import type { CopySource } from "./copy/copy.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import { treeOf } from "./_step-contents.ts";
@@ -20,11 +18,9 @@ export async function copyStep(
   request: FileStepRequest & {
     readonly copy: CopyAction;
     readonly results: ReadonlyMap<Step, StepResult>;
-    /** The file system below, whose users `--chown` means. */
-    readonly usersFrom?: Digest;
   },
 ): Promise<void> {
-  const { copy, results, snapshotKey, signal, usersFrom } = request;
+  const { copy, results, snapshotKey, signal } = request;
   const files = copy.sources.filter((source) => source.kind === "files");
   const sources = copy.sources.map((source): CopySource => {
     if (source.kind === "content") return source;
@@ -37,10 +33,9 @@ export async function copyStep(
       unpack,
     };
   });
-  const mount = options.snapshots.mounts(snapshotKey);
   await options.copier.copy(
     {
-      target: copy.isLink ? withoutParents(mount) : mount,
+      target: options.snapshots.mounts(snapshotKey),
       steps: [
         {
           kind: "copy",
@@ -51,9 +46,6 @@ export async function copyStep(
           resetsOwners: files.every(({ resetsOwners }) => resetsOwners),
         },
       ],
-      ...(copy.isLink && usersFrom !== undefined
-        ? { usersFrom: { kind: "snapshot", mount: options.snapshots.mounts(usersFrom) } }
-        : {}),
       ...(request.epochS === undefined ? {} : { epochS: request.epochS }),
     },
     { signal },
@@ -74,10 +66,4 @@ export async function folderStep(
     },
     { signal },
   );
-}
-
-/** The layer alone, as if nothing were below it. */
-function withoutParents(mount: SnapshotMount): SnapshotMount {
-  if (mount.type === "bind" || mount.upperDir === undefined) return mount;
-  return { type: "bind", source: mount.upperDir, isReadOnly: false };
 }

@@ -333,13 +333,10 @@ export class Solver implements Disposable {
         },
       );
     } else if (action.kind === "copy") {
-      const below = step.below === undefined ? undefined : results.get(step.below);
-      const usersFrom = below === undefined ? undefined : chainIdOf(below);
       await copyStep(options, {
         copy: action.copy,
         snapshotKey,
         results,
-        ...(usersFrom === undefined ? {} : { usersFrom }),
         ...epoch,
         signal,
       });

@@ -41,7 +41,7 @@ export class StageImage {
 
   constructor(platform: Platform, base?: ImageConfig) {
     this.platform = platform;
-    this.#config = base?.config ?? { WorkingDir: "/" };
+    this.#config = base === undefined ? { WorkingDir: "/" } : inheritedConfig(base.config ?? {});
     this.#author = base?.author;
     this.#history = (base?.history ?? []).map((entry) => ({ entry, isInherited: true }));
     if (!this.env.some((entry) => entry.startsWith("PATH="))) this.setEnv("PATH", pathDefault);
@@ -52,9 +52,16 @@ export class StageImage {
 
   /** A draft that goes on from this one: `FROM stage`. */
   fork(platform: Platform): StageImage {
-    const copy = new StageImage(platform);
-    const { OnBuild: _, ...rest } = this.#config;
+    const copy = this.copy(platform);
+    const { OnBuild: _, ...rest } = copy.#config;
     copy.#config = rest;
+    return copy;
+  }
+
+  /** The draft as it is now. */
+  copy(platform: Platform = this.platform): StageImage {
+    const copy = new StageImage(platform);
+    copy.#config = this.#config;
     copy.#author = this.#author;
     copy.#history.push(...this.#history);
     return copy;
@@ -223,6 +230,33 @@ export class StageImage {
     });
     return `HEALTHCHECK ${healthcheckText(test, check)}`;
   }
+}
+
+/** What an image passes on; fields that only a container has, and empty ones, are dropped. */
+function inheritedConfig(config: ImageRunConfig): ImageRunConfig {
+  const { User, ExposedPorts, Env, Entrypoint, Cmd, Volumes, WorkingDir, Labels } = config;
+  const { StopSignal, ArgsEscaped, Healthcheck, OnBuild, Shell } = config;
+  const kept = {
+    User,
+    ExposedPorts,
+    Env,
+    Entrypoint,
+    Cmd,
+    Volumes,
+    WorkingDir,
+    Labels,
+    StopSignal,
+    ArgsEscaped,
+    Healthcheck,
+    OnBuild,
+    Shell,
+  };
+  const isSaid = ([, value]: readonly [string, unknown]): boolean =>
+    value !== undefined &&
+    value !== "" &&
+    value !== false &&
+    !(typeof value === "object" && Object.keys(Object(value)).length === 0);
+  return Object.fromEntries(Object.entries(kept).filter(isSaid));
 }
 
 /** Go's %q of the structure that BuildKit keeps. */

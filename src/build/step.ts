@@ -66,8 +66,6 @@ export interface CopyAction {
   readonly destination: string;
   readonly chown?: string;
   readonly chmod?: string;
-  /** Independent of the file system below: no link of it is followed. */
-  readonly isLink: boolean;
 }
 
 /** Where COPY and ADD take from. */
