@@ -75,12 +75,12 @@ export interface HttpRequest {
 
 /** A fetched file, alone in its folder: mode 0600, owner 0:0, time of `Last-Modified`. */
 export interface HttpFile extends ContextFolder {
-  /** Of the file in the folder: from Content-Disposition, else the URL's last part, else `download`. */
+  /** Of the file in the folder: the last part of the URL's path, `__unnamed__` when there is none. */
   readonly name: string;
   readonly digest: Digest;
   readonly sizeBytes: number;
-  /** Nanoseconds since 1970, as digits; absent when the server did not say. */
-  readonly lastModifiedNs?: string;
+  /** Milliseconds since 1970; 0, as the file's time, when the server did not say. */
+  readonly lastModifiedMs: number;
   /** As the server said, without parameters; "" when it did not. */
   readonly contentType: string;
 }
