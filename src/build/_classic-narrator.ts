@@ -3,7 +3,6 @@
  *
  * Steps run in parallel all the same; what a later one prints waits for its turn.
  */
-import { nowNs } from "../lib/time.ts";
 import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
 import type { BuildEvent } from "./build-service.ts";
 import type { Graph, NarratedStep } from "./graph.ts";
@@ -65,7 +64,7 @@ export class ClassicNarrator {
         }
       }
       const layers = last === undefined ? [] : (await how.solve(last)).layers;
-      const config = makeImageConfig(instruction.draft, { layers, nowNs: nowNs() });
+      const config = makeImageConfig(instruction.draft, { layers });
       const id =
         last?.action.kind === "image" && step === last ? last.action.image.id : imageIdOf(config);
       this.#say(` ---> ${digestHex(id).slice(0, shownIdLength)}\n`);

@@ -77,7 +77,7 @@ function commandOf(stage: StagePlanner, command: CommandLine): PlannedCommand {
     return { args: [...stage.draft.shell, first.content], shown };
   }
   return {
-    args: [posix.join(scriptFolder, first.name)],
+    args: [...stage.draft.shell, posix.join(scriptFolder, first.name)],
     script: { name: first.name, content: first.content },
     shown,
   };

@@ -3,7 +3,6 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
-import { nowNs } from "../lib/time.ts";
 import type { Digest } from "../oci/digest.ts";
 import { formatPlatform } from "../oci/platform.ts";
 import {
@@ -142,7 +141,6 @@ async function createImage(
   const layers: readonly BuiltLayer[] = only.result.layers;
   const config = makeImageConfig(only.graph.draft, {
     layers,
-    nowNs: nowNs(),
     ...(epochS === undefined ? {} : { epochS }),
   });
   const image = await how.options.images.create({

@@ -11,10 +11,9 @@ const secondNs = 1_000_000_000n;
  * Makes the config of an image.
  *
  * Entries of the history that made a layer get its time; those that did not, that of the layer before
- * them, or of the first one.
+ * them, or of the first one. An image without any time has none: the same again is the same image.
  *
  * @param options.epochS clamps all times, and is the time of the image
- * @param options.nowNs time of an image without layers of its own
  * @see BuildKit 0.29, exporter/containerimage, normalizeLayersAndHistory
  */
 export function makeImageConfig(
@@ -22,14 +21,13 @@ export function makeImageConfig(
   options: {
     readonly layers: readonly BuiltLayer[];
     readonly epochS?: number;
-    readonly nowNs: bigint;
   },
 ): ImageConfig {
   const { layers, epochS } = options;
-  const history = settleHistory(draft, { layers, nowNs: options.nowNs });
+  const history = settleHistory(draft, layers);
   const epoch = epochS === undefined ? undefined : formatTime(BigInt(epochS) * secondNs);
   const clamped = epoch === undefined ? history : history.map((entry) => clamp(entry, epoch));
-  const created = epoch ?? clamped.at(-1)?.created ?? formatTime(options.nowNs);
+  const created = epoch ?? clamped.at(-1)?.created;
   const { platform, author } = draft;
   return {
     architecture: platform.architecture,
@@ -37,7 +35,7 @@ export function makeImageConfig(
     os: platform.os,
     ...(author === undefined ? {} : { author }),
     config: draft.config,
-    created,
+    ...(created === undefined ? {} : { created }),
     history: clamped,
     rootfs: { type: "layers", diff_ids: layers.map(({ diffId }) => diffId) },
   };
@@ -50,16 +48,16 @@ export function imageIdOf(config: ImageConfig): Digest {
 
 function settleHistory(
   draft: StageImage,
-  options: { readonly layers: readonly BuiltLayer[]; readonly nowNs: bigint },
+  layers: readonly BuiltLayer[],
 ): readonly ImageHistory[] {
   let next = 0;
   const timed = draft.history.map(({ entry, isInherited }) => {
-    const layer = entry.empty_layer === true ? undefined : options.layers[next++];
+    const layer = entry.empty_layer === true ? undefined : layers[next++];
     if (isInherited || layer === undefined || !("createdNs" in layer)) return entry;
     return { ...withoutTime(entry), created: formatTime(BigInt(layer.createdNs)) };
   });
   // The first new layer's time stands for all that has none before it.
-  let time = firstTime(timed) ?? formatTime(options.nowNs);
+  let time = firstTime(timed);
   let hasGap = false;
   return timed.map((entry) => {
     if (entry.created !== undefined) {
@@ -67,7 +65,7 @@ function settleHistory(
       return entry;
     }
     hasGap = true;
-    return { created: time, ...entry };
+    return time === undefined ? entry : { created: time, ...entry };
   });
 }
 
