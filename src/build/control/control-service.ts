@@ -155,12 +155,15 @@ interface Filter {
 /** `type==regular`, `description~=COPY`, `inuse`. @see containerd, filters */
 function readFilters(filters: readonly string[]): readonly Filter[] {
   return filters.flatMap((text) =>
-    text.split(",").map((part) => {
-      const [, key = "", operator = "==", value = "true"] =
-        /^([\w.]+)(?:(==|=|~=)"?(.*?)"?)?$/.exec(part.trim()) ?? [];
-      if (key !== "") return { key, isExact: operator !== "~=", value };
-      throw new EngineError("invalid-argument", `failed to parse prune filters ${part}`);
-    }),
+    text
+      .split(",")
+      .filter((part) => part.trim() !== "")
+      .map((part) => {
+        const [, key = "", operator = "==", value = "true"] =
+          /^([\w.]+)(?:(==|=|~=)"?(.*?)"?)?$/.exec(part.trim()) ?? [];
+        if (key !== "") return { key, isExact: operator !== "~=", value };
+        throw new EngineError("invalid-argument", `failed to parse prune filters ${part}`);
+      }),
   );
 }
 

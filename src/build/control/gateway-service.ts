@@ -44,8 +44,9 @@ export function gatewayHandlers(options: GatewayOptions): readonly GrpcHandler[]
       const requestId = request.frontendOpt.get("requestid") ?? "";
       if (requestId === describeRequest) return { result: resultOf(describeAnswers()) };
       if (requestId !== "") {
-        const result = await runCall(options, job, callOfGateway(request, []));
-        return { result: resultOf(result.answers ?? {}) };
+        const { answers } = await runCall(options, job, callOfGateway(request, []));
+        if (answers !== undefined) return { result: resultOf(answers) };
+        throw new EngineError("not-implemented", `unsupported request ${requestId}`);
       }
       if (request.frontend === "" && (request.definition?.def.length ?? 0) > 0) {
         throw new EngineError(

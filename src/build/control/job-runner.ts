@@ -22,7 +22,7 @@ import type { ContextFolders } from "../session/context-folders.ts";
 import { createSessionClient, type SessionClient } from "../session/session-client.ts";
 import type { SessionPool } from "../session/session-pool.ts";
 import type { BuildJob, BuildJobs, PendingResult } from "./build-jobs.ts";
-import { withSource } from "./error-details.ts";
+import { asSolveFailure } from "./error-details.ts";
 import { readOutputs } from "./outputs.ts";
 import { resultOfDefinition } from "./result-definition.ts";
 import {
@@ -81,6 +81,19 @@ export async function runCall(
   job: BuildJob,
   call: FrontendCall,
 ): Promise<BuildResult> {
+  try {
+    return await run(options, job, call);
+  } catch (error) {
+    if (job.signal.aborted) throw job.signal.reason;
+    throw asSolveFailure(error, job.source);
+  }
+}
+
+async function run(
+  options: RunnerOptions,
+  job: BuildJob,
+  call: FrontendCall,
+): Promise<BuildResult> {
   checkFrontend(call);
   const images = await resolveInputs(options, job, call.inputs);
   const part = readFrontendAttrs(call.attrs, (name) => images.get(name));
@@ -95,12 +108,7 @@ export async function runCall(
     main,
     client: { ...client, folder: watchDockerfile(job, { part, client }) },
   };
-  try {
-    return await options.service.build(request);
-  } catch (error) {
-    if (job.signal.aborted) throw job.signal.reason;
-    throw withSource(error, job.source);
-  }
+  return await options.service.build(request);
 }
 
 function requestBasics(

@@ -60,6 +60,8 @@ export const rpcStatusType: MessageType<RpcStatus> = message<RpcStatus>({
 
 /** The key of `EngineError.details` under which an error keeps its typed details. */
 export const statusDetailsKey = "rpcDetails";
+/** The key under which it keeps its code, where that is not the one of its kind. */
+export const statusCodeKey = "grpcCode";
 
 const codeOfKind: Readonly<Record<ErrorKind, number>> = {
   "invalid-argument": grpcCode.invalidArgument,
@@ -100,8 +102,9 @@ export function statusOfError(error: unknown): RpcStatus {
     return { code: grpcCode.internal, message: "internal fault of the engine", details: [] };
   }
   const details = error.details[statusDetailsKey];
+  const code = error.details[statusCodeKey];
   return {
-    code: codeOfKind[error.kind],
+    code: typeof code === "number" ? code : codeOfKind[error.kind],
     message: messageOf(error),
     details: Array.isArray(details) ? (details as readonly AnyMessage[]) : [],
   };
@@ -112,7 +115,7 @@ export function errorOfStatus(status: RpcStatus): EngineError {
   const kind = kindOfCode.get(status.code) ?? "internal";
   const sentence = status.message === "" ? `call ended with status ${status.code}` : status.message;
   return new EngineError(kind, sentence, {
-    details: { grpcCode: status.code, [statusDetailsKey]: status.details },
+    details: { [statusCodeKey]: status.code, [statusDetailsKey]: status.details },
   });
 }
 
