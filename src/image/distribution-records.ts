@@ -94,10 +94,6 @@ export class DistributionRecords {
     this.#packed.put(diffId, packed);
   }
 
-  forgetPacked(diffId: Digest): void {
-    this.#packed.remove(diffId);
-  }
-
   /** Forgets what belongs to none of the layers that are left. */
   retain(left: {
     readonly blobs: ReadonlySet<string>;

@@ -213,6 +213,20 @@ describe.skipIf(!isRoot)("pull()", () => {
     expect(t.images.count).toBe(1);
   });
 
+  test("says why it ended, not that what else came was stopped", async () => {
+    const evil = encodeTar([{ header: { name: "../evil" }, content: "y" }]);
+    const image = t.registry.putImage("reg.test/team/app", {
+      layers: [evil, high.packed],
+      diffIds: [digestOf(evil), high.diffId],
+    });
+    t.registry.putTag(name, image.digest);
+    t.registry.onBlob = async (digest, signal) => {
+      // Comes for as long as nobody stops it.
+      while (digest === digestOf(high.packed) && signal?.aborted === false) await Bun.sleep(1);
+    };
+    await expect(pull()).rejects.toThrow(/evil/);
+  });
+
   test("a hostile image leaves no pieces, whatever was fetched of it", async () => {
     const evil = encodeTar([{ header: { name: "../evil" }, content: "y" }]);
     const image = t.registry.putImage("reg.test/team/app", {

@@ -1,0 +1,83 @@
+/** Pulls on a disk that loses its power. */
+import { afterAll, describe, expect, test } from "bun:test";
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { startDaemon, type TestDaemon } from "../support/daemon.ts";
+import { hasDockerRegistry, startDockerRegistry } from "../support/docker-registry.ts";
+import { type Engine, referenceHost } from "../support/engine.ts";
+import { busyboxEntries } from "../support/images.ts";
+import { at, listAt } from "../support/json.ts";
+import { type LoopDisk, loopDiskLack, makeLoopDisk } from "../support/loop-disk.ts";
+import { tar } from "../support/tar.ts";
+
+const ownLack = referenceHost === undefined ? loopDiskLack() : "it is not our own daemon";
+const lack = ownLack ?? (hasDockerRegistry ? undefined : "docker-registry is not installed");
+if (lack !== undefined) console.warn(`skipped: ${lack}`);
+const mebibyte = 1024 * 1024;
+const roundCount = 4;
+/** The time that a pull takes here, about. */
+const pullMs = 250;
+
+const registry = lack === undefined ? await startDockerRegistry() : undefined;
+afterAll(async () => await registry?.[Symbol.asyncDispose]());
+
+async function cut(daemon: TestDaemon, disk: LoopDisk): Promise<void> {
+  await disk.cutPower(() => daemon.kill9());
+  await daemon.restart();
+}
+
+/** Puts images of busybox and noise into the registry. @returns their names */
+async function publish(host: string): Promise<readonly string[]> {
+  await using maker = await startDaemon();
+  const names = Array.from({ length: roundCount + 1 }, (_, at) => `${host}/cut:${at}`);
+  for (const name of names) {
+    const archive = tar([
+      ...busyboxEntries(),
+      { name: "noise", content: randomBytes(6 * mebibyte) },
+    ]);
+    await maker.engine.importImage(name, { archive, changes: ['CMD ["sha1sum","/noise"]'] });
+    const [repo, tag] = [`${host}/cut`, name.slice(host.length + 5)];
+    const sent = await maker.engine.api("POST", `/images/${repo}/push?tag=${tag}`);
+    expect(sent.text).toContain("digest: sha256:");
+  }
+  return names;
+}
+
+async function pull(engine: Engine, name: string): Promise<string> {
+  return (await engine.api("POST", `/images/create?fromImage=${name}`)).text;
+}
+
+/** Runs the image, which reads all that it has. */
+async function runs(engine: Engine, image: string): Promise<boolean> {
+  const id = await engine.runDetached({ Image: image, HostConfig: { NetworkMode: "none" } });
+  const wait = await engine.api("POST", `/containers/${id}/wait`);
+  await engine.api("DELETE", `/containers/${id}?force=1`);
+  return at(wait.json, "StatusCode") === 0;
+}
+
+describe.skipIf(lack !== undefined)("a power cut", () => {
+  test("in a pull leaves the image whole or not there, and the next pull gets it", async () => {
+    const names = await publish(registry?.host ?? "");
+    await using disk = await makeLoopDisk(512 * mebibyte);
+    await using daemon = await startDaemon({ dataRoot: join(disk.path, "data") });
+    const { engine } = daemon;
+    for (const name of names.slice(0, roundCount)) {
+      const pulling = pull(engine, name).catch((error: unknown) => String(error));
+      await Bun.sleep(Math.random() * pullMs);
+      await cut(daemon, disk);
+      const said = await pulling;
+      const isThere = (await engine.api("GET", `/images/${name}/json`)).status === 200;
+      if (said.includes("Status: Downloaded")) expect(isThere).toBe(true);
+      if (isThere) expect(await runs(engine, name)).toBe(true);
+      expect(await pull(engine, name)).toContain("Status: ");
+      expect(await runs(engine, name)).toBe(true);
+    }
+    const last = names.at(-1) ?? "";
+    expect(await pull(engine, last)).toContain("Status: Downloaded newer image");
+    await cut(daemon, disk);
+    expect(await runs(engine, last)).toBe(true);
+    expect(listAt((await engine.api("GET", "/images/json")).json).length).toBe(names.length);
+    await engine.removeContainers();
+    await daemon.stop();
+  }, 120_000);
+});
