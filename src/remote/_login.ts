@@ -8,7 +8,7 @@ export function loginHost(serverAddress: string): string {
   const text = serverAddress.trim();
   if (text === "") return "docker.io";
   const bare = text.replace(/^https?:\/\//i, "").split("/")[0] ?? "";
-  if (!/^(?:[\w.-]+|\[[\da-f:]+\])(?::\d{1,5})?$/i.test(bare)) {
+  if (!/^(?:\w[\w.-]*|\[[\da-f:]+\])(?::\d{1,5})?$/i.test(bare)) {
     throw new EngineError("invalid-argument", `invalid registry address ${JSON.stringify(text)}`);
   }
   return bare;

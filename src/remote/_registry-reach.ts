@@ -109,6 +109,7 @@ export class RegistryReach {
     for (const session of sessions) {
       try {
         await session.ping(signal);
+        if (this.#answered.size >= hostsKeptMax) this.#answered.clear();
         this.#answered.set(host, session.endpoint.url.href);
         return session;
       } catch (error) {
@@ -128,6 +129,7 @@ export class RegistryReach {
     const made =
       this.#sessions.get(key) ??
       new RegistrySession(endpoint, { transport: this.transport, tokens: this.#tokens });
+    if (this.#sessions.size >= hostsKeptMax) this.#sessions.clear();
     this.#sessions.set(key, made);
     return made;
   }

@@ -59,7 +59,9 @@ export interface HttpTransport {
   close(): void;
 }
 
+/** Connections kept to one origin, and origins they are kept to. */
 const idleSocketsMax = 4;
+const originsMax = 256;
 const userAgent = "tug";
 
 /** Opens a transport. @param options.routeTo tells how a URL's host is connected to */
@@ -68,7 +70,14 @@ export function openTransport(options: {
   readonly routeTo: (url: URL) => Promise<Route>;
 }): HttpTransport {
   const agents = new Map<string, HttpAgent>();
+  const close = (): void => {
+    // Not Agent.destroy(), which would break off what is under way as well.
+    const idle = [...agents.values()].flatMap(({ freeSockets }) => Object.values(freeSockets));
+    for (const sockets of idle) for (const socket of sockets ?? []) socket.destroy();
+    agents.clear();
+  };
   const agentFor = (url: URL): HttpAgent => {
+    if (agents.size >= originsMax && !agents.has(url.origin)) close();
     const made = agents.get(url.origin) ?? newAgent(url);
     agents.set(url.origin, made);
     return made;
@@ -85,12 +94,7 @@ export function openTransport(options: {
         return await exchange({ ...plan, agent: false });
       }
     },
-    close: () => {
-      // Not Agent.destroy(), which would break off what is under way as well.
-      const idle = [...agents.values()].flatMap(({ freeSockets }) => Object.values(freeSockets));
-      for (const sockets of idle) for (const socket of sockets ?? []) socket.destroy();
-      agents.clear();
-    },
+    close,
   };
 }
 
