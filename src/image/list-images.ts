@@ -33,11 +33,11 @@ export async function listImages(
   const parents = new Set(index.list().map((record) => record.parentId));
   for (const record of index.list()) {
     const config = index.config(record);
-    const names = index.namesOf(record.id).map((name) => index.show(name));
-    const shown = isWanted({ record, config, names });
-    if (shown === undefined) continue;
+    const tags = index.namesOf(record.id).map((name) => index.show(name));
     const digests = index.digestsOf(record.id).map((name) => index.show(name));
-    const isIntermediate = names.length === 0 && digests.length === 0 && parents.has(record.id);
+    const shown = isWanted({ config, tags, digests });
+    if (shown === undefined) continue;
+    const isIntermediate = tags.length === 0 && digests.length === 0 && parents.has(record.id);
     if (isIntermediate && options.all !== true) continue;
     summaries.push({
       Containers: context.users().containersOf(record.id).length,
@@ -45,8 +45,8 @@ export async function listImages(
       Id: record.id,
       Labels: config.config?.Labels ?? null,
       ParentId: record.parentId ?? "",
-      RepoDigests: digests,
-      RepoTags: shown,
+      RepoDigests: shown.digests,
+      RepoTags: shown.tags,
       SharedSize: sharedSize(record),
       Size: sizeOf(record),
     });
@@ -81,17 +81,21 @@ function createSharedSize(records: readonly ImageRecord[]): (record: ImageRecord
       .reduce((sum, layer) => sum + layer.unpackedSizeBytes, 0);
 }
 
-interface Candidate {
-  readonly record: ImageRecord;
+/** What an image is called. */
+interface Names {
+  readonly tags: readonly string[];
+  readonly digests: readonly string[];
+}
+
+interface Candidate extends Names {
   readonly config: ImageConfig;
-  readonly names: readonly string[];
 }
 
 /** Makes the function that says which names to show; undefined leaves the image out. */
 function createFilter(
   { index }: ImageContext,
   filters: FilterMap,
-): (candidate: Candidate) => readonly string[] | undefined {
+): (candidate: Candidate) => Names | undefined {
   const dangling = booleanFilter(filters, "dangling");
   const createdOf = (text: string | undefined): bigint | undefined =>
     text === undefined ? undefined : createdNs(index.config(index.find(text)));
@@ -100,18 +104,20 @@ function createFilter(
   const until = filters.get("until")?.[0];
   const untilNs = until === undefined ? undefined : parseTime(until);
   const patterns = filters.get("reference");
-  return ({ config, names }) => {
+  return ({ config, tags, digests }) => {
     const created = createdNs(config);
-    if (dangling !== undefined && dangling === names.length > 0) return undefined;
+    // Docker: what has a digest alone is dangling and is not, seen in its source of 28
+    if (dangling === true && tags.length > 0) return undefined;
+    if (dangling === false && tags.length + digests.length === 0) return undefined;
     if (beforeNs !== undefined && created >= beforeNs) return undefined;
     if (sinceNs !== undefined && created <= sinceNs) return undefined;
     if (untilNs !== undefined && created > untilNs) return undefined;
     if (!matchesLabels(config.config?.Labels, filters.get("label"))) return undefined;
-    if (patterns === undefined) return names;
-    const matching = names.filter((name) =>
-      patterns.some((pattern) => matchesPattern(name, pattern)),
-    );
-    return matching.length === 0 ? undefined : matching;
+    if (patterns === undefined) return { tags, digests };
+    const isMatch = (name: string): boolean =>
+      patterns.some((pattern) => matchesPattern(name, pattern));
+    const matching = { tags: tags.filter(isMatch), digests: digests.filter(isMatch) };
+    return matching.tags.length + matching.digests.length === 0 ? undefined : matching;
   };
 }
 

@@ -85,6 +85,12 @@ describe.skipIf(!isRoot)("pull()", () => {
     expect(await t.images.list({})).toMatchObject([
       { Id: id, RepoTags: [], RepoDigests: [reference] },
     ]);
+    const found = async (filter: string, value: string): Promise<number> =>
+      (await t.images.list({ filters: new Map([[filter, [value]]]) })).length;
+    expect(await found("reference", "reg.test/team/app")).toBe(1);
+    expect(await found("reference", "reg.test/team/b*")).toBe(0);
+    expect(await found("dangling", "true")).toBe(1);
+    expect(await found("dangling", "false")).toBe(1);
     expect(await t.images.remove(reference, {})).toMatchObject([
       { Untagged: reference },
       { Deleted: id },
