@@ -1,9 +1,10 @@
 /** The engines that are compared, each reached by its socket alone. */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { startDaemon } from "../test/support/daemon.ts";
 import { type Engine, openEngine } from "../test/support/engine.ts";
 import { rootTar } from "../test/support/images.ts";
+import { readOptional } from "../test/support/leaks.ts";
 import { textAt } from "../test/support/json.ts";
 
 /** The image that everything is run from. */
@@ -79,10 +80,10 @@ function processes(): readonly ProcessEntry[] {
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {
       const folder = `/proc/${name}`;
-      if (!existsSync(`${folder}/stat`)) return [];
-      const stat = readFileSync(`${folder}/stat`, "utf8");
+      const stat = readOptional(`${folder}/stat`);
+      if (stat === undefined) return [];
       const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-      const command = readFileSync(`${folder}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+      const command = (readOptional(`${folder}/cmdline`) ?? "").replaceAll("\0", " ").trim();
       return [{ pid: Number(name), parent, command }];
     });
 }
@@ -100,9 +101,8 @@ export function descendantsOf(pids: readonly number[]): readonly number[] {
 
 /** A figure of a process's memory, in kB; 0 when it is gone. */
 export function memoryKb(pid: number, field: "Rss" | "Pss"): number {
-  const path = `/proc/${pid}/smaps_rollup`;
-  if (!existsSync(path)) return 0;
-  return Number(new RegExp(`^${field}:\\s*(\\d+)`, "m").exec(readFileSync(path, "utf8"))?.[1] ?? 0);
+  const text = readOptional(`/proc/${pid}/smaps_rollup`) ?? "";
+  return Number(new RegExp(`^${field}:\\s*(\\d+)`, "m").exec(text)?.[1] ?? 0);
 }
 
 /** A file of the image: lines of 100 bytes. */

@@ -180,7 +180,7 @@ async function push(contestant: Contestant): Promise<number> {
   await call(engine, "POST", `/images/${have}/tag?repo=${name}&tag=${tag}`);
   emptySink(sink);
   const elapsedMs = await timed(async () => {
-    const auth = { "X-Registry-Auth": Buffer.from("{}").toString("base64url") };
+    const auth = { "X-Registry-Auth": Buffer.from("{}").toString("base64") };
     const path = `/images/${name}/push?tag=${tag}&tlsVerify=false`;
     const answer = await engine.api("POST", path, undefined, { headers: auth });
     assert.doesNotMatch(answer.text, /errorDetail/);

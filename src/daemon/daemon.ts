@@ -33,6 +33,7 @@ import { createHttpFront } from "../server/http-front.ts";
 import { createRequestHandler } from "../server/server.ts";
 import { openDiffHasher } from "../snapshot/diff-hasher.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
+import { openUnpacker } from "../snapshot/unpack-client.ts";
 import { ensureCgroupMounts } from "../sys/cgroup.ts";
 import { lockFile, writeFileAtomic } from "../sys/fs.ts";
 import { releaseFilePages, releaseMemory } from "../sys/memory.ts";
@@ -119,9 +120,12 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   const registry = openRegistryClient({ config: config.registry, logger });
   undo.use(registry);
   const signatures = openSignatureStore({ metadata, content, registries: registry, logger });
+  const unpacker = openUnpacker();
+  undo.use(unpacker);
   const images = openImageService({
     content,
     snapshots,
+    unpacker,
     metadata,
     leases,
     events,

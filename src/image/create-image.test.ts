@@ -16,6 +16,7 @@ import { chainId, digestOf } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
 import { parseReference } from "../oci/reference.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
+import { openUnpacker } from "../snapshot/unpack-client.ts";
 import { hashDiff } from "../snapshot/diff.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import { withMount } from "../snapshot/snapshotter.suite.ts";
@@ -57,6 +58,7 @@ describe.skipIf(!isRoot)("create() (needs root)", () => {
     images = openImageService({
       content,
       snapshots,
+      unpacker: openUnpacker(),
       metadata,
       leases: createLeases(),
       events: createEventBus(),

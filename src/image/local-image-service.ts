@@ -9,6 +9,7 @@ import type { Metadata } from "../metadata/metadata.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Platform } from "../oci/platform.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import type { Unpacker } from "../snapshot/unpack-client.ts";
 import type {
   HistoryResponseItem,
   ImageDeleteResponseItem,
@@ -66,6 +67,7 @@ import { publishImageEvent } from "./_publish-event.ts";
 export interface ImageServiceOptions {
   readonly content: ContentStore;
   readonly snapshots: Snapshotter;
+  readonly unpacker: Unpacker;
   readonly metadata: Metadata;
   readonly leases: Leases;
   readonly events: EventBus;
@@ -165,8 +167,9 @@ class LocalImageService implements OpenedImageService {
     const record = index.find(reference);
     const name = index.parseTarget(target);
     // The new name stands for all that the old one does, further platforms too.
-    const { target: origin, others } = index.findBound(reference) ?? {};
+    const { target: origin, others, attachments } = index.findBound(reference) ?? {};
     index.bind(name, record.id, {
+      ...(attachments === undefined ? {} : { attachments }),
       ...(origin === undefined ? {} : { target: origin }),
       ...(others === undefined ? {} : { others }),
     });

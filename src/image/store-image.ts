@@ -16,7 +16,7 @@ import {
 import type { Manifest } from "../oci/manifest.ts";
 import type { ImageRecord, LayerRecord } from "./image-records.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
-import { unpackLayer } from "../snapshot/unpack-client.ts";
+import type { Unpacker } from "../snapshot/unpack-client.ts";
 import { createId } from "../lib/id.ts";
 import { syncFileSystemAsync } from "../sys/fs.ts";
 
@@ -34,6 +34,7 @@ export interface ImageParts {
 export interface ImageStore {
   readonly content: ContentStore;
   readonly snapshots: Snapshotter;
+  readonly unpacker: Unpacker;
 }
 
 /** One layer at a time under its chain ID: two images that share one unpack it once. */
@@ -172,7 +173,7 @@ async function unpackOne(
   );
   try {
     const targetDir = mount.upperDir ?? mount.source ?? "";
-    const unpacked = await unpackLayer(
+    const unpacked = await store.unpacker.unpack(
       {
         blobPath: blob.path,
         targetDir,

@@ -27,6 +27,9 @@ const creditStep = 8;
 /** Blobs below are unpacked by the calling thread: a worker takes longer to start. */
 export const workerBlobMinBytes: number = 1024 * 1024;
 
+/** The worker of the layer before: starting one takes as long as a small layer does. */
+let resting: Worker | undefined;
+
 /** Bytes read from the blob at once. */
 const readChunkBytes = 512 * 1024;
 
@@ -67,7 +70,9 @@ async function readInWorker(
   source: LayerSource,
   take: (bytes: Uint8Array) => void,
 ): Promise<Digest> {
-  const worker = new Worker(workerUrl());
+  const worker = resting ?? new Worker(workerUrl());
+  resting = undefined;
+  worker.ref();
   const done = Promise.withResolvers<Digest>();
   let taken = 0;
   worker.on("message", (reply: BytesReply) => {
@@ -97,10 +102,15 @@ async function readInWorker(
       credit: chunksAheadMax,
       source,
     });
-    return await done.promise;
-  } finally {
+    const diffId = await done.promise;
+    worker.removeAllListeners("message").removeAllListeners("error");
+    worker.unref();
+    resting = worker;
+    return diffId;
+  } catch (error) {
     worker.removeAllListeners("message");
     await worker.terminate();
+    throw error;
   }
 }
 

@@ -1,5 +1,3 @@
-import { readSync } from "node:fs";
-import { EngineError } from "../lib/errors.ts";
 import { systemFailure } from "../sys/libc.ts";
 import { setParentDeathSignal } from "../sys/process.ts";
 import {
@@ -10,11 +8,9 @@ import {
   encodeHashed,
 } from "./_diff-protocol.ts";
 import { type DiffRequest, hashDiff, listDiff, writeDiff } from "./diff.ts";
+import { requestLines } from "./_request-lines.ts";
 import * as tree from "./_tree-syscalls.ts";
 
-/** Largest request; paths of all parents of a layer fit many times. */
-const requestSizeMaxBytes = 4 * 1024 * 1024;
-const readBytes = 64 * 1024;
 const listChunkBytes = 64 * 1024;
 
 /**
@@ -81,21 +77,4 @@ function write(fd: number, text: string): void {
 function writeBytes(fd: number, bytes: Uint8Array): void {
   const done = tree.writeAll(fd, bytes);
   if (done < 0) throw systemFailure(-done, "read layer: answer");
-}
-
-function* requestLines(): Generator<string, void, undefined> {
-  const chunk = Buffer.alloc(readBytes);
-  let kept = Buffer.alloc(0);
-  for (;;) {
-    const count = readSync(0, chunk, 0, chunk.length, null);
-    if (count === 0) return;
-    kept = Buffer.concat([kept, chunk.subarray(0, count)]);
-    for (let end = kept.indexOf(0x0a); end >= 0; end = kept.indexOf(0x0a)) {
-      yield kept.toString("utf8", 0, end);
-      kept = kept.subarray(end + 1);
-    }
-    if (kept.length > requestSizeMaxBytes) {
-      throw new EngineError("invalid-argument", "read layer: the request is too large");
-    }
-  }
 }

@@ -18,12 +18,22 @@ import { gzipSync } from "node:zlib";
 import { encodeTar } from "../lib/tar-writer.ts";
 import { getXattr, listXattr, setXattr } from "../sys/fs.ts";
 import { workerBlobMinBytes } from "./_layer-bytes.ts";
-import { unpackLayer } from "./unpack-client.ts";
+import type { AppliedLayer, ApplyOptions } from "./apply.ts";
+import { openUnpacker } from "./unpack-client.ts";
 
 const program = `
   import { unpackMain } from ${JSON.stringify(join(import.meta.dir, "unpack-main.ts"))};
   process.exitCode = await unpackMain([]);`;
 const helper = [process.execPath, "-e", program];
+
+/** Unpacks one layer in a helper of its own. */
+async function unpackLayer(
+  layer: ApplyOptions,
+  { signal, ...how }: { readonly helper: readonly string[]; readonly signal?: AbortSignal },
+): Promise<AppliedLayer> {
+  await using unpacker = openUnpacker({ command: how.helper });
+  return await unpacker.unpack(layer, signal === undefined ? {} : { signal });
+}
 
 let folder: string;
 let target: string;
@@ -67,7 +77,7 @@ function listTree(root: string, below = ""): string[] {
   return lines;
 }
 
-describe.skipIf(process.getuid?.() !== 0)("unpackLayer() (needs root)", () => {
+describe.skipIf(process.getuid?.() !== 0)("openUnpacker() (needs root)", () => {
   test("makes of a real tree exactly what GNU tar makes", async () => {
     const tree = join(folder, "tree");
     mkdirSync(tree);

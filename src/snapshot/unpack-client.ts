@@ -1,40 +1,41 @@
-import { EngineError } from "../lib/errors.ts";
-import { run, selfExecutable } from "../sys/process.ts";
+import { openHelperPool } from "../sys/helper-pool.ts";
+import { selfExecutable } from "../sys/process.ts";
 import { decodeUnpackResult, encodeUnpackRequest } from "./_unpack-protocol.ts";
 import type { AppliedLayer, ApplyOptions } from "./apply.ts";
 
-/** How to run the helper. */
-export interface UnpackRun {
-  /** Its abort kills the helper; `canceled` is thrown then. */
-  readonly signal?: AbortSignal;
-  /** The helper's argv; this program's `unpack` when absent. */
-  readonly helper?: readonly string[];
+/** Unpacks layers in helper processes, so that the daemon goes on serving. */
+export interface Unpacker extends AsyncDisposable {
+  /**
+   * Unpacks a layer.
+   *
+   * After a failure the target holds part of the layer: the caller removes the snapshot.
+   *
+   * @param options.signal its abort kills the helper
+   * @throws what `applyLayer` throws; canceled; internal when the helper died
+   */
+  unpack(layer: ApplyOptions, options?: { readonly signal?: AbortSignal }): Promise<AppliedLayer>;
 }
 
 /** An answer is one line; anything longer is not one. */
 const answerSizeMaxBytes = 64 * 1024;
+/** Images that are unpacked at the same time; one more would only take turns with them. */
+const helpersMax = 2;
+/** The layers of one image follow each other sooner. */
+const idleMs = 2000;
 
-/**
- * Unpacks a layer in a helper process, so that the daemon goes on serving.
- *
- * After a failure the target holds part of the layer: the caller removes the snapshot.
- *
- * @throws what `applyLayer` throws; canceled; internal when the helper died
- */
-export async function unpackLayer(
-  options: ApplyOptions,
-  how: UnpackRun = {},
-): Promise<AppliedLayer> {
-  const argv = how.helper ?? [...selfExecutable(), "unpack"];
-  const ended = await run({
+/** Opens an unpacker. @param options.command argv of the helper; this program's when absent */
+export function openUnpacker(options: { readonly command?: readonly string[] } = {}): Unpacker {
+  const argv = options.command ?? [...selfExecutable(), "unpack"];
+  const pool = openHelperPool({
     argv,
-    input: encodeUnpackRequest(options),
-    outputSizeMaxBytes: answerSizeMaxBytes,
-    ...(how.signal === undefined ? {} : { signal: how.signal }),
+    what: "unpack layer",
+    helpersMax,
+    idleMs,
+    answerSizeMaxBytes,
   });
-  if (ended.stdout !== "") return decodeUnpackResult(ended.stdout);
-  const end = ended.signalName ?? `exit code ${ended.exitCode}`;
-  throw new EngineError("internal", `unpack layer: the helper ended with ${end}`, {
-    details: { stderr: ended.stderr.slice(-2000) },
-  });
+  return {
+    unpack: async (layer, call) =>
+      decodeUnpackResult(await pool.ask(encodeUnpackRequest(layer), call)),
+    [Symbol.asyncDispose]: async () => await pool[Symbol.asyncDispose](),
+  };
 }

@@ -10,7 +10,8 @@ function serve(port: MessagePort): void {
   let credit = 0;
   let wake: (() => void) | undefined;
   port.on("message", (message: BytesRequest) => {
-    credit += message.credit;
+    // What is left of the layer before counts for nothing.
+    credit = message.kind === "start" ? message.credit : credit + message.credit;
     wake?.();
     wake = undefined;
     if (message.kind === "start") void run(message);

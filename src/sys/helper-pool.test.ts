@@ -1,0 +1,77 @@
+import { afterEach, expect, test } from "bun:test";
+import { type HelperPool, type HelperPoolOptions, openHelperPool } from "./helper-pool.ts";
+
+const pools: HelperPool[] = [];
+
+/** Helpers that answer by a line of shell: the question is in $line. */
+function pool(script: string, change: Partial<HelperPoolOptions> = {}): HelperPool {
+  const opened = openHelperPool({
+    argv: ["sh", "-c", `while read -r line; do ${script}; done`],
+    what: "ask",
+    helpersMax: 2,
+    idleMs: 10_000,
+    answerSizeMaxBytes: 1000,
+    ...change,
+  });
+  pools.push(opened);
+  return opened;
+}
+
+afterEach(async () => {
+  for (const each of pools.splice(0)) await each[Symbol.asyncDispose]();
+});
+
+test("one helper answers one question after the other", async () => {
+  const shell = pool('echo "$$ $line"');
+  const first = await shell.ask("one");
+  const second = await shell.ask("two");
+  expect(first).toEndWith(" one");
+  expect(second.split(" ")[0]).toBe(first.split(" ")[0] ?? "");
+});
+
+test("no more helpers than allowed, and everybody gets his own answer", async () => {
+  const shell = pool('sleep 0.02; echo "$$ $line"');
+  const answers = await Promise.all(["a", "b", "c", "d", "e"].map((each) => shell.ask(each)));
+  expect(answers.map((each) => each.split(" ")[1])).toEqual(["a", "b", "c", "d", "e"]);
+  expect(new Set(answers.map((each) => each.split(" ")[0])).size).toBe(2);
+});
+
+test("a helper that ends is told with what it printed, and the next question has a new one", async () => {
+  const shell = pool('case $line in die) echo sorry >&2; exit 3;; esac; echo "$line"');
+  await expect(shell.ask("die")).rejects.toMatchObject({
+    kind: "internal",
+    message: "ask: the helper ended with exit code 3",
+  });
+  expect(await shell.ask("live")).toBe("live");
+});
+
+test("an abort ends the helper at its work", async () => {
+  const shell = pool('sleep "$line"; echo "$$"');
+  const stop = new AbortController();
+  const asked = shell.ask("30", { signal: stop.signal });
+  await Bun.sleep(30);
+  stop.abort();
+  await expect(asked).rejects.toMatchObject({ kind: "canceled" });
+  expect(await shell.ask("0")).toMatch(/^\d+$/);
+  await expect(shell.ask("0", { signal: stop.signal })).rejects.toMatchObject({ kind: "canceled" });
+});
+
+test("an answer that is too long is none", async () => {
+  const shell = pool("head -c 5000 /dev/zero | tr '\\0' x; echo");
+  await expect(shell.ask("x")).rejects.toMatchObject({
+    message: "ask: the helper answered too much",
+  });
+});
+
+test("closing ends those at work and those at rest; a helper at rest goes by itself", async () => {
+  const shell = pool('echo "$$"; sleep "$line"', { idleMs: 30 });
+  const pid = Number(await shell.ask("0"));
+  await Bun.sleep(150);
+  expect(() => process.kill(pid, 0)).toThrow();
+  const busy = pool('sleep 30; echo "$$"');
+  const asked = busy.ask("x");
+  await Bun.sleep(20);
+  await busy[Symbol.asyncDispose]();
+  await expect(asked).rejects.toMatchObject({ kind: "canceled" });
+  await expect(busy.ask("x")).rejects.toMatchObject({ kind: "canceled" });
+});

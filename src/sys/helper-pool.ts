@@ -1,0 +1,204 @@
+/**
+ * Helper processes that stay: each is asked one thing at a time by a line, and answers with a line.
+ *
+ * For work that must not hold up the event loop and is asked for often: the start of a process is
+ * paid once. A helper that is told to stop, says too much or ends is not asked again.
+ */
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import type { Readable, Writable } from "node:stream";
+import { EngineError, messageOf } from "../lib/errors.ts";
+import { Semaphore } from "../lib/semaphore.ts";
+
+/** How helpers are kept. */
+export interface HelperPoolOptions {
+  readonly argv: readonly string[];
+  /** What helpers do, for sentences: "unpack layer". */
+  readonly what: string;
+  /** Helpers at the same time; more who ask wait. */
+  readonly helpersMax: number;
+  /** How long a helper without work is kept. */
+  readonly idleMs: number;
+  /** An answer that is longer is none. */
+  readonly answerSizeMaxBytes: number;
+}
+
+/** Helpers of one kind. Closing ends them; who waits is told `canceled`. */
+export interface HelperPool extends AsyncDisposable {
+  /**
+   * Asks a helper.
+   *
+   * @param question one line, without its end
+   * @param options.signal its abort kills the helper
+   * @returns the answer, without the line's end
+   * @throws canceled; internal with what the helper printed to stderr when it ended instead
+   */
+  ask(question: string, options?: { readonly signal?: AbortSignal }): Promise<string>;
+}
+
+const stderrMaxLength = 4000;
+const newline = 0x0a;
+
+/** Opens a pool; helpers are started when they are needed. */
+export function openHelperPool(options: HelperPoolOptions): HelperPool {
+  return new ProcessPool(options);
+}
+
+class ProcessPool implements HelperPool {
+  readonly #options: HelperPoolOptions;
+  readonly #places: Semaphore;
+  /** Helpers without work, the one used last at the end. */
+  readonly #idle: Helper[] = [];
+  readonly #all = new Set<Helper>();
+  #isClosed = false;
+
+  constructor(options: HelperPoolOptions) {
+    this.#options = options;
+    this.#places = new Semaphore(options.helpersMax);
+  }
+
+  async ask(question: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<string> {
+    return await this.#places.run(async () => {
+      if (this.#isClosed || isAborted(signal)) throw this.#canceled(signal);
+      const helper = this.#take();
+      const onAbort = (): void => helper.kill();
+      signal?.addEventListener("abort", onAbort, { once: true });
+      try {
+        const answer = await helper.ask(question);
+        this.#keep(helper);
+        return answer;
+      } catch (error) {
+        // An end that was asked for has its own sentence.
+        if (this.#isClosed || isAborted(signal)) throw this.#canceled(signal);
+        throw error;
+      } finally {
+        signal?.removeEventListener("abort", onAbort);
+      }
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
+    const helpers = [...this.#all];
+    for (const helper of helpers) helper.kill();
+    await Promise.all(helpers.map(async (helper) => await helper.ended));
+  }
+
+  #take(): Helper {
+    const idle = this.#idle.pop();
+    if (idle !== undefined) return idle;
+    const helper = new Helper(this.#options);
+    this.#all.add(helper);
+    void helper.ended.then(() => {
+      this.#all.delete(helper);
+      this.#leave(helper);
+    });
+    return helper;
+  }
+
+  #keep(helper: Helper): void {
+    if (this.#isClosed || !helper.isRunning) return;
+    this.#idle.push(helper);
+    helper.rest(this.#options.idleMs, () => {
+      if (this.#leave(helper)) helper.kill();
+    });
+  }
+
+  /** Takes a helper off the shelf. @returns whether it was there */
+  #leave(helper: Helper): boolean {
+    const at = this.#idle.indexOf(helper);
+    if (at >= 0) this.#idle.splice(at, 1);
+    return at >= 0;
+  }
+
+  #canceled(signal: AbortSignal | undefined): EngineError {
+    return new EngineError("canceled", `${this.#options.what}: canceled`, {
+      cause: signal?.reason,
+    });
+  }
+}
+
+/** One process. */
+class Helper {
+  /** Settled when the process has ended; never rejects. */
+  readonly ended: Promise<void>;
+  readonly #options: HelperPoolOptions;
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  #waiting: PromiseWithResolvers<string> | undefined;
+  #chunks: Buffer[] = [];
+  #sizeBytes = 0;
+  #stderr = "";
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #end: EngineError | undefined;
+
+  constructor(options: HelperPoolOptions) {
+    this.#options = options;
+    const [program = "", ...args] = options.argv;
+    this.#child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"] });
+    const done = Promise.withResolvers<void>();
+    this.ended = done.promise;
+    const finish = (reason: string): void => {
+      this.#finish(reason);
+      done.resolve();
+    };
+    this.#child.on("error", (error) => finish(`did not start: ${messageOf(error)}`));
+    this.#child.on("exit", (code, signal) => finish(`ended with ${signal ?? `exit code ${code}`}`));
+    // Its end is told by the process, not by the pipe.
+    this.#child.stdin.on("error", () => undefined);
+    this.#child.stdout.on("data", (chunk: Buffer) => this.#received(chunk));
+    this.#child.stderr.on("data", (chunk: Buffer) => {
+      this.#stderr = (this.#stderr + chunk.toString()).slice(-stderrMaxLength);
+    });
+  }
+
+  get isRunning(): boolean {
+    return this.#end === undefined;
+  }
+
+  async ask(question: string): Promise<string> {
+    clearTimeout(this.#timer);
+    if (this.#end !== undefined) throw this.#end;
+    const waiting = Promise.withResolvers<string>();
+    this.#waiting = waiting;
+    this.#child.stdin.write(`${question}\n`);
+    return await waiting.promise;
+  }
+
+  /** Calls back when nobody has asked for a while. */
+  rest(idleMs: number, onIdle: () => void): void {
+    this.#timer = setTimeout(onIdle, idleMs);
+    this.#timer.unref();
+  }
+
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  #received(chunk: Buffer): void {
+    const end = chunk.indexOf(newline);
+    this.#chunks.push(end < 0 ? chunk : chunk.subarray(0, end));
+    this.#sizeBytes += chunk.length;
+    if (this.#sizeBytes > this.#options.answerSizeMaxBytes) {
+      this.#finish("answered too much");
+      this.kill();
+    }
+    if (end < 0) return;
+    const answer = Buffer.concat(this.#chunks).toString();
+    this.#chunks = [];
+    this.#sizeBytes = 0;
+    this.#waiting?.resolve(answer);
+    this.#waiting = undefined;
+  }
+
+  #finish(reason: string): void {
+    this.#end ??= new EngineError("internal", `${this.#options.what}: the helper ${reason}`, {
+      details: { stderr: this.#stderr },
+    });
+    clearTimeout(this.#timer);
+    this.#waiting?.reject(this.#end);
+    this.#waiting = undefined;
+  }
+}
+
+function isAborted(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true;
+}
