@@ -27,10 +27,9 @@ export function parseFlags(given: readonly string[], table: FlagTable): Flags {
     if (known !== undefined && kind !== "texts") {
       throw refuse(`duplicate flag specified: --${name}`);
     }
-    values.set(name, [
-      ...(known ?? []),
-      kind === "bool" ? readBool(name, value) : need(name, value),
-    ]);
+    const text = kind === "bool" ? readBool(name, value) : need(name, value);
+    if (known === undefined) values.set(name, [text]);
+    else known.push(text);
   }
   return {
     text: (name) => values.get(name)?.[0],

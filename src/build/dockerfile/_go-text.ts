@@ -7,7 +7,14 @@ const spacePattern = new RegExp(`[${spaces}]`);
 
 /** Whether Go calls the character a space. */
 export function isSpace(char: string): boolean {
-  return char === " " || char === "\t" || (char !== "" && spacePattern.test(char));
+  const code = char.charCodeAt(0);
+  if (code < 0x80) return code === 0x20 || (code >= 0x09 && code <= 0x0d);
+  return spacePattern.test(char);
+}
+
+/** Whether Go calls any character of a text a space. */
+export function hasSpace(text: string): boolean {
+  return spacePattern.test(text);
 }
 
 /** Removes spaces at the start. */

@@ -48,7 +48,8 @@ function parseMark(word: string): HeredocMark | undefined {
   if (match === null) return undefined;
   const rest = match[2] ?? "";
   const [name, ...more] = lexWord(rest, plain).words;
-  const [written] = lexWord(rest, raw).words;
+  // Docker: quotes keep the content from being expanded, an escape does not, seen in 28.5.
+  const [written] = lexWord(rest, { ...plain, keepsQuotes: true }).words;
   if (name === undefined || more.length > 0) return undefined;
   return { name, isExpanded: name === written, hasTabsStripped: match[1] === "-" };
 }

@@ -169,7 +169,7 @@ function readCopy(node: Node, at: At, kind: "copy" | "add"): Of<"copy" | "add"> 
   }
   const flags = parseFlags(node.flags, kind === "copy" ? copyFlags : addFlags);
   const target = node.args.at(-1) ?? "";
-  if (!node.isJson && findHeredocMark(target) !== undefined) {
+  if (findHeredocMark(target) !== undefined) {
     throw refuse(`${name} cannot accept a heredoc as a destination`);
   }
   const from = flags.text("from") ?? "";
@@ -199,15 +199,14 @@ function readCopy(node: Node, at: At, kind: "copy" | "add"): Of<"copy" | "add"> 
 
 function readSources(node: Node): CopySources {
   const sources = node.args.slice(0, -1);
-  if (node.isJson) return { paths: sources, heredocs: [] };
   const known = new Map<string, Heredoc>(node.heredocs.map((each) => [each.name, each]));
   const paths: string[] = [];
   const heredocs: Heredoc[] = [];
   for (const source of sources) {
     const mark = findHeredocMark(source);
-    const heredoc = mark === undefined ? undefined : known.get(mark.name);
-    if (heredoc === undefined) paths.push(source);
-    else heredocs.push(heredoc);
+    // Docker: in a JSON list it is a mark too, of a file without content, seen in 28.5.
+    if (mark === undefined) paths.push(source);
+    else heredocs.push(known.get(mark.name) ?? { ...mark, content: "" });
   }
   return { paths, heredocs };
 }

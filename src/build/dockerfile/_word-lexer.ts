@@ -3,10 +3,10 @@
  *
  * @see BuildKit, frontend/dockerfile/shell
  */
-import { isSpace, quote } from "./_go-text.ts";
+import { hasSpace, isSpace, quote } from "./_go-text.ts";
 import { refuse } from "./_refusal.ts";
 import { replacePattern, trimPrefix, trimSuffix } from "./_shell-pattern.ts";
-import { expandedCharsMax, nestingMax } from "./limits.ts";
+import { expandedCharsMax, nestingMax, variablesMax } from "./limits.ts";
 
 /** How a word is read. */
 export interface LexerOptions {
@@ -48,6 +48,7 @@ class WordLexer {
   readonly #charsMax: number;
   #at = 0;
   #depth = 0;
+  #variables = 0;
   #keepsEscapes: boolean;
 
   constructor(word: string, options: LexerOptions) {
@@ -97,10 +98,19 @@ class WordLexer {
     if (isQuote && this.#options.ignoresQuotes !== true) {
       return output.addQuoted(char === "'" ? this.#singleQuoted() : this.#doubleQuoted());
     }
+    if (char !== this.#options.escape) return output.addPlain(this.#plain());
     this.#at += 1;
-    if (char !== this.#options.escape) return output.addPlain(char);
     const escaped = this.#next();
     return output.addQuoted((this.#keepsEscapes ? char : "") + (escaped ?? ""));
+  }
+
+  /** A space, or all up to the next character that may mean something. */
+  #plain(): string {
+    const start = this.#at;
+    this.#at += 1;
+    if (isSpace(this.#word.charAt(start))) return this.#word.charAt(start);
+    while (this.#at < this.#word.length && !isMark(this.#word.charCodeAt(this.#at))) this.#at += 1;
+    return this.#word.slice(start, this.#at);
   }
 
   #singleQuoted(): string {
@@ -143,6 +153,8 @@ class WordLexer {
 
   #dollar(): string {
     this.#at += 1;
+    this.#variables += 1;
+    if (this.#variables > variablesMax) throw this.#refuse("too many variables in one word");
     if (this.#peek === "{") {
       this.#at += 1;
       return this.#braced();
@@ -264,6 +276,14 @@ class WordLexer {
   }
 }
 
+/** Letters, digits and the like never mean anything; whatever else is looked at one by one. */
+function isMark(code: number): boolean {
+  const isUpper = code >= 0x40 && code <= 0x5a;
+  const isLower = code >= 0x61 && code <= 0x7a;
+  const isDigit = code >= 0x30 && code <= 0x3b;
+  return !(isUpper || isLower || isDigit || code === 0x2d || code === 0x2e || code === 0x5f);
+}
+
 /** What a word becomes, and the words that it falls into. */
 class Output {
   readonly #charsMax: number;
@@ -284,15 +304,19 @@ class Output {
     return this.#add(text);
   }
 
-  /** One character. */
-  addPlain(char: string): boolean {
-    if (isSpace(char)) this.#cut();
-    else this.#push(char);
-    return this.#add(char);
+  /** One space, or text without any. */
+  addPlain(text: string): boolean {
+    if (isSpace(text)) this.#cut();
+    else this.#push(text);
+    return this.#add(text);
   }
 
   /** A variable's value: cut at its spaces too. */
   addExpanded(text: string): boolean {
+    if (!hasSpace(text)) {
+      this.#push(text);
+      return this.#add(text);
+    }
     for (const char of text) {
       if (isSpace(char)) this.#cut();
       else this.#push(char);

@@ -1,7 +1,7 @@
 /** How an instruction's text falls into its name, flags and words. */
 import { isSpace, quote, splitBlanks, trimSpace } from "./_go-text.ts";
 import { refuse } from "./_refusal.ts";
-import { wordsMax } from "./limits.ts";
+import { flagsMax, wordsMax } from "./limits.ts";
 
 /** An instruction as far as every instruction is alike. */
 export interface Command {
@@ -37,6 +37,7 @@ function readFlags(line: string): { readonly flags: string[]; readonly restAt: n
     at = word.end;
     if (word.text === "--") return { flags, restAt: at };
     flags.push(word.text);
+    if (flags.length > flagsMax) throw refuse(`more than ${flagsMax} flags in one instruction`);
   }
 }
 

@@ -14,6 +14,10 @@ export const stagesMax = 1_000;
 export const heredocsMax = 100;
 /** Words of one instruction: sources, keys, arguments. */
 export const wordsMax = 20_000;
+/** Flags of one instruction. */
+export const flagsMax = 1_000;
+/** Variables in one word. */
+export const variablesMax = 200_000;
 /** Forms inside forms: `${a:-${b:-…}}`. */
 export const nestingMax = 100;
 /** Characters of a word after its variables were expanded. */
@@ -21,4 +25,4 @@ export const expandedCharsMax: number = 1024 * 1024;
 /** Characters of a here-document after its variables were expanded. */
 export const heredocCharsMax: number = 16 * 1024 * 1024;
 /** Steps of matching one pattern of `${x#pattern}` with one value. */
-export const patternStepsMax = 50_000_000;
+export const patternStepsMax = 20_000_000;
