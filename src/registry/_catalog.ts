@@ -122,17 +122,22 @@ export class Catalog {
   #store(change: CatalogChange): void {
     switch (change.kind) {
       case "put-blob":
-        return this.#blobs.put(keyOf(change), change.record);
+        this.#blobs.put(keyOf(change), change.record);
+        break;
       case "put-manifest":
-        return this.#manifests.put(keyOf(change), change.record);
+        this.#manifests.put(keyOf(change), change.record);
+        break;
       case "put-tag":
-        return this.#tags.put(tagKeyOf(change), change.record);
+        this.#tags.put(tagKeyOf(change), change.record);
+        break;
       case "remove-blob":
-        return void this.#blobs.remove(keyOf(change));
+        this.#blobs.remove(keyOf(change));
+        break;
       case "remove-manifest":
-        return void this.#manifests.remove(keyOf(change));
+        this.#manifests.remove(keyOf(change));
+        break;
       case "remove-tag":
-        return void this.#tags.remove(tagKeyOf(change));
+        this.#tags.remove(tagKeyOf(change));
     }
   }
 

@@ -11,17 +11,28 @@ import type { Logger } from "../lib/log.ts";
 
 /** A request line and headers larger than this are refused with 431. */
 const headerSizeMaxBytes = 64 * 1024;
-/** Connections at once; one more is closed at once. */
-const connectionsMax = 2_048;
-/** How long a client may take between two requests, and for the headers of one. */
-const idleMaxMs = 75_000;
-/** How long nothing may pass while a request is served. */
-const stallMaxMs = 300_000;
-/** How often connections are looked at. */
-const lookPeriodMs = 5_000;
 /** How long open requests get when the registry stops. */
 const closeMaxMs = 10_000;
 const keepAliveMs = 15_000;
+
+/** Bounds of a front. */
+export interface FrontLimits {
+  /** Connections at once; one more is closed at once. */
+  readonly connectionsMax: number;
+  /** How long a client may take between two requests, and for the headers of one. */
+  readonly idleMaxMs: number;
+  /** How long nothing may pass while a request is served. */
+  readonly stallMaxMs: number;
+  /** How often connections are looked at. */
+  readonly lookPeriodMs: number;
+}
+
+const defaultLimits: FrontLimits = {
+  connectionsMax: 2_048,
+  idleMaxMs: 75_000,
+  stallMaxMs: 300_000,
+  lookPeriodMs: 5_000,
+};
 
 /** Certificates of a listener. */
 export interface FrontTls {
@@ -59,12 +70,15 @@ interface Watched {
 export function createFront(options: {
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
   readonly logger: Logger;
+  /** Other limits than the usual ones; for tests. */
+  readonly limits?: Partial<FrontLimits>;
 }): Front {
   return new HttpFront(options);
 }
 
 class HttpFront implements Front {
   readonly #logger: Logger;
+  readonly #limits: FrontLimits;
   readonly #http: ReturnType<typeof createServer>;
   readonly #servers: Server[] = [];
   readonly #sockets = new Map<Socket, Watched>();
@@ -73,18 +87,19 @@ class HttpFront implements Front {
 
   constructor(options: Parameters<typeof createFront>[0]) {
     this.#logger = options.logger;
+    this.#limits = { ...defaultLimits, ...options.limits };
     const http = createServer({ maxHeaderSize: headerSizeMaxBytes }, (request, response) => {
       this.#watchRequest(request, response);
       options.handle(request, response);
     });
     http.requestTimeout = 0;
-    http.keepAliveTimeout = idleMaxMs;
+    http.keepAliveTimeout = this.#limits.idleMaxMs;
     http.on("clientError", (_error, socket) => {
       if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
     });
     holdBackBodies(http);
     this.#http = http;
-    this.#timer = setInterval(() => this.#look(), lookPeriodMs);
+    this.#timer = setInterval(() => this.#look(), this.#limits.lookPeriodMs);
     this.#timer.unref();
   }
 
@@ -94,7 +109,10 @@ class HttpFront implements Front {
 
   async listen(address: Address, tls?: FrontTls): Promise<Address> {
     const accept = (socket: Socket): void => this.#accept(socket);
-    const server = tls === undefined ? createNetServer(halfOpen, accept) : createTls(tls, accept);
+    const server =
+      tls === undefined
+        ? createNetServer(halfOpen, accept)
+        : createTls(tls, { accept, handshakeTimeout: this.#limits.idleMaxMs });
     await this.#listenOn(server, address);
     const bound = server.address();
     const port = typeof bound === "object" && bound !== null ? bound.port : address.port;
@@ -139,6 +157,7 @@ class HttpFront implements Front {
   }
 
   #accept(socket: Socket): void {
+    const { connectionsMax } = this.#limits;
     if (this.#sockets.size >= connectionsMax) {
       this.#refusedCount += 1;
       // A flood must not fill the log as well.
@@ -172,6 +191,7 @@ class HttpFront implements Front {
   /** Ends connections on which nothing happens. */
   #look(): void {
     const nowMs = performance.now();
+    const { idleMaxMs, stallMaxMs } = this.#limits;
     for (const [socket, watched] of this.#sockets) {
       if (socket.destroyed) {
         this.#sockets.delete(socket);
@@ -189,7 +209,10 @@ class HttpFront implements Front {
 
 const halfOpen = { allowHalfOpen: true } as const;
 
-function createTls(tls: FrontTls, accept: (socket: Socket) => void): Server {
+function createTls(
+  tls: FrontTls,
+  options: { readonly accept: (socket: Socket) => void; readonly handshakeTimeout: number },
+): Server {
   const { key, cert, ca } = tls;
   const server = createTlsServer(
     {
@@ -200,9 +223,9 @@ function createTls(tls: FrontTls, accept: (socket: Socket) => void): Server {
       requestCert: ca !== undefined,
       rejectUnauthorized: ca !== undefined,
       minVersion: "TLSv1.2",
-      handshakeTimeout: idleMaxMs,
+      handshakeTimeout: options.handshakeTimeout,
     },
-    accept,
+    options.accept,
   );
   server.on("tlsClientError", () => undefined);
   return server;

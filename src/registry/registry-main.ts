@@ -65,7 +65,10 @@ async function serve(args: readonly string[]): Promise<number> {
   let isStopping = false;
   const stop = (signal: string): void => {
     logger.info("stopping", { signal });
-    if (isStopping) return stopped.resolve(1);
+    if (isStopping) {
+      stopped.resolve(1);
+      return;
+    }
     isStopping = true;
     registry.stop().then(
       () => stopped.resolve(0),

@@ -122,11 +122,10 @@ async function dispatch(options: RegistryServerOptions, incoming: Incoming): Pro
   const mark = url.indexOf("?");
   const query = new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1));
   const target = parsePath(mark < 0 ? url : url.slice(0, mark));
-  if (target === undefined) {
-    throw refusal("UNSUPPORTED", { message: "no such path", status: 404 });
-  }
+  if (target === undefined) throw noSuchPath();
   seen.operation = target.kind;
   const table = operationsOf(options, { target, query });
+  if (table["GET"] === undefined && table["POST"] === undefined) throw noSuchPath();
   const method = request.method === "HEAD" ? "GET" : (request.method ?? "");
   const operation = table[method];
   if (operation === undefined) {
@@ -141,6 +140,10 @@ async function dispatch(options: RegistryServerOptions, incoming: Incoming): Pro
   seen.user = caller.user;
   const { registry, logger } = options;
   await operation.run({ request, response, query, registry, caller, logger, counts });
+}
+
+function noSuchPath(): EngineError {
+  return refusal("UNSUPPORTED", { message: "no such path", status: 404 });
 }
 
 /** What can be done at a path, by method; GET stands for HEAD too. */
