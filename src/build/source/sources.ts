@@ -56,7 +56,7 @@ export async function openSources(options: SourcesOptions): Promise<Sources> {
     fetchHttp: (request) => files.fetch(request),
     fetchHttpContext: async (request) => {
       await using file = await files.fetch(request);
-      return makeContext(file, { scratch, copier: options.copier, request });
+      return await makeContext(file, { scratch, copier: options.copier, request });
     },
     prune: async () => ({ spaceReclaimedBytes: (await git.prune()) + (await files.prune()) }),
     async [Symbol.asyncDispose]() {
