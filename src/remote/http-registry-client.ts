@@ -47,18 +47,18 @@ class HttpRegistryClient implements RegistryClient {
   constructor(options: RegistryClientOptions) {
     this.#options = options;
     this.#reach = this.#newReach(options.config);
-    this.#downloadPlaces = new Semaphore(options.config.downloadsMax);
-    this.#uploadPlaces = new Semaphore(options.config.uploadsMax);
+    this.#downloadPlaces = places(options.config.downloadsMax);
+    this.#uploadPlaces = places(options.config.uploadsMax);
   }
 
   configure(config: RegistryConfig): void {
     const before = this.#reach;
     this.#reach = this.#newReach(config);
     if (config.downloadsMax !== before.config.downloadsMax) {
-      this.#downloadPlaces = new Semaphore(config.downloadsMax);
+      this.#downloadPlaces = places(config.downloadsMax);
     }
     if (config.uploadsMax !== before.config.uploadsMax) {
-      this.#uploadPlaces = new Semaphore(config.uploadsMax);
+      this.#uploadPlaces = places(config.uploadsMax);
     }
     // Only idle connections end: what is under way ends as it began.
     before.close();
@@ -232,6 +232,11 @@ class HttpRegistryClient implements RegistryClient {
     const { logger, lookUp, limits } = this.#options;
     return new RegistryReach({ config, logger, lookUp, limits: { ...defaultLimits, ...limits } });
   }
+}
+
+// Docker: no bound when it is zero, see transferManager of its distribution package.
+function places(countMax: number): Semaphore {
+  return new Semaphore(countMax > 0 ? countMax : Number.POSITIVE_INFINITY);
 }
 
 function closed(): EngineError {

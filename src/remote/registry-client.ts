@@ -75,8 +75,10 @@ export interface RegistryConfig {
   readonly insecureRegistries: readonly string[];
   /** Folders of `<host>/{*.crt,*.cert,*.key}` as Docker's certs.d; the first that has the host wins. */
   readonly certsDirs: readonly string[];
+  /** Blobs that are fetched at once; 0: any number. So `uploadsMax`. */
   readonly downloadsMax: number;
   readonly uploadsMax: number;
+  /** Attempts in a row that bring a blob no further, before it is given up. */
   readonly attemptsMax: number;
   readonly httpProxy?: string;
   readonly httpsProxy?: string;
