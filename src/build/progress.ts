@@ -1,10 +1,12 @@
 /** Tells a build's progress as events: vertices with their beginnings, ends, states and output. */
+import { createId } from "../lib/id.ts";
 import { nowNs } from "../lib/time.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import type { BuildEvent, VertexInfo } from "./build-service.ts";
 
 /** What one vertex says about itself. */
 export interface VertexProgress {
+  readonly digest: Digest;
   /** Says how far a part of it is; `total` 0 where nobody knows. */
   status(state: {
     readonly id: string;
@@ -19,6 +21,8 @@ export interface VertexProgress {
 export class Progress {
   readonly #tell: (event: BuildEvent) => void;
   readonly #announced = new Set<Digest>();
+  /** Keeps apart what builds do each for itself, for clients that watch several. */
+  readonly #salt = createId();
 
   constructor(tell: (event: BuildEvent) => void) {
     this.#tell = tell;
@@ -54,6 +58,7 @@ export class Progress {
 
   of(digest: Digest): VertexProgress {
     return {
+      digest,
       status: ({ id, current, total = 0, isCompleted = false }) =>
         this.#tell({
           kind: "status",
@@ -71,7 +76,7 @@ export class Progress {
 
   /** Shows `work` as a vertex of its own. */
   async during<T>(name: string, work: (vertex: VertexProgress) => Promise<T>): Promise<T> {
-    const digest = digestOf(`${name} ${this.#announced.size}`);
+    const digest = digestOf(`${this.#salt} ${name} ${this.#announced.size}`);
     this.announce({ digest, name, inputs: [] });
     this.started(digest);
     try {

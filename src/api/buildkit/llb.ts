@@ -11,6 +11,7 @@ import {
   message,
   messageField,
   messageListField,
+  messageMapField,
   type MessageType,
   stringField,
   stringListField,
@@ -40,11 +41,19 @@ export const pbPlatformType: MessageType<PbPlatform> = message<PbPlatform>({
 export interface Definition {
   /** Encoded `Op`s. */
   readonly def: readonly Uint8Array[];
+  /** By the digest of the operation. A definition without any counts as none. */
+  readonly metadata: ReadonlyMap<string, OpMetadata>;
 }
+
+/** What is told of an operation; nothing of it is read. */
+export type OpMetadata = Readonly<Record<never, never>>;
+
+const opMetadataType: MessageType<OpMetadata> = message<OpMetadata>({});
 
 /** Table of `Definition`. */
 export const definitionType: MessageType<Definition> = message<Definition>({
   def: bytesListField(1),
+  metadata: messageMapField(2, () => opMetadataType),
 });
 
 /** An edge to another operation. */

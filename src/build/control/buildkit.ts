@@ -5,10 +5,11 @@
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import type { WorkerRecord } from "../../api/buildkit/control.ts";
+import { controlMethods, type WorkerRecord } from "../../api/buildkit/control.ts";
 import type { PbPlatform } from "../../api/buildkit/llb.ts";
 import { sessionMethods } from "../../api/buildkit/session.ts";
-import { createGrpcServer, unaryHandler } from "../../lib/grpc/server.ts";
+import { callDuplex } from "../../lib/grpc/call-duplex.ts";
+import { createGrpcServer, streamHandler, unaryHandler } from "../../lib/grpc/server.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { Platform } from "../../oci/platform.ts";
 import { removeTree } from "../../sys/fs.ts";
@@ -65,6 +66,12 @@ export function createBuildkit(options: BuildkitOptions): Buildkit {
     handlers: [
       ...controlHandlers({ ...runner, cache: service, worker }),
       ...gatewayHandlers({ ...runner, worker }),
+      // A session may come as a call of the client's, too, with its headers as metadata.
+      streamHandler(controlMethods.session, async (call) => {
+        const duplex = callDuplex(call);
+        call.signal.addEventListener("abort", () => duplex.destroy(), { once: true });
+        await sessions.accept(duplex, Object.fromEntries(call.metadata));
+      }),
       unaryHandler(sessionMethods.health, async () => {
         await Promise.resolve();
         return { status: 1 };

@@ -20,7 +20,7 @@ import type {
 } from "../build-service.ts";
 import type { ContextFolders } from "../session/context-folders.ts";
 import { createSessionClient, type SessionClient } from "../session/session-client.ts";
-import type { SessionPool } from "../session/session-pool.ts";
+import type { Session, SessionPool } from "../session/session-pool.ts";
 import type { BuildJob, BuildJobs, PendingResult } from "./build-jobs.ts";
 import { asSolveFailure } from "./error-details.ts";
 import { readOutputs } from "./outputs.ts";
@@ -35,6 +35,9 @@ import {
 
 /** Largest Dockerfile of which a picture is drawn. */
 const pictureMaxBytes = 1024 * 1024;
+
+/** Attributes that name the session of one folder, where several builds share folders. */
+const folderSessionPrefix = "local-sessionid:";
 
 /** What jobs are run with. */
 export interface RunnerOptions {
@@ -97,8 +100,13 @@ async function run(
   checkFrontend(call);
   const images = await resolveInputs(options, job, call.inputs);
   const part = readFrontendAttrs(call.attrs, (name) => images.get(name));
-  const session = await options.sessions.get(job.request.session, job.signal);
-  await using client = createSessionClient({ ...options, session, signal: job.signal });
+  const { signal } = job;
+  const session = await options.sessions.get(job.request.session, signal);
+  const sessionOf = async (name: string): Promise<Session> => {
+    const id = call.attrs.get(`${folderSessionPrefix}${name}`);
+    return id === undefined ? session : await options.sessions.get(id, signal);
+  };
+  await using client = createSessionClient({ ...options, session, sessionOf, signal });
   await using upload = await openUpload(options, { job, part, client });
   const main: ContextSource =
     upload === undefined ? part.main : { kind: "folder", path: upload.path };

@@ -2,9 +2,9 @@
  * Results as definitions: a client hands the result of one build to another as an input of it, and
  * what it hands is a definition that the engine made. Ours has one operation that names the result.
  */
-import { createHash } from "node:crypto";
 import { type Definition, opType } from "../../api/buildkit/llb.ts";
 import { isKind } from "../../lib/errors.ts";
+import { digestOf } from "../../oci/digest.ts";
 import { decodeMessage, encodeMessage } from "../../lib/protobuf.ts";
 
 const scheme = "tug-result://";
@@ -16,10 +16,11 @@ export function definitionOfResult(id: string): Definition {
   const source = encodeMessage(opType, {
     source: { identifier: `${scheme}${id}`, attrs: new Map() },
   });
-  const digest = `sha256:${createHash("sha256").update(source).digest("hex")}`;
+  const digest = digestOf(source);
   // The last operation names the output.
   const head = encodeMessage(opType, { inputs: [{ digest, index: 0 }] });
-  return { def: [source, head] };
+  const metadata = new Map([digest, digestOf(head)].map((each) => [each, {}]));
+  return { def: [source, head], metadata };
 }
 
 /** The result that a definition stands for; undefined when it is another definition. */

@@ -28,6 +28,8 @@ const secretMaxBytes = 500 * 1024;
 /** What a session's client is made with. */
 export interface SessionClientOptions {
   readonly session: Session;
+  /** The session that has a folder; the build's own when absent. */
+  readonly sessionOf?: (name: string) => Promise<Session>;
   readonly folders: ContextFolders;
   /** Where sockets of forwarded agents are made; short, for the kernel's limit on their paths. */
   readonly socketRoot: string;
@@ -108,7 +110,8 @@ async function syncFolder(
   options: SessionClientOptions,
   request: LocalRequest,
 ): Promise<ContextFolder> {
-  const { session, logger } = options;
+  const { logger } = options;
+  const session = (await options.sessionOf?.(request.name)) ?? options.session;
   if (!session.serves(sessionMethods.fileSync)) {
     throw new EngineError("not-found", `the client has no folder "${request.name}"`);
   }

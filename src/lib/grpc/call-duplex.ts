@@ -1,0 +1,50 @@
+import { Duplex } from "node:stream";
+import { isKind } from "../errors.ts";
+
+/** A call whose messages are pieces of one stream of bytes. */
+export interface BytesCall {
+  next(): Promise<{ readonly data: Uint8Array } | undefined>;
+  send(message: { readonly data: Uint8Array }): Promise<void>;
+}
+
+/**
+ * The stream of bytes that a call carries, both ways: a connection within a call.
+ *
+ * Reading holds the call back, writing waits for it. The call's failure is the stream's end.
+ */
+export function callDuplex(call: BytesCall): Duplex {
+  let isReading = false;
+  const duplex: Duplex = new Duplex({
+    allowHalfOpen: true,
+    read: () => {
+      if (isReading) return;
+      isReading = true;
+      void pump();
+    },
+    write: (chunk: Uint8Array, _encoding, done) => {
+      call.send({ data: chunk }).then(
+        () => done(),
+        (error: unknown) => done(error instanceof Error ? error : undefined),
+      );
+    },
+  });
+  const pump = async (): Promise<void> => {
+    try {
+      for (let wantsMore = true; wantsMore && !duplex.destroyed; ) {
+        const message = await call.next();
+        if (message === undefined) {
+          duplex.push(null);
+          return;
+        }
+        wantsMore = duplex.push(Buffer.from(message.data));
+      }
+      isReading = false;
+    } catch (error) {
+      duplex.destroy();
+      if (!isKind(error)) throw error;
+    }
+  };
+  duplex.on("error", () => undefined);
+  duplex.once("end", () => duplex.destroy());
+  return duplex;
+}
