@@ -1,7 +1,7 @@
 import { EngineError } from "../lib/errors.ts";
 import type { Instruction } from "./dockerfile/instruction.ts";
 import { emptyStep } from "./_plan-run.ts";
-import { parseContextUrl } from "./_context-url.ts";
+import { parseContextUrl } from "./source/context-url.ts";
 import { resolveTarget, type StagePlanner } from "./_stage-planner.ts";
 import type { CopyActionSource, Step } from "./step.ts";
 
@@ -11,7 +11,7 @@ type CopyInstruction = Extract<Instruction, { kind: "copy" | "add" }>;
 export async function planCopy(stage: StagePlanner, instruction: CopyInstruction): Promise<void> {
   const { sources, target, chown, chmod, checksum } = instruction;
   const isRemote = (path: string): boolean =>
-    instruction.kind === "add" && parseContextUrl(path) !== undefined;
+    instruction.kind === "add" && parseContextUrl(path, { allowsShortForm: false }) !== undefined;
   const remotes = sources.paths.filter(isRemote);
   const locals = sources.paths.filter((path) => !isRemote(path));
   if (checksum !== undefined && (remotes.length !== 1 || locals.length > 0)) {

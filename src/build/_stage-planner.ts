@@ -161,6 +161,7 @@ export class StagePlanner {
     this.draft = new StageImage(this.platform, found.image.config);
     this.env = envOf(this.draft.env);
     this.#base = found;
+    this.planner.baseImages.set(this.stage.index, found.image);
     return found.image.config.config?.OnBuild ?? [];
   }
 

@@ -3,7 +3,7 @@ import { closeSync } from "node:fs";
 import { posix } from "node:path";
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { parseIgnore } from "../lib/ignore-patterns.ts";
-import { parseDigest } from "../oci/digest.ts";
+import { type Digest, parseDigest } from "../oci/digest.ts";
 import { formatPlatform, hostPlatform, type Platform } from "../oci/platform.ts";
 import { findReference, formatReference, withDefaultTag } from "../oci/reference.ts";
 import type { ImageLayers } from "../image/image-service.ts";
@@ -16,7 +16,7 @@ import { placed } from "./failure.ts";
 import type { GraphSources, NamedBase } from "./graph.ts";
 import { makeStep } from "./_make-step.ts";
 import type { Progress, VertexProgress } from "./progress.ts";
-import { parseContextUrl } from "./_context-url.ts";
+import { parseContextUrl } from "./source/context-url.ts";
 import type { Step } from "./step.ts";
 
 /** Largest .dockerignore. */
@@ -73,6 +73,7 @@ export class BuildSources implements AsyncDisposable {
     const bytes = await this.#progress.during(
       `[internal] load build definition from ${posix.basename(name)}`,
       async (vertex) => {
+        this.#dockerfileVertex = vertex.digest;
         const folder = await this.#open(from, {
           followPaths: [name, `${name}.dockerignore`],
           vertex,
@@ -97,6 +98,17 @@ export class BuildSources implements AsyncDisposable {
   }
 
   #ownIgnored: Uint8Array | undefined;
+  #dockerfileVertex: Digest | undefined;
+
+  /** The vertex that read the Dockerfile: what warnings belong to. */
+  get dockerfileVertex(): Digest | undefined {
+    return this.#dockerfileVertex;
+  }
+
+  /** Patterns of .dockerignore, once they are read. */
+  get ignored(): readonly string[] {
+    return this.#ignored;
+  }
 
   /** Reads .dockerignore; after the Dockerfile, whose own one goes first. */
   async readIgnored(): Promise<void> {

@@ -75,6 +75,8 @@ export interface Graph {
   /** The step whose result is the image's file system; undefined for nothing at all. */
   readonly last: Step | undefined;
   readonly draft: StageImage;
+  /** Base images of stages in use, by the stage's index. */
+  readonly baseImages: ReadonlyMap<number, ImageLayers>;
   /** All steps of the stages in use, each after those it needs. */
   readonly steps: readonly Step[];
   /** The target's stages in order, as the classic builder tells them. */
@@ -106,6 +108,7 @@ export async function planGraph(input: GraphInput): Promise<Graph> {
     platform: plan.platform,
     last: plan.last,
     draft: plan.draft,
+    baseImages: planner.baseImages,
     steps: planner.steps,
     narration: planner.plans.flatMap((each) => each.narration),
   };
@@ -125,6 +128,7 @@ export class GraphPlanner {
   readonly input: GraphInput;
   readonly steps: Step[] = [];
   readonly plans: StagePlan[] = [];
+  readonly baseImages: Map<number, ImageLayers> = new Map();
   readonly meta: ReadonlyMap<string, string>;
   readonly #bases: readonly BaseName[];
   readonly #byStage = new Map<number, StagePlan>();

@@ -3,7 +3,9 @@ import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf, EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
+import { createMatcher } from "../lib/ignore-patterns.ts";
 import { TaskGroup } from "../lib/task-group.ts";
+import { imagePlatform } from "../oci/image-config.ts";
 import { hostPlatform, type Platform } from "../oci/platform.ts";
 import { syncFileSystemAsync } from "../sys/fs.ts";
 import { readMountInfo, unmount } from "../sys/mount.ts";
@@ -11,6 +13,7 @@ import type {
   BuildRequest,
   BuildResult,
   BuildService,
+  BuildWarning,
   CacheRecord,
   ContextFolder,
 } from "./build-service.ts";
@@ -19,6 +22,7 @@ import { CacheMounts } from "./cache-mounts.ts";
 import { CacheTable } from "./cache-table.ts";
 import { ClassicNarrator } from "./_classic-narrator.ts";
 import { listCache, pruneCache, type PruneOptions } from "./cache-use.ts";
+import { lintDockerfile, lintViolation } from "./dockerfile/lint.ts";
 import { parseDockerfile } from "./dockerfile/parse.ts";
 import { pictureOf } from "./dockerfile/picture.ts";
 import type { BuildServiceOptions } from "./environment.ts";
@@ -28,6 +32,8 @@ import { placeOf } from "./failure.ts";
 import { type Graph, planGraph } from "./graph.ts";
 import type { Dockerfile } from "./dockerfile/instruction.ts";
 import { Progress } from "./progress.ts";
+import { envOf } from "./_stage-planner.ts";
+import { answerBeforeBuild, answerCheck } from "./subrequests.ts";
 import { openSolverShared, Solver, type SolverShared, stepSnapshotPrefix } from "./solve.ts";
 
 /** A builder that is closed with its daemon. */
@@ -145,7 +151,7 @@ class LocalBuildService implements OpenedBuildService {
   }
 
   get #contextRoot(): string {
-    return join(this.#options.dataRoot, "build", "contexts");
+    return join(this.#options.dataRoot, "build", "received");
   }
 
   get #use(): Parameters<typeof listCache>[0] {
@@ -178,8 +184,9 @@ class LocalBuildService implements OpenedBuildService {
     const parts: BuildParts = { request, progress, sources, solver, narrator, failing };
     let dockerfile: Dockerfile | undefined;
     try {
-      dockerfile = parseDockerfile(await sources.readDockerfile());
-      return await this.#solveAll(dockerfile, parts);
+      const bytes = await sources.readDockerfile();
+      dockerfile = parseDockerfile(bytes);
+      return await this.#solveAll(dockerfile, { ...parts, bytes });
     } catch (error) {
       failing.abort();
       throw withPicture(error, { dockerfile, request });
@@ -191,8 +198,14 @@ class LocalBuildService implements OpenedBuildService {
     }
   }
 
-  async #solveAll(dockerfile: Dockerfile, parts: BuildParts): Promise<BuildResult> {
+  async #solveAll(
+    dockerfile: Dockerfile,
+    parts: BuildParts & { readonly bytes: Uint8Array },
+  ): Promise<BuildResult> {
+    const { bytes } = parts;
     const { request, progress, solver, sources, narrator, failing } = parts;
+    const answers = answerBeforeBuild(dockerfile, { request, bytes });
+    if (answers !== undefined) return { metadata: {}, warnings: [], answers };
     const platforms = request.platforms.length === 0 ? [hostPlatform()] : request.platforms;
     const ignored = sources.readIgnored();
     ignored.catch(() => undefined);
@@ -201,6 +214,12 @@ class LocalBuildService implements OpenedBuildService {
       graphs.push(await planGraph(graphInput(dockerfile, { parts, platform, platforms })));
     }
     await ignored;
+    const warnings = checkAndTell(dockerfile, { parts, graphs });
+    const violation = lintViolation(dockerfile, { warnings });
+    if (request.subrequest === "check") {
+      return { metadata: {}, warnings, answers: answerCheck({ request, bytes, warnings }) };
+    }
+    if (violation !== undefined) throw violation;
     for (const { steps } of graphs) {
       for (const step of steps) {
         const inputs = [...(step.below === undefined ? [] : [step.below]), ...step.reads];
@@ -229,7 +248,7 @@ class LocalBuildService implements OpenedBuildService {
       failing,
     );
     await narrated;
-    return await this.#export(results, parts);
+    return { ...(await this.#export(results, parts)), warnings };
   }
 
   async #export(results: readonly PlatformResult[], parts: BuildParts): Promise<BuildResult> {
@@ -292,6 +311,36 @@ function graphInput(
     showsPlatform: wanted.platforms.length > 1,
     sources: sources.forGraph,
   };
+}
+
+/** Tells what is valid in a Dockerfile and most likely not meant. */
+function checkAndTell(
+  dockerfile: Dockerfile,
+  at: { readonly parts: BuildParts; readonly graphs: readonly Graph[] },
+): readonly BuildWarning[] {
+  const { request, progress, sources } = at.parts;
+  const [graph] = at.graphs;
+  const warnings = lintDockerfile(dockerfile, {
+    args: request.args,
+    ...(request.target === undefined ? {} : { target: request.target }),
+    ...(graph === undefined ? {} : { platform: graph.platform }),
+    baseImage: (index) => {
+      const image = graph?.baseImages.get(index);
+      if (image === undefined) return undefined;
+      const { Env = [], Shell } = image.config.config ?? {};
+      return {
+        env: envOf(Env),
+        ...(Shell === undefined ? {} : { shell: Shell }),
+        platform: imagePlatform(image.config),
+      };
+    },
+    ...(sources.ignored.length === 0 ? {} : { ignore: createMatcher(sources.ignored) }),
+  });
+  const digest = sources.dockerfileVertex;
+  for (const warning of warnings) {
+    progress.tell({ kind: "warning", warning, ...(digest === undefined ? {} : { digest }) });
+  }
+  return warnings;
 }
 
 /** Waits for all; the first failure stops the rest, and is thrown when they have ended. */

@@ -6,7 +6,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync }
 import { dirname, join } from "node:path";
 import { openCopier } from "../build/copy/copier.ts";
 import { openBuildService } from "../build/local-build-service.ts";
-import { noSources } from "../build/no-sources.ts";
+import { openSources } from "../build/source/sources.ts";
 import { type ContainerDefaults, openContainers } from "../container/local-containers.ts";
 import { openContentStore } from "../content/local-content-store.ts";
 import { createEventBus } from "../event/journal-event-bus.ts";
@@ -167,6 +167,12 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   undo.use(copier);
   const hasher = openDiffHasher();
   undo.use(hasher);
+  const sources = await openSources({
+    root: join(config.dataRoot, "build", "sources"),
+    copier,
+    proxies: config.registry,
+  });
+  undo.use(sources);
   const builds = openBuildService({
     dataRoot: config.dataRoot,
     execRoot: config.execRoot,
@@ -182,7 +188,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     defaults,
     copier,
     hasher,
-    sources: noSources(),
+    sources,
     logger,
   });
   undo.use(builds);
