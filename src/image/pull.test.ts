@@ -244,6 +244,17 @@ describe.skipIf(!isRoot)("pull()", () => {
     expect(await t.blobs()).toEqual([]);
   });
 
+  test("an image that is removed while it is pulled again is there in the end", async () => {
+    putApp();
+    await pull();
+    t.policy.check = async (use) => {
+      if (use.action === "pull") await t.images.remove(name, { force: true });
+    };
+    await pull();
+    const { id } = await t.images.resolve(name);
+    expect((await t.images.inspect(id)).RepoTags).toEqual([name]);
+  });
+
   test("two at once of images that share layers come to the same", async () => {
     putApp();
     putApp("reg.test/team/app:2");

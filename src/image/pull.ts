@@ -156,7 +156,8 @@ async function store(context: ImageContext, options: Store): Promise<Pulled> {
     const { stored, isFetched } = await fetchUnlessHere(context, { ...options, leaseId, key });
     if (options.signal?.aborted === true) throw new EngineError("canceled", "canceled");
     metadata.transaction(() => {
-      if (isFetched) index.put(stored);
+      // Should it have been removed meanwhile, it is back: nothing of it is collected before the end.
+      if (isFetched || index.findById(stored.id) === undefined) index.put(stored);
       for (const name of names.all) index.bind(name, stored.id, { target: chosen.target });
       const blobs = chosen.manifest.layers.map((layer) => layer.digest);
       distribution.addPlaces([...blobs, stored.id], referenceName(reference));

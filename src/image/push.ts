@@ -111,7 +111,9 @@ async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): P
   });
   const { digest, sizeBytes } = target;
   metadata.transaction(() => {
-    index.bind(formatReference(withDigest(reference, digest)), record.id, { target });
+    if (index.findById(record.id) !== undefined) {
+      index.bind(formatReference(withDigest(reference, digest)), record.id, { target });
+    }
     distribution.addPlaces([record.id], referenceName(reference));
   });
   const tag = reference.tag ?? "";

@@ -412,6 +412,28 @@ ours("a daemon of its own", () => {
     expect(await daemon.leaks()).toEqual([]);
   }, 60_000);
 
+  test("stops in the middle of a pull without a fault, and says to its clients why", async () => {
+    const name = await publishNoise(registry.host, 4 * mebibyte);
+    await removeImage(engine, name);
+    await using proxy = await startRegistryProxy(registry.host);
+    await using daemon = await startDaemon();
+    const there = name.replace(registry.host, proxy.host);
+    proxy.bytesPerSecond = mebibyte / 2;
+    const answer = pull(daemon.engine, there).catch((error: unknown) => error);
+    await until(
+      () => proxy.blobs.some((blob) => blob.sizeBytes > mebibyte),
+      () => "a transfer to be half done",
+    );
+    expect(await daemon.stop()).toBe(0);
+    await answer;
+    expect(daemon.log()).not.toMatch(/uncaught|unhandled|level=error/);
+    await daemon.restart();
+    expect(await isHere(daemon.engine, there)).toBe(false);
+    proxy.bytesPerSecond = undefined;
+    expect(lastStatus(await pull(daemon.engine, there))).toContain("Downloaded newer image");
+    expect(proxy.blobs.some((blob) => blob.range !== undefined)).toBe(true);
+  }, 60_000);
+
   test("takes mirrors and certificates from its configuration, at a reload", async () => {
     await using mirror = await startDockerRegistry();
     await using secure = await startDockerRegistry({ tls: true });
