@@ -73,7 +73,7 @@ async function main(): Promise<number> {
     if (values.json !== undefined) writeFileSync(values.json, `${formatJson(rows)}\n`);
     return rows.every((row) => verdict(row) !== "over") ? 0 : 1;
   } finally {
-    await closeImageCases();
+    await closeImageCases(contestants);
     for (const contestant of contestants) await contestant[Symbol.asyncDispose]();
   }
 }

@@ -81,9 +81,16 @@ export const imageCases: readonly Case[] = [
   },
 ];
 
-/** Removes what the cases have made. */
-export async function closeImageCases(): Promise<void> {
-  await (await opened)?.close();
+/** Removes what the cases have made: on the engines, whose next pull must begin from nothing, too. */
+export async function closeImageCases(contestants: readonly Contestant[]): Promise<void> {
+  const made = await opened;
+  if (made === undefined) return;
+  for (const { engine } of contestants) {
+    for (const name of [bigImage, deepImage]) {
+      await engine.api("DELETE", `/images/${made.source.host}/${name}?force=1`);
+    }
+  }
+  await made.close();
 }
 
 async function registries(): Promise<Registries> {
