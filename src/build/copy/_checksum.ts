@@ -10,7 +10,7 @@ import type { HashCache, HashCaches } from "./_hash-cache.ts";
 import { isFrozen, MergedTree, type TreeNode, vanished } from "./_merged-tree.ts";
 import { resolveSelection } from "./_selection.ts";
 import { type Visited, type Visitor, walkMatch } from "./_walk.ts";
-import { PatternList } from "./pattern.ts";
+import { PatternList } from "../../lib/name-pattern.ts";
 
 const readChunkBytes = 1024 * 1024;
 const chunk = Buffer.alloc(readChunkBytes);

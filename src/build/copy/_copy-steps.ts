@@ -12,7 +12,7 @@ import { SharedFiles } from "./_shared-files.ts";
 import { type FolderAttributes, type TargetFolder, TargetTree } from "./_target-tree.ts";
 import { unpackArchive } from "./_unpack.ts";
 import type { CopyRequest, CopyResult, CopySource, CopyStep, FolderStep } from "./copy.ts";
-import { PatternList } from "./pattern.ts";
+import { PatternList } from "../../lib/name-pattern.ts";
 
 const root: Owner = { uid: 0, gid: 0 };
 const folderMode = 0o755;

@@ -2,7 +2,12 @@ import { decodeByteString, encodeByteString } from "../../lib/tar-header.ts";
 import { EngineError } from "../../lib/errors.ts";
 import type { Selection } from "./copy.ts";
 import { type MergedTree, partsOf, type TreeNode } from "./_merged-tree.ts";
-import { hasWildcard, type NamePattern, parseGoPattern, PatternList } from "./pattern.ts";
+import {
+  hasWildcard,
+  type NamePattern,
+  parseGoPattern,
+  PatternList,
+} from "../../lib/name-pattern.ts";
 
 /** A file or folder that a path of a selection names. */
 export interface SourceMatch {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { encodeByteString } from "../../lib/tar-header.ts";
-import { hasWildcard, parseGoPattern, PatternList, unescapePattern } from "./pattern.ts";
+import { encodeByteString } from "./tar-header.ts";
+import { hasWildcard, parseGoPattern, PatternList, unescapePattern } from "./name-pattern.ts";
 
 // Go, path/filepath/match_test.go.
 const goMatches: readonly (readonly [string, string, boolean])[] = [
