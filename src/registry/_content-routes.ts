@@ -12,7 +12,7 @@ import {
   pageOf,
   sendBytes,
   sendEmpty,
-  sendFile,
+  sendBlob,
   sendJson,
 } from "./_exchange.ts";
 import { refusal } from "./errors.ts";
@@ -64,7 +64,7 @@ export async function getBlob(exchange: Exchange, target: DigestTarget): Promise
     response.end();
     return;
   }
-  await sendFile(exchange, { path: blob.path, range });
+  await sendBlob(exchange, { blob, range });
 }
 
 /** DELETE of a blob. */

@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { once } from "node:events";
-import { open } from "node:fs/promises";
-import { EngineError } from "../lib/errors.ts";
+import { type FileHandle, open } from "node:fs/promises";
+import { codeOf, EngineError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { refusal } from "./errors.ts";
 import type { Caller } from "./gate.ts";
 import type { ByteRange } from "./ranges.ts";
-import type { Registry } from "./registry.ts";
+import type { Registry, ServedBlob } from "./registry.ts";
 
 /** One request that was let in, and what its handler needs. */
 export interface Exchange {
@@ -93,24 +93,56 @@ export function sendJson(
   });
 }
 
-/** Sends a part of a file behind headers that were sent; a client that reads slowly holds it back. */
-export async function sendFile(
+/**
+ * Sends a part of a blob behind headers that were sent; a client that reads slowly holds it back, and a
+ * blob that is still growing is followed.
+ */
+export async function sendBlob(
   { response, counts }: Exchange,
-  file: { readonly path: string; readonly range: ByteRange },
+  part: { readonly blob: ServedBlob; readonly range: ByteRange },
 ): Promise<void> {
-  const { path, range } = file;
-  await using handle = await open(path, "r");
+  const { blob, range } = part;
+  const { growth } = blob;
+  await using handle = await openBlob(blob);
+  const gone = growth === undefined ? undefined : once(response, "close");
+  gone?.catch(() => undefined);
   const end = range.offset + range.length;
   for (let at = range.offset; at < end; ) {
-    const chunk = Buffer.allocUnsafe(Math.min(chunkBytes, end - at));
+    // Asked for before the size is looked at: what comes in between is not missed.
+    const more = growth?.next();
+    const sizeBytes = growth === undefined ? end : (await handle.stat()).size;
+    const readable = Math.min(end, growth?.readable(sizeBytes, blob.sizeBytes) ?? end);
+    if (response.destroyed) throw brokenOff();
+    if (readable <= at) {
+      if (growth?.wholePath !== undefined) throw shorter(blob);
+      await Promise.race([more, gone]);
+      continue;
+    }
+    const chunk = Buffer.allocUnsafe(Math.min(chunkBytes, readable - at));
     const { bytesRead } = await handle.read(chunk, 0, chunk.length, at);
-    if (bytesRead === 0) throw new EngineError("data-loss", `serve ${path}: it became shorter`);
+    if (bytesRead === 0) throw shorter(blob);
     at += bytesRead;
     if (response.destroyed) throw brokenOff();
     counts.sentBytes += bytesRead;
     if (!response.write(chunk.subarray(0, bytesRead))) await drained(response);
   }
   response.end();
+}
+
+/** Opens a blob's file; one that came to its end just now has another name. */
+async function openBlob({ path, growth }: ServedBlob): Promise<FileHandle> {
+  try {
+    return await open(path, "r");
+  } catch (error) {
+    if (growth === undefined || codeOf(error) !== "ENOENT") throw error;
+    await growth.ended();
+    if (growth.wholePath === undefined) throw error;
+    return await open(growth.wholePath, "r");
+  }
+}
+
+function shorter({ digest }: ServedBlob): EngineError {
+  return new EngineError("data-loss", `serve blob ${digest}: its file became shorter`);
 }
 
 async function drained(response: ServerResponse): Promise<void> {

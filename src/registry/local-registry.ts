@@ -28,6 +28,7 @@ import type {
   PageOptions,
   Registry,
   RegistryStats,
+  ServedBlob,
   StoredManifest,
   UploadName,
   UploadStatus,
@@ -94,7 +95,7 @@ class LocalRegistry implements Registry {
     if (removed > 0) this.#context.logger.info("removed unfinished writes", { count: removed });
   }
 
-  async getBlob(repository: string, digest: Digest): Promise<BlobInfo> {
+  async getBlob(repository: string, digest: Digest): Promise<ServedBlob> {
     if (this.#hasBlob(repository, digest)) {
       this.#context.holds.hold(repository, digest);
       const blob = this.#context.content.find(digest);

@@ -5,7 +5,8 @@
  * reach, what is here is served. Manifests and blobs by digest are fetched once. All that is fetched is
  * checked against its digest before it is served.
  */
-import type { BlobInfo } from "../content/content-store.ts";
+import { join } from "node:path";
+import { ingestRefOf } from "../content/content-store.ts";
 import { isKind } from "../lib/errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import { decodeManifestOrIndex, isIndex, type Index, type Manifest } from "../oci/manifest.ts";
@@ -13,12 +14,16 @@ import { isIndexType, isManifestType } from "../oci/media-types.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { Credentials, RegistryClient } from "../remote/registry-client.ts";
 import { type RegistryContext, withDigest } from "./_context.ts";
+import { BlobGrowth } from "./_growth.ts";
 import type { ManifestRecord } from "./_records.ts";
 import { refusal } from "./errors.ts";
 import type { ManifestName } from "./names.ts";
+import type { ServedBlob } from "./registry.ts";
 
 /** How long a tag is believed before it is asked for again. */
 const freshMs = 60_000;
+/** A blob of which so much has come is served while the rest comes. */
+const growthMinBytes = 1024 * 1024;
 /** Tags whose time of asking is remembered. */
 const askedMax = 100_000;
 
@@ -35,7 +40,13 @@ export interface Upstream {
   /** Makes a manifest be here when the other registry has it. */
   refresh(repository: string, name: ManifestName): Promise<void>;
   /** Fetches a blob that a manifest here names; undefined when none does, or the other lacks it. */
-  fetchBlob(repository: string, digest: Digest): Promise<BlobInfo | undefined>;
+  fetchBlob(repository: string, digest: Digest): Promise<ServedBlob | undefined>;
+}
+
+/** A blob on its way. */
+interface Growing {
+  readonly blob: ServedBlob;
+  grow(): void;
 }
 
 /** Makes the upstream of a registry. */
@@ -73,6 +84,49 @@ export function createUpstream(context: RegistryContext, options: UpstreamOption
     return recordOfCopy(document, { sizeBytes: bytes.byteLength, nowMs: context.nowMs() });
   };
 
+  const growing = new Map<Digest, Growing>();
+  const beginGrowth = (
+    digest: Digest,
+    options: {
+      readonly done: Promise<ServedBlob | undefined>;
+      readonly sizeBytes: number;
+    },
+  ): Growing => {
+    const { done, sizeBytes } = options;
+    const growth = new BlobGrowth(done);
+    const path = join(context.content.root, "ingest", ingestRefOf(digest));
+    const made = { blob: { digest, sizeBytes, path, growth }, grow: () => growth.grow() };
+    growing.set(digest, made);
+    void growth.ended().then(() => growing.delete(digest));
+    return made;
+  };
+  const fetchWhole = async (
+    wanted: { readonly repository: string; readonly digest: Digest; readonly sizeBytes: number },
+    onGrowth: () => void,
+  ): Promise<ServedBlob | undefined> => {
+    const { repository, digest, sizeBytes } = wanted;
+    const mediaType = "application/octet-stream";
+    return await withDigest(context, digest, async () => {
+      const present = context.content.find(digest);
+      const fetching =
+        present?.sizeBytes === sizeBytes
+          ? Promise.resolve(present)
+          : client.fetchBlob(referenceTo(repository, digest), {
+              ...call,
+              descriptor: { mediaType, digest, size: sizeBytes },
+              content: context.content,
+              progress: ({ kind, currentBytes }) => {
+                if (kind === "transferring" && currentBytes >= growthMinBytes) onGrowth();
+              },
+            });
+      const blob = await found(fetching);
+      if (blob === undefined) return undefined;
+      const record = { sizeBytes, addedMs: context.nowMs() };
+      context.catalog.apply([{ kind: "put-blob", repository, digest, record }]);
+      return blob;
+    });
+  };
+
   return {
     async refresh(repository, name) {
       if (name.kind === "digest") {
@@ -104,24 +158,16 @@ export function createUpstream(context: RegistryContext, options: UpstreamOption
       const sizeBytes = sizeOfLink(context, repository, digest);
       if (sizeBytes === undefined) return undefined;
       context.quota.admit(repository, sizeBytes);
-      const mediaType = "application/octet-stream";
-      return await withDigest(context, digest, async () => {
-        const present = context.content.find(digest);
-        const blob =
-          present?.sizeBytes === sizeBytes
-            ? present
-            : await found(
-                client.fetchBlob(referenceTo(repository, digest), {
-                  ...call,
-                  descriptor: { mediaType, digest, size: sizeBytes },
-                  content: context.content,
-                }),
-              );
-        if (blob === undefined) return undefined;
-        const record = { sizeBytes, addedMs: context.nowMs() };
-        context.catalog.apply([{ kind: "put-blob", repository, digest, record }]);
-        return blob;
+      const running = growing.get(digest);
+      if (running !== undefined) return running.blob;
+      const started = Promise.withResolvers<ServedBlob>();
+      const done = fetchWhole({ repository, digest, sizeBytes }, () => {
+        const growth = growing.get(digest) ?? beginGrowth(digest, { done, sizeBytes });
+        growth.grow();
+        started.resolve(growth.blob);
       });
+      // What comes first: the whole of a small blob, the beginning of a large one, or a failure.
+      return await Promise.race([done, started.promise]);
     },
   };
 }

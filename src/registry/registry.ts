@@ -27,6 +27,7 @@ import type { BlobInfo } from "../content/content-store.ts";
 import type { ByteSource } from "../lib/stream-limit.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
+import type { BlobGrowth } from "./_growth.ts";
 import type { ManifestName } from "./names.ts";
 import type { ChunkRange } from "./ranges.ts";
 
@@ -35,6 +36,12 @@ export interface StoredManifest {
   readonly digest: Digest;
   readonly mediaType: string;
   readonly sizeBytes: number;
+}
+
+/** A blob, or what has come of it so far. */
+export interface ServedBlob extends BlobInfo {
+  /** It is still being fetched from another registry: `path` is that of the unfinished write. */
+  readonly growth?: BlobGrowth;
 }
 
 /** Which upload. */
@@ -96,7 +103,7 @@ export interface RegistryStats {
 export interface Registry extends AsyncDisposable {
   /** Finds a blob of a repository, and keeps it from the collector for a while: the client that asks is
    * going to name it in a manifest. @throws BLOB_UNKNOWN */
-  getBlob(repository: string, digest: Digest): Promise<BlobInfo>;
+  getBlob(repository: string, digest: Digest): Promise<ServedBlob>;
   /** Takes a blob out of a repository. @throws BLOB_UNKNOWN */
   removeBlob(repository: string, digest: Digest): void;
   /** Makes a blob of one repository visible in another. False when the first does not have it. */

@@ -1,0 +1,189 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type ContentStore, ingestRefOf } from "../content/content-store.ts";
+import { openContentStore } from "../content/local-content-store.ts";
+import { EngineError } from "../lib/errors.ts";
+import { silentLogger } from "../lib/log.ts";
+import { openMetadata } from "../metadata/sqlite-metadata.ts";
+import { type Digest, digestOf } from "../oci/digest.ts";
+import { ociMediaTypes } from "../oci/media-types.ts";
+import { createFront } from "./front.ts";
+import { openGate } from "./gate.ts";
+import { openRegistry } from "./local-registry.ts";
+import { Metrics } from "./metrics.ts";
+import { createUpstream, type UpstreamOptions } from "./pull-through.ts";
+import { createRegistryHandler } from "./server.ts";
+
+const mebibyte = 1024 * 1024;
+const layer = new Uint8Array(4 * mebibyte).map((_, index) => index % 251);
+const layerDigest = digestOf(layer);
+const config = "{}";
+const manifest = new TextEncoder().encode(
+  JSON.stringify({
+    schemaVersion: 2,
+    mediaType: ociMediaTypes.manifest,
+    config: { mediaType: ociMediaTypes.config, digest: digestOf(config), size: config.length },
+    layers: [{ mediaType: ociMediaTypes.layer, digest: layerDigest, size: layer.length }],
+  }),
+);
+
+/** What the other registry does when it is asked for the layer. */
+interface Behaviour {
+  /** Bytes of the first piece; the rest comes when `goOn` resolves. */
+  readonly firstBytes: number;
+  readonly goOn: Promise<void>;
+  readonly isLying?: boolean;
+}
+
+let undo: AsyncDisposableStack;
+let url = "";
+let fetchCount = 0;
+let resolveFailure: EngineError | undefined;
+let nowMs = Date.now();
+
+async function transfer(
+  content: ContentStore,
+  digest: Digest,
+  how: {
+    readonly behaviour: Behaviour;
+    readonly progress: (currentBytes: number) => void;
+  },
+): Promise<Awaited<ReturnType<UpstreamOptions["client"]["fetchBlob"]>>> {
+  const { behaviour, progress } = how;
+  await using ingest = await content.ingest({ ref: ingestRefOf(digest), expected: digest });
+  await ingest.write(layer.subarray(0, behaviour.firstBytes));
+  progress(ingest.sizeBytes);
+  await behaviour.goOn;
+  const rest = layer.slice(behaviour.firstBytes);
+  if (behaviour.isLying === true) rest[0] = 255;
+  await ingest.write(rest);
+  progress(ingest.sizeBytes);
+  return await ingest.commit();
+}
+
+async function serve(behaviour: Behaviour): Promise<void> {
+  const root = mkdtempSync(join(tmpdir(), "tug-cache-"));
+  undo.defer(() => rmSync(root, { recursive: true }));
+  const metadata = openMetadata({ path: join(root, "metadata.db"), logger: silentLogger });
+  undo.use(metadata);
+  const content = await openContentStore({ root: join(root, "content"), logger: silentLogger });
+  const digest = digestOf(manifest);
+  const descriptor = { mediaType: ociMediaTypes.manifest, digest, size: manifest.length };
+  const client: UpstreamOptions["client"] = {
+    resolve: async ({ tag }) => {
+      if (resolveFailure !== undefined) throw resolveFailure;
+      if (tag !== "v1") throw new EngineError("not-found", "manifest unknown");
+      return descriptor;
+    },
+    fetchManifest: async () => ({ descriptor, bytes: manifest }),
+    fetchBlob: async (_reference, options) => {
+      fetchCount += 1;
+      const totalBytes = layer.length;
+      const progress = (currentBytes: number): void =>
+        options.progress?.({ kind: "transferring", currentBytes, totalBytes });
+      return await transfer(options.content, options.descriptor.digest, { behaviour, progress });
+    },
+  };
+  const registry = await openRegistry({
+    content,
+    metadata,
+    logger: silentLogger,
+    graceMs: 1_000,
+    uploadExpiryMs: 1_000,
+    removesUntagged: false,
+    upstream: (context) => createUpstream(context, { client, domain: "other" }),
+    nowMs: () => nowMs,
+  });
+  undo.use(registry);
+  const handle = createRegistryHandler({
+    registry,
+    gate: openGate,
+    metrics: new Metrics([]),
+    logger: silentLogger,
+    isReadOnly: true,
+    isDeleteAllowed: true,
+    hasMetrics: false,
+    hasAccessLog: false,
+  });
+  const front = createFront({ handle, logger: silentLogger });
+  undo.defer(async () => await front.close());
+  const { port } = await front.listen({ host: "127.0.0.1", port: 0 });
+  url = `http://127.0.0.1:${port}/v2/a/app`;
+  expect((await fetch(`${url}/manifests/v1`)).status).toBe(200);
+}
+
+beforeEach(() => {
+  undo = new AsyncDisposableStack();
+  fetchCount = 0;
+  resolveFailure = undefined;
+});
+afterEach(async () => await undo.disposeAsync());
+
+describe("a blob that is not here yet", () => {
+  test("is served while it comes, to all who ask, but for its last byte", async () => {
+    const gate = Promise.withResolvers<void>();
+    await serve({ firstBytes: 2 * mebibyte, goOn: gate.promise });
+    const answers = [await fetch(`${url}/blobs/${layerDigest}`)];
+    answers.push(await fetch(`${url}/blobs/${layerDigest}`));
+    expect(answers.map((one) => one.headers.get("content-length"))).toEqual(
+      Array(2).fill(String(layer.length)),
+    );
+    const readers = answers.map((one) => one.body?.getReader());
+    const firsts = await Promise.all(readers.map(async (reader) => await reader?.read()));
+    expect(firsts.every((piece) => (piece?.value?.length ?? 0) > 0)).toBe(true);
+    const part = await fetch(`${url}/blobs/${layerDigest}`, { headers: { Range: "bytes=5-7" } });
+    expect([part.status, [...new Uint8Array(await part.arrayBuffer())]]).toEqual([206, [5, 6, 7]]);
+    gate.resolve();
+    for (const [index, reader] of readers.entries()) {
+      let sizeBytes = firsts[index]?.value?.length ?? 0;
+      for (let piece = await reader?.read(); piece?.done === false; piece = await reader?.read()) {
+        sizeBytes += piece.value.length;
+      }
+      expect(sizeBytes).toBe(layer.length);
+    }
+    expect(fetchCount).toBe(1);
+    const again = new Uint8Array(await (await fetch(`${url}/blobs/${layerDigest}`)).arrayBuffer());
+    expect(digestOf(again)).toBe(layerDigest);
+    expect(fetchCount).toBe(1);
+  });
+
+  test("that breaks off, or lies, is never had whole, and is fetched anew", async () => {
+    const gone = Promise.reject(new EngineError("unavailable", "gone"));
+    gone.catch(() => undefined);
+    for (const behaviour of [
+      { firstBytes: 2 * mebibyte, goOn: gone },
+      { firstBytes: 2 * mebibyte, goOn: Bun.sleep(50), isLying: true },
+    ]) {
+      fetchCount = 0;
+      await serve(behaviour);
+      for (let round = 1; round <= 2; round += 1) {
+        const answer = await fetch(`${url}/blobs/${layerDigest}`);
+        await expect(answer.arrayBuffer()).rejects.toThrow();
+        expect(fetchCount).toBe(round);
+      }
+    }
+  });
+
+  test("and breaks off before it begins is answered with a failure", async () => {
+    const gone = Promise.reject(new EngineError("unavailable", "gone"));
+    gone.catch(() => undefined);
+    await serve({ firstBytes: 0, goOn: gone });
+    expect((await fetch(`${url}/blobs/${layerDigest}`)).status).toBe(503);
+    expect((await fetch(`${url}/blobs/${digestOf("named by nobody")}`)).status).toBe(404);
+  });
+});
+
+describe("a tag", () => {
+  test("is believed for a minute, and longer when the other does not answer", async () => {
+    await serve({ firstBytes: 1, goOn: Promise.resolve() });
+    resolveFailure = new EngineError("unavailable", "out of reach");
+    expect((await fetch(`${url}/manifests/v1`)).status).toBe(200);
+    nowMs += 3_600_000;
+    expect((await fetch(`${url}/manifests/v1`)).status).toBe(200);
+    expect((await fetch(`${url}/manifests/v2`)).status).toBe(503);
+    resolveFailure = undefined;
+    expect((await fetch(`${url}/manifests/v2`)).status).toBe(404);
+  });
+});
