@@ -258,6 +258,9 @@ const implemented: readonly Row[] = [
     response: "IdResponse",
   }),
   operation("SystemDataUsage", "GET /system/df", "json", { response: "SystemDiskUsage" }),
+  operation("ImageSearch", "GET /images/search", "json"),
+  operation("ImagePush", "POST /images/{name}/push", "ndjson", { response: "JsonMessage" }),
+  operation("DistributionInspect", "GET /distribution/{name}/json", "json", { since: "1.30" }),
 ];
 
 /** Operations that Docker does not have. */
@@ -290,11 +293,8 @@ const planned: readonly Row[] = [
   operation("CheckpointList", "GET /containers/{id}/checkpoints", "json"),
   operation("CheckpointCreate", "POST /containers/{id}/checkpoints", "none"),
   operation("CheckpointDelete", "DELETE /containers/{id}/checkpoints/{checkpoint}", "none"),
-  operation("ImageSearch", "GET /images/search", "json"),
-  operation("ImagePush", "POST /images/{name}/push", "ndjson", { response: "JsonMessage" }),
   operation("Session", "POST /session", "hijack", { since: "1.31" }),
   operation("Grpc", "POST /grpc", "hijack", { since: "1.39" }),
-  operation("DistributionInspect", "GET /distribution/{name}/json", "json", { since: "1.30" }),
   operation("VolumeUpdate", "PUT /volumes/{name}", "none", { since: "1.42" }),
   operation("NetworkListSlash", "GET /networks/", "json", { response: "Network[]" }),
   operation("NetworkCreate", "POST /networks/create", "json", {
