@@ -1,5 +1,6 @@
-import { EngineError, isKind } from "../lib/errors.ts";
+import { isKind } from "../lib/errors.ts";
 import { backoffMs, sleep } from "../lib/retry.ts";
+import { canceled } from "./_canceled.ts";
 import type { RemoteLimits } from "./_limits.ts";
 import { isTransient } from "./_registry-fault.ts";
 
@@ -31,9 +32,7 @@ export async function withAttempts<T>(
     try {
       return await attempt();
     } catch (error) {
-      if (signal?.aborted) {
-        throw new EngineError("canceled", "context canceled", { cause: signal.reason });
-      }
+      if (signal?.aborted) throw canceled(signal);
       if (!isTransient(error)) throw error;
       if (reached() >= highestBytes + progressMinBytes) failures = 0;
       highestBytes = Math.max(highestBytes, reached());

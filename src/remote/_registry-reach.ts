@@ -14,7 +14,8 @@ import {
 import { findProxy } from "./proxies.ts";
 import type { RegistryConfig } from "./registry-client.ts";
 import { TokenSource } from "./token-source.ts";
-import { type HttpTransport, openTransport, type Route } from "./transport.ts";
+import { openTransport } from "./http-transport.ts";
+import type { HttpTransport, Route } from "./transport.ts";
 
 /** What reaching registries needs. */
 export interface ReachOptions {

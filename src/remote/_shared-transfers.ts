@@ -1,4 +1,5 @@
-import { EngineError, isKind } from "../lib/errors.ts";
+import { isKind } from "../lib/errors.ts";
+import { canceled } from "./_canceled.ts";
 import type { TransferProgress } from "./registry-client.ts";
 
 type State = Parameters<TransferProgress>[0];
@@ -114,8 +115,4 @@ async function settled(promise: Promise<unknown>): Promise<void> {
     () => undefined,
     () => undefined,
   );
-}
-
-function canceled(signal: AbortSignal | undefined): EngineError {
-  return new EngineError("canceled", "context canceled", { cause: signal?.reason });
 }

@@ -1,4 +1,4 @@
-import { EngineError } from "../lib/errors.ts";
+import { canceled } from "./_canceled.ts";
 
 /** What lets work run when it may: a semaphore, or a mutex with its key. */
 export type Gate = <T>(work: () => Promise<T>) => Promise<T>;
@@ -34,8 +34,4 @@ export async function takeTurn<T>(
     // A turn that comes after all is over at once, and nobody is told.
     turn.catch(() => undefined);
   }
-}
-
-function canceled(signal: AbortSignal | undefined): EngineError {
-  return new EngineError("canceled", "context canceled", { cause: signal?.reason });
 }

@@ -8,9 +8,11 @@ import { join } from "node:path";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { type Certificates, makeCertificates } from "../../test/support/docker-registry.ts";
 import { startFaultRegistry } from "../../test/support/fault-registry.ts";
+import { until } from "../../test/support/process.ts";
 import { defaultLimits } from "./_limits.ts";
 import { readHostTrust } from "./certificates.ts";
-import { type HttpAnswer, openTransport, readAnswer, type Route } from "./transport.ts";
+import { openTransport } from "./http-transport.ts";
+import { type HttpAnswer, readAnswer, type Route } from "./transport.ts";
 
 let folder: string;
 let certificates: Certificates;
@@ -220,6 +222,37 @@ describe("connections", () => {
     server.closeAllConnections();
     expect(await get()).toBe("ok");
     expect(connectionCount).toBe(2);
+    transport.close();
+  });
+
+  test("are not kept when an answer came before the body was sent", async () => {
+    let openCount = 0;
+    const server = createServer((_message, response) => void response.end("early"));
+    server.on("connection", (socket) => {
+      openCount += 1;
+      socket.on("close", () => {
+        openCount -= 1;
+      });
+    });
+    await using listening = await listen(server);
+    const transport = openTransport({ limits, routeTo: async () => ({ isVerified: false }) });
+    async function* slow(): AsyncGenerator<Uint8Array> {
+      for (let count = 0; count < 100; count += 1) {
+        yield new Uint8Array(1_000);
+        await Bun.sleep(5);
+      }
+    }
+    const answer = await transport.send({
+      method: "PUT",
+      url: new URL(`http://127.0.0.1:${listening.port}/`),
+      headers: {},
+      body: { sizeBytes: 100_000, open: slow },
+    });
+    expect(await textOf(answer)).toBe("early");
+    await until(
+      () => openCount === 0,
+      () => "the connection to end",
+    );
     transport.close();
   });
 
