@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import type { Digest } from "../oci/digest.ts";
-import { formatPlatform } from "../oci/platform.ts";
+import type { ImageConfig } from "../oci/image-config.ts";
+import { choosePlatform, formatPlatform, hostPlatform } from "../oci/platform.ts";
 import {
   familiarName,
   formatReference,
@@ -15,6 +16,7 @@ import {
 import type { CreatedImage } from "../image/image-service.ts";
 import { openDiff } from "../snapshot/diff-client.ts";
 import { mountOverlay, unmount } from "../sys/mount.ts";
+import { openArchive } from "./archive.ts";
 import type { BuildOutput, BuildRequest } from "./build-service.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import type { Graph } from "./graph.ts";
@@ -79,7 +81,7 @@ async function exportOne(how: ExportOptions, one: OneExport): Promise<Exported> 
     case "oci":
       return await how.progress.during(
         `exporting to ${output.kind} image format`,
-        async (vertex) => await exportArchive(how, { ...one, names: output.names, vertex }),
+        async (vertex) => await exportArchive(how, { ...one, output, names: output.names, vertex }),
       );
     case "local":
       return await how.progress.during("exporting to client directory", async (vertex) => {
@@ -102,56 +104,75 @@ type ImageExport = OneExport & {
 async function exportImage(how: ExportOptions, wanted: ImageExport): Promise<Exported> {
   const { vertex } = wanted;
   const names = wanted.names.map((name) => withDefaultTag(parseReference(name)));
-  const image = await createImage(how, { ...wanted, references: names });
+  const isAlone = wanted.results.length === 1;
+  vertex.status({ id: "exporting layers", current: 0 });
+  const images: CreatedImage[] = [];
+  for (const each of hostFirst(wanted.results)) {
+    images.push(
+      await how.options.images.create({
+        ...draftOf(how, each),
+        names: isAlone ? names : [],
+        signal: how.signal,
+      }),
+    );
+  }
+  vertex.status({ id: "exporting layers", current: 0, isCompleted: true });
+  for (const { id } of images) {
+    vertex.status({ id: `writing image ${id}`, current: 0, isCompleted: true });
+  }
+  const [first] = images;
+  if (first === undefined) throw new EngineError("internal", "export image: nothing was built");
+  const index = isAlone
+    ? undefined
+    : await how.options.images.createIndex({ images: images.map(({ id }) => id), names });
   for (const name of names) {
     const id = `naming to ${formatReference(name)}`;
     vertex.status({ id, current: 0, isCompleted: true });
   }
-  let digest = image.id;
+  let digest = index ?? first.id;
   if (wanted.output.kind === "image" && wanted.output.isPushed) {
     for (const name of names) await push(how, { name, vertex });
-    digest = image.manifestDigest;
+    digest = index ?? first.manifestDigest;
   }
   return {
-    imageId: image.id,
+    imageId: first.id,
     digest,
-    metadata: {
-      "containerimage.config.digest": image.id,
-      "containerimage.digest": digest,
-      ...(names.length === 0 ? {} : { "image.name": names.map(formatReference).join(",") }),
-    },
+    metadata: metadataOf({ config: first.id, digest, names }),
   };
 }
 
-async function createImage(
+function metadataOf(made: {
+  readonly config: Digest;
+  readonly digest: Digest;
+  readonly names: readonly Reference[];
+}): Readonly<Record<string, string>> {
+  const { config, digest, names } = made;
+  return {
+    "containerimage.config.digest": config,
+    "containerimage.digest": digest,
+    ...(names.length === 0 ? {} : { "image.name": names.map(formatReference).join(",") }),
+  };
+}
+
+/** The image that this machine runs goes before the others. */
+function hostFirst(results: readonly PlatformResult[]): readonly PlatformResult[] {
+  const best = choosePlatform(
+    hostPlatform(),
+    results.map(({ graph }) => graph.platform),
+  );
+  const first = best === undefined ? undefined : results[best];
+  if (first === undefined) return results;
+  return [first, ...results.filter((each) => each !== first)];
+}
+
+function draftOf(
   how: ExportOptions,
-  wanted: ImageExport & { readonly references: readonly Reference[] },
-): Promise<CreatedImage> {
-  const { vertex, references } = wanted;
-  const [only, ...more] = wanted.results;
-  if (only === undefined) throw new EngineError("internal", "export image: nothing was built");
-  if (more.length > 0) {
-    throw new EngineError(
-      "not-implemented",
-      "an image of several platforms is not kept in the image store yet",
-    );
-  }
-  vertex.status({ id: "exporting layers", current: 0 });
+  { graph, result }: PlatformResult,
+): { readonly config: ImageConfig; readonly layers: readonly BuiltLayer[] } {
   const { sourceDateEpoch: epochS } = how.request;
-  const layers: readonly BuiltLayer[] = only.result.layers;
-  const config = makeImageConfig(only.graph.draft, {
-    layers,
-    ...(epochS === undefined ? {} : { epochS }),
-  });
-  const image = await how.options.images.create({
-    config,
-    layers,
-    names: references,
-    signal: how.signal,
-  });
-  vertex.status({ id: "exporting layers", current: 0, isCompleted: true });
-  vertex.status({ id: `writing image ${image.id}`, current: 0, isCompleted: true });
-  return image;
+  const { layers } = result;
+  const epoch = epochS === undefined ? {} : { epochS };
+  return { config: makeImageConfig(graph.draft, { layers, ...epoch }), layers };
 }
 
 async function push(
@@ -175,28 +196,37 @@ async function push(
   vertex.status({ id: `pushing ${shown}`, current: 0, isCompleted: true });
 }
 
-/** An image as an archive. It is in the store only while it is written, unless it was before. */
-async function exportArchive(how: ExportOptions, wanted: ImageExport): Promise<Exported> {
-  const { images } = how.options;
-  const references = wanted.names.map((name) => withDefaultTag(parseReference(name)));
-  const image = await createImage(how, { ...wanted, references });
-  const names = references.length === 0 ? [image.id] : references.map(formatReference);
-  const id = "sending tarball";
-  wanted.vertex.status({ id, current: 0 });
-  const tar = await images.save(names, { signal: how.signal });
-  await how.request.client.sendTar(tar, { index: wanted.index });
-  wanted.vertex.status({ id, current: 0, isCompleted: true });
-  return {
-    imageId: image.id,
-    digest: image.manifestDigest,
-    metadata: {
-      "containerimage.config.digest": image.id,
-      "containerimage.digest": image.manifestDigest,
-      ...(references.length === 0
-        ? {}
-        : { "image.name": references.map(formatReference).join(",") }),
-    },
-  };
+/** An image as an archive; the image store is not touched. */
+async function exportArchive(
+  how: ExportOptions,
+  wanted: ImageExport & { readonly output: Extract<BuildOutput, { kind: "docker" | "oci" }> },
+): Promise<Exported> {
+  const { vertex, output, results } = wanted;
+  if (output.kind === "docker" && results.length > 1) {
+    throw new EngineError(
+      "invalid-argument",
+      "docker exporter does not currently support exporting manifest lists",
+    );
+  }
+  if (!output.isTar) {
+    throw new EngineError("not-implemented", "an image layout is exported as a tar only: tar=true");
+  }
+  const names = wanted.names.map((name) => withDefaultTag(parseReference(name)));
+  vertex.status({ id: "exporting layers", current: 0 });
+  const archive = openArchive(how.options, {
+    images: results.map((each) => ({ ...draftOf(how, each), platform: each.graph.platform })),
+    names,
+    isDocker: output.kind === "docker",
+    signal: how.signal,
+  });
+  vertex.status({ id: "exporting layers", current: 0, isCompleted: true });
+  const { configDigest: config, digest } = archive;
+  vertex.status({ id: `exporting manifest ${digest}`, current: 0, isCompleted: true });
+  vertex.status({ id: `exporting config ${config}`, current: 0, isCompleted: true });
+  vertex.status({ id: "sending tarball", current: 0 });
+  await how.request.client.sendTar(archive.stream, { index: wanted.index });
+  vertex.status({ id: "sending tarball", current: 0, isCompleted: true });
+  return { digest, metadata: metadataOf({ config, digest, names }) };
 }
 
 async function exportTar(

@@ -46,10 +46,7 @@ export function imageIdOf(config: ImageConfig): Digest {
   return digestOf(encodeImageConfig(config));
 }
 
-function settleHistory(
-  draft: StageImage,
-  layers: readonly BuiltLayer[],
-): readonly ImageHistory[] {
+function settleHistory(draft: StageImage, layers: readonly BuiltLayer[]): readonly ImageHistory[] {
   let next = 0;
   const timed = draft.history.map(({ entry, isInherited }) => {
     const layer = entry.empty_layer === true ? undefined : layers[next++];

@@ -296,8 +296,16 @@ function startFailed({ run, onOutput }: Running, error: unknown): unknown {
   if (!(error instanceof EngineError)) return error;
   const exitCode = error.details["exitCode"];
   if (typeof exitCode !== "number") return error;
-  onOutput("stderr", Buffer.from(`${error.message}\n`));
+  onOutput("stderr", Buffer.from(`${explained(error.message)}\n`));
   return failed(run, `exit code: ${exitCode}`, exitCode);
+}
+
+/** What the runtime says of a program that cannot be run, as BuildKit shortens it, with advice. */
+function explained(message: string): string {
+  const reason = message.replace(/^.*?(?=unable to start container process)/s, "");
+  const text = reason === message ? message : `runc run failed: ${reason}`;
+  if (!/exec format error/i.test(message)) return text;
+  return `${text}\nThe program is for another architecture: this machine runs it once qemu-user-static and binfmt-support are installed`;
 }
 
 function describeFailure<T>(run: RunAction, work: () => T): T {

@@ -141,7 +141,11 @@ interface OutlineArg {
 function named(
   key: string,
   mounts: readonly {
-    readonly mount: { readonly id?: string; readonly target?: string; readonly isRequired?: boolean };
+    readonly mount: {
+      readonly id?: string;
+      readonly target?: string;
+      readonly isRequired?: boolean;
+    };
     readonly location: Location;
   }[],
 ): object {

@@ -131,6 +131,14 @@ export interface CreatedImage {
   readonly layers: readonly LayerRecord[];
 }
 
+/** Images of several platforms that get names together. */
+export interface IndexDraft {
+  /** IDs of images that are here; the first is what the names mean on this machine. */
+  readonly images: readonly Digest[];
+  readonly names: readonly Reference[];
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
 /** What an image is made of: for who adds to it. */
 export interface ImageLayers {
   readonly id: Digest;
@@ -232,6 +240,9 @@ export interface ImageService {
   create(draft: ImageDraft): Promise<CreatedImage>;
   /** Makes an image of changes to another's files. @throws not-found when that one is gone */
   commit(draft: CommitDraft): Promise<CreatedImage>;
+  /** Binds names to an index of images that are here. @returns the index's digest
+   * @throws not-found for an image that is not here */
+  createIndex(draft: IndexDraft): Promise<Digest>;
   /** What to build on. @throws as `resolve` */
   layersOf(reference: string, options?: { readonly platform?: Platform }): Promise<ImageLayers>;
   /** Streams a layer's bytes as its digest names them, from its blob or made anew; `isTar`: those

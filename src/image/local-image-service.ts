@@ -22,6 +22,7 @@ import type {
   RegistryClient,
   SearchHit,
 } from "../remote/registry-client.ts";
+import { createIndex } from "./create-index.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { commitImage } from "./commit-image.ts";
 import { createImage } from "./create-image.ts";
@@ -36,6 +37,7 @@ import type {
   ImageDraft,
   ImageLayers,
   ImageService,
+  IndexDraft,
   ImageUsers,
   Progress,
   PullOptions,
@@ -279,6 +281,10 @@ class LocalImageService implements OpenedImageService {
     options: { readonly credentials: Credentials; readonly signal?: AbortSignal },
   ): Promise<{ readonly identityToken?: string }> {
     return await logIn(this.#context, { server, ...options });
+  }
+
+  async createIndex(draft: IndexDraft): Promise<Digest> {
+    return await createIndex(this.#context, draft);
   }
 
   async collect(): Promise<number> {

@@ -1,0 +1,46 @@
+/** Binds names to images of several platforms at once. */
+import { EngineError } from "../lib/errors.ts";
+import { formatReference, withDefaultTag } from "../oci/reference.ts";
+import { encodeIndex } from "../oci/manifest.ts";
+import { ociMediaTypes } from "../oci/media-types.ts";
+import { imagePlatform } from "../oci/image-config.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { IndexDraft } from "./image-service.ts";
+import type { ImageContext } from "./local-image-service.ts";
+import { publishImageEvent } from "./_publish-event.ts";
+
+/** Stores an index and binds the names to it. @see ImageService.createIndex */
+export async function createIndex(context: ImageContext, draft: IndexDraft): Promise<Digest> {
+  const { index, content, leases, metadata } = context;
+  const records = draft.images.map((id) => index.getById(id));
+  const [first, ...others] = records;
+  if (first === undefined) {
+    throw new EngineError("invalid-argument", "create index: it names no image");
+  }
+  return await context.making(async (leaseId) => {
+    const bytes = encodeIndex({
+      schemaVersion: 2,
+      mediaType: ociMediaTypes.index,
+      manifests: records.map((record) => ({
+        mediaType: record.manifestMediaType,
+        digest: record.manifestDigest,
+        size: record.manifestSizeBytes,
+        platform: imagePlatform(index.config(record)),
+      })),
+      ...(draft.annotations === undefined ? {} : { annotations: draft.annotations }),
+    });
+    const { digest } = await content.put(bytes);
+    leases.add(leaseId, `content:${digest}`);
+    const target = { digest, mediaType: ociMediaTypes.index, sizeBytes: bytes.length };
+    const names = draft.names.map((name) => formatReference(withDefaultTag(name)));
+    metadata.transaction(() => {
+      for (const name of names) {
+        index.bind(name, first.id, { target, others: others.map(({ id }) => id) });
+      }
+    });
+    for (const name of names) {
+      publishImageEvent(context, { action: "tag", record: first, name: index.show(name) });
+    }
+    return digest;
+  });
+}
