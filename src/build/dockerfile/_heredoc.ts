@@ -1,5 +1,7 @@
 import { EngineError } from "../../lib/errors.ts";
+import { refuse } from "./_refusal.ts";
 import { lexWord, type LexerOptions } from "./_word-lexer.ts";
+import { heredocsMax } from "./limits.ts";
 
 /** How a here-document is announced: `<<EOF`, `<<-EOF`, `<<"EOF"`, `3<<EOF`. */
 export interface HeredocMark {
@@ -17,13 +19,16 @@ const plain: LexerOptions = {
 const raw: LexerOptions = { ...plain, keepsQuotes: true, keepsEscapes: true };
 const markPattern = /^\d*<<(-?)([^<]+)$/;
 
-/** Finds the here-documents that a line announces, in order. */
+/** Finds the here-documents that a line announces, in order. @throws for more than the limit */
 export function findHeredocMarks(line: string): readonly HeredocMark[] {
   if (!line.includes("<<")) return [];
   const marks: HeredocMark[] = [];
   for (const word of wordsOf(line, raw)) {
     const mark = parseMark(word);
     if (mark !== undefined) marks.push(mark);
+    if (marks.length > heredocsMax) {
+      throw refuse(`more than ${heredocsMax} here-documents in one instruction`);
+    }
   }
   return marks;
 }

@@ -32,8 +32,12 @@ export function lintBases(dockerfile: Dockerfile, facts: Facts): readonly Linted
   for (const { args } of dockerfile.metaArgs) for (const { name } of args) declared.add(name);
   const names = new Map<string, number>();
   return dockerfile.stages.map((stage) => {
-    const { escape } = dockerfile.directives;
-    const linter = new FromLinter(stage, { ...facts, escape, declared: [...declared] });
+    const escapeMark = dockerfile.directives.escape;
+    const linter = new FromLinter(stage, {
+      ...facts,
+      escape: escapeMark,
+      declared: [...declared],
+    });
     const image = linter.expandImage();
     const platform = linter.expandPlatform();
     const base = { image, stage: names.get(image.toLowerCase()), platform };
@@ -44,11 +48,12 @@ export function lintBases(dockerfile: Dockerfile, facts: Facts): readonly Linted
 
 /** A name that nobody gives must be worth something without --build-arg. */
 function lintDefaults(dockerfile: Dockerfile, { platform, report }: Facts): void {
-  const { escape } = dockerfile.directives;
+  const escapeMark = dockerfile.directives.escape;
   try {
     const env = settleMetaArgs(dockerfile, { given: new Map(), platform });
     for (const { from } of dockerfile.stages) {
-      if (findReference(expandWord(from.image, { env, escape })) !== undefined) continue;
+      if (findReference(expandWord(from.image, { env, escape: escapeMark })) !== undefined)
+        continue;
       const detail = `Default value for ARG ${from.image} results in empty or invalid base image name`;
       report.add("InvalidDefaultArgInFrom", from.location, detail);
     }
@@ -89,7 +94,7 @@ class FromLinter {
 
   #expand(word: string, onUse: (name: string) => void): string {
     const { from } = this.#stage;
-    const { meta, escape, declared, report } = this.#facts;
+    const { meta, declared, report } = this.#facts;
     const onUndefined = (name: string): void => {
       onUse("");
       if (declared.includes(name)) return;
@@ -97,7 +102,12 @@ class FromLinter {
       report.add("UndefinedArgInFrom", from.location, detail);
     };
     try {
-      return expandWord(word, { env: meta, escape, onUndefined, onDefined: onUse });
+      return expandWord(word, {
+        env: meta,
+        escape: this.#facts.escape,
+        onUndefined,
+        onDefined: onUse,
+      });
     } catch (error) {
       throw placed(error, from.location);
     }

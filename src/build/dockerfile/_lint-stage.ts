@@ -67,13 +67,13 @@ export class StageLinter {
   }
 
   #scope(instruction: Instruction): Scope {
-    const { report, escape } = this.#facts;
+    const { report } = this.#facts;
     const onUndefined = (name: string): void => {
       if (!this.#isEnvKnown || this.#declared.has(name) || builderNames.includes(name)) return;
       const detail = `Usage of undefined variable '$${name}'${hint(name, this.#values.keys(), "$")}`;
       report.add("UndefinedVar", instruction.location, detail);
     };
-    return { env: this.#values, escape, onUndefined };
+    return { env: this.#values, escape: this.#facts.escape, onUndefined };
   }
 
   #declare(instruction: Extract<Instruction, { kind: "arg" }>): void {
@@ -126,7 +126,16 @@ export class StageLinter {
       case "expose":
         for (const port of instruction.ports) lintPort(port, { at: written, report });
         return;
-      default:
+      case "from":
+      case "run":
+      case "arg":
+      case "label":
+      case "volume":
+      case "user":
+      case "stopsignal":
+      case "maintainer":
+      case "healthcheck":
+      case "onbuild":
         return;
     }
   }

@@ -12,7 +12,6 @@ import {
   splitWords,
 } from "./_words.ts";
 import type { Heredoc, InstructionKind, Location } from "./instruction.ts";
-import { heredocsMax } from "./limits.ts";
 
 /** An instruction in words. */
 export interface Node {
@@ -40,22 +39,22 @@ interface Args {
 
 const kinds: Readonly<Record<InstructionKind, Reader>> = {
   add: readList,
-  arg: (rest, escape) => ({ args: splitWords(rest, escape) }),
+  arg: (rest, mark) => ({ args: splitWords(rest, mark) }),
   cmd: readCommand,
   copy: readList,
   entrypoint: readCommand,
-  env: (rest, escape) => ({ args: [], pairs: splitPairs(rest, { name: "ENV", escape }) }),
+  env: (rest, mark) => ({ args: [], pairs: splitPairs(rest, { name: "ENV", escape: mark }) }),
   expose: (rest) => ({ args: splitPlain(rest) }),
   from: (rest) => ({ args: splitPlain(rest) }),
   healthcheck: readHealthcheck,
-  label: (rest, escape) => ({ args: [], pairs: splitPairs(rest, { name: "LABEL", escape }) }),
+  label: (rest, mark) => ({ args: [], pairs: splitPairs(rest, { name: "LABEL", escape: mark }) }),
   maintainer: readWhole,
-  onbuild: (rest, escape) => {
+  onbuild: (rest, mark) => {
     if (rest === "") return { args: [] };
     const { name, rest: inner } = splitCommand(rest);
     const kind = findKind(name);
     // Read for what is wrong with it; a second ONBUILD is refused later.
-    if (kind !== undefined && kind !== "onbuild") kinds[kind](inner, escape);
+    if (kind !== undefined && kind !== "onbuild") kinds[kind](inner, mark);
     return { args: [name] };
   },
   run: readCommand,
@@ -66,7 +65,8 @@ const kinds: Readonly<Record<InstructionKind, Reader>> = {
   workdir: readWhole,
 };
 
-type Reader = (rest: string, escape: string) => Args;
+/** @param mark the escape */
+type Reader = (rest: string, mark: string) => Args;
 
 /** Names of all instructions, in lower case. */
 export const instructionKinds: readonly InstructionKind[] = [
@@ -102,7 +102,7 @@ export function readNode(
 
 function readPlaced(
   line: LogicalLine,
-  { reader, escape }: { readonly reader: LineReader; readonly escape: string },
+  options: { readonly reader: LineReader; readonly escape: string },
 ): Node {
   const { name, flags, rest } = splitCommand(line.text);
   const kind = findKind(name);
@@ -110,11 +110,11 @@ function readPlaced(
     args,
     isJson = false,
     pairs = [],
-  } = kind === undefined ? { args: [] } : kinds[kind](rest, escape);
+  } = kind === undefined ? { args: [] } : kinds[kind](rest, options.escape);
   const { startLine } = line.location;
   const takes = takesHeredocs(kind, { rest, isJson });
-  const bodies = takes ? takeHeredocs(line.text, { reader, startLine }) : [];
-  const endLine = bodies.length === 0 ? line.location.endLine : reader.lineCount;
+  const bodies = takes ? takeHeredocs(line.text, { reader: options.reader, startLine }) : [];
+  const endLine = bodies.length === 0 ? line.location.endLine : options.reader.lineCount;
   const trigger = [rest, ...bodies.map(({ heredoc, written }) => written + heredoc.name)];
   return {
     name,
@@ -155,9 +155,6 @@ function takeHeredocs(
   { reader, startLine }: { readonly reader: LineReader; readonly startLine: number },
 ): readonly Body[] {
   const marks = findHeredocMarks(text);
-  if (marks.length > heredocsMax) {
-    throw refuse(`more than ${heredocsMax} here-documents in one instruction`);
-  }
   return marks.map((mark) => {
     const written = reader.takeHeredoc(mark);
     if (written === undefined) {

@@ -63,7 +63,7 @@ function readFlag(line: string, start: number): { readonly text: string; readonl
 }
 
 /** Cuts at spaces outside of quotes; quotes and escapes stay. */
-export function splitWords(text: string, escape: string): readonly string[] {
+export function splitWords(text: string, escapeMark: string): readonly string[] {
   const words: string[] = [];
   let start = -1;
   let mark = "";
@@ -78,7 +78,7 @@ export function splitWords(text: string, escape: string): readonly string[] {
       if (isSpace(char)) continue;
       start = at;
     }
-    if (char === escape && mark !== "'") {
+    if (char === escapeMark && mark !== "'") {
       // An escape that ends the text goes; any other stays with what it escapes.
       if (at + 1 >= text.length) {
         finish(at);

@@ -1,11 +1,13 @@
 /** Parser directives: comments at the very beginning that say how a Dockerfile is read. */
-import { quote, trimSpace, trimStart } from "./_go-text.ts";
-import { findBool } from "./_go-text.ts";
+import { findBool, quote, trimSpace, trimStart } from "./_go-text.ts";
 import { refuse } from "./_refusal.ts";
 import type { Directives } from "./instruction.ts";
 
 type Check = NonNullable<Directives["check"]>;
 type Name = "syntax" | "escape" | "check";
+
+/** Lines that may be directives: three of them and a first line of `#!`, and one that ends them. */
+const linesMax = 5;
 
 /** Directives, and how many lines at the beginning hold them. */
 export interface ParsedDirectives {
@@ -14,15 +16,31 @@ export interface ParsedDirectives {
 }
 
 /**
- * Reads the directives; a first line of `#!` is passed over, and the first line that is none ends them, so that a later one is a comment.
+ * Reads the directives; the first line that is none ends them, so that a later one is a comment.
  *
  * @throws invalid-argument for one given twice and for a value that has no meaning
  */
 export function parseDirectives(lines: readonly string[]): ParsedDirectives {
+  // Docker: blanks before `#` hide syntax and check, a first line of `#!` hides escape, seen in 28.5.
+  const head = lines.slice(0, linesMax);
+  const { found: early, lineCount } = readDirectives(head.map(trimStart));
+  const { found: late } = readDirectives(head[0]?.startsWith("#!") ? head.slice(1) : head);
+  const syntax = late.get("syntax");
+  const check = late.get("check");
+  const directives: Directives = {
+    escape: early.get("escape") === "`" ? "`" : "\\",
+    ...(syntax === undefined ? {} : { syntax }),
+    ...(check === undefined ? {} : { check: parseCheck(firstWord(check)) }),
+  };
+  return { directives, lineCount };
+}
+
+function readDirectives(lines: readonly string[]): {
+  readonly found: ReadonlyMap<Name, string>;
+  readonly lineCount: number;
+} {
   const found = new Map<Name, string>();
-  let lineCount = 0;
   for (const [index, line] of lines.entries()) {
-    if (index === 0 && line.startsWith("#!")) continue;
     const directive = findDirective(line);
     if (directive === undefined) break;
     const location = { startLine: index + 1, endLine: index + 1 };
@@ -33,16 +51,8 @@ export function parseDirectives(lines: readonly string[]): ParsedDirectives {
       throw refuse(`invalid escape token '${directive.value}' does not match \` or \\`, location);
     }
     found.set(directive.name, directive.value);
-    lineCount = index + 1;
   }
-  const syntax = found.get("syntax");
-  const check = found.get("check");
-  const directives: Directives = {
-    escape: found.get("escape") === "`" ? "`" : "\\",
-    ...(syntax === undefined ? {} : { syntax }),
-    ...(check === undefined ? {} : { check: parseCheck(firstWord(check)) }),
-  };
-  return { directives, lineCount };
+  return { found, lineCount: found.size };
 }
 
 /**

@@ -144,8 +144,8 @@ describe("expandWord() refuses, naming the word", () => {
       "too long to be matched",
     );
     expect(expandWord(`\${A##${"*a".repeat(20)}b}`, slow)).toHaveLength(100_000);
-    expect(performance.now() - start).toBeLessThan(3_000);
-  });
+    expect(performance.now() - start).toBeLessThan(10_000);
+  }, 20_000);
 });
 
 test("expandWord() tells names, once for each word", () => {

@@ -13,6 +13,9 @@ import { pictureOf } from "./picture.ts";
 
 const seed = 20_241;
 const rounds = 6_000;
+/** Generous: the machine may be busy. What is not bounded takes minutes. */
+const answerMaxMs = 15_000;
+const testMaxMs = 30_000;
 
 const pieces = [
   "FROM ", "RUN ", "COPY ", "ADD ", "ENV ", "LABEL ", "ARG ", "CMD ", "ENTRYPOINT ", "ONBUILD ", "USER ",
@@ -51,28 +54,38 @@ function answer(bytes: Uint8Array): string {
   }
 }
 
-test(`noise made of pieces is read or refused (seed ${seed})`, () => {
-  const random = makeRandom(seed);
-  const answers = { read: 0, refused: 0 };
-  for (let round = 0; round < rounds; round += 1) {
-    const count = 1 + random(30);
-    const noise = Array.from({ length: count }, () => pieces[random(pieces.length)] ?? "").join("");
-    const text = random(3) === 0 ? noise : `FROM scratch\n${noise}`;
-    const found = answer(new TextEncoder().encode(text));
-    answers[found === "read" ? "read" : "refused"] += 1;
-  }
-  // Both happen often: noise that is always refused would test little.
-  expect(answers.read).toBeGreaterThan(rounds / 40);
-  expect(answers.refused).toBeGreaterThan(rounds / 40);
-});
+test(
+  `noise made of pieces is read or refused (seed ${seed})`,
+  () => {
+    const random = makeRandom(seed);
+    const answers = { read: 0, refused: 0 };
+    for (let round = 0; round < rounds; round += 1) {
+      const count = 1 + random(30);
+      const noise = Array.from({ length: count }, () => pieces[random(pieces.length)] ?? "").join(
+        "",
+      );
+      const text = random(3) === 0 ? noise : `FROM scratch\n${noise}`;
+      const found = answer(new TextEncoder().encode(text));
+      answers[found === "read" ? "read" : "refused"] += 1;
+    }
+    // Both happen often: noise that is always refused would test little.
+    expect(answers.read).toBeGreaterThan(rounds / 40);
+    expect(answers.refused).toBeGreaterThan(rounds / 40);
+  },
+  testMaxMs,
+);
 
-test(`noise made of bytes is read or refused (seed ${seed})`, () => {
-  const random = makeRandom(seed);
-  for (let round = 0; round < 1_000; round += 1) {
-    const bytes = Uint8Array.from({ length: random(200) }, () => random(256));
-    expect(["read", "refused"]).toContain(answer(bytes));
-  }
-});
+test(
+  `noise made of bytes is read or refused (seed ${seed})`,
+  () => {
+    const random = makeRandom(seed);
+    for (let round = 0; round < 1_000; round += 1) {
+      const bytes = Uint8Array.from({ length: random(200) }, () => random(256));
+      expect(["read", "refused"]).toContain(answer(bytes));
+    }
+  },
+  testMaxMs,
+);
 
 describe("ten million bytes of one thing are answered within seconds", () => {
   const size = 10_000_000;
@@ -105,11 +118,15 @@ describe("ten million bytes of one thing are answered within seconds", () => {
     "undefined names": `FROM scratch\nLABEL a="${of(line("$abc "))}"\n`,
   };
   for (const [name, text] of Object.entries(hostile)) {
-    test(name, () => {
-      const bytes = new TextEncoder().encode(text);
-      const start = performance.now();
-      expect(["read", "refused"]).toContain(answer(bytes));
-      expect(performance.now() - start).toBeLessThan(4_500);
-    });
+    test(
+      name,
+      () => {
+        const bytes = new TextEncoder().encode(text);
+        const start = performance.now();
+        expect(["read", "refused"]).toContain(answer(bytes));
+        expect(performance.now() - start).toBeLessThan(answerMaxMs);
+      },
+      testMaxMs,
+    );
   }
 });

@@ -17,7 +17,7 @@ export const wordsMax = 20_000;
 /** Flags of one instruction. */
 export const flagsMax = 1_000;
 /** Variables in one word. */
-export const variablesMax = 200_000;
+export const variablesMax = 100_000;
 /** Forms inside forms: `${a:-${b:-…}}`. */
 export const nestingMax = 100;
 /** Characters of a word after its variables were expanded. */

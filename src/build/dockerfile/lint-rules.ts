@@ -54,9 +54,14 @@ export const experimentalRules: readonly RuleName[] = ["InvalidDefinitionDescrip
 export const lintRules: ReadonlyMap<string, LintRule> = new Map(
   Object.entries(descriptions).map(([name, description]) => [
     name,
-    { name, description, url: name.startsWith("Tug") ? "" : urlOf(name) },
+    { name, description, url: isOurs(name) ? "" : urlOf(name) },
   ]),
 );
+
+/** Whether a rule is one that BuildKit does not have. */
+export function isOurs(rule: string): boolean {
+  return rule.startsWith("Tug");
+}
 
 function urlOf(name: string): string {
   const words = name.replace(/([a-z])([A-Z])/g, "$1-$2").replace(/([A-Z])([A-Z][a-z])/g, "$1-$2");

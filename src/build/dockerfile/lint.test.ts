@@ -129,6 +129,8 @@ describe("what # check= says is done", () => {
       "lint violation found for rules: JSONArgsRecommended",
     );
     expect(lintViolation(dockerfile, { warnings: [] })).toBeUndefined();
+    const hint = parse("# check=error=true\nFROM scratch\nRUN mkdir {a,b}\n");
+    expect(lintViolation(hint, { warnings: lintDockerfile(hint) })).toBeUndefined();
     expect(lintViolation(parse("FROM scratch\n"), { warnings })).toBeUndefined();
   });
 });

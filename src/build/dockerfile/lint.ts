@@ -4,6 +4,7 @@ import type { IgnoreMatcher } from "../../lib/ignore-patterns.ts";
 import { formatPlatform, hostPlatform, type Platform } from "../../oci/platform.ts";
 import type { BuildWarning } from "../build-service.ts";
 import { lintBases } from "./_lint-bases.ts";
+import { isOurs } from "./lint-rules.ts";
 import { LintReport } from "./_lint-report.ts";
 import { StageLinter, type StageState } from "./_lint-stage.ts";
 import { lintWritten } from "./_lint-written.ts";
@@ -75,16 +76,19 @@ export function checkDockerfile(dockerfile: Dockerfile, context: LintContext = {
 
 /**
  * The failure of a build whose `# check=` has `error=true` and that has warnings; undefined when it has
- * none or they are no error.
+ * none or they are no error. Hints of our own never are.
  */
 export function lintViolation(
   dockerfile: Dockerfile,
   options: { readonly warnings: readonly BuildWarning[]; readonly check?: LintContext["check"] },
 ): EngineError | undefined {
   const check = options.check ?? dockerfile.directives.check;
-  if (check?.isError !== true || options.warnings.length === 0) return undefined;
-  const rules = [...new Set(options.warnings.map(({ rule }) => rule))];
-  return new EngineError("invalid-argument", `lint violation found for rules: ${rules.join(", ")}`);
+  const rules = new Set(options.warnings.map(({ rule }) => rule).filter((rule) => !isOurs(rule)));
+  if (check?.isError !== true || rules.size === 0) return undefined;
+  return new EngineError(
+    "invalid-argument",
+    `lint violation found for rules: ${[...rules].join(", ")}`,
+  );
 }
 
 function lintValues(

@@ -109,13 +109,13 @@ function evaluateStage(
 ): Config {
   const config = structuredClone(facts.inherited ?? newConfig());
   const args = new Map<string, string>();
-  const { escape } = facts.dockerfile.directives;
+  const escapeMark = facts.dockerfile.directives.escape;
   const known = { get: (name: string) => args.get(name) ?? config.env.get(name) };
   for (const written of stage.instructions) {
     if (written.kind === "arg") {
       for (const arg of written.args) {
         const value = settleArg(arg, {
-          scope: { env: known, escape },
+          scope: { env: known, escape: escapeMark },
           given: new Map(),
           meta: facts.meta,
         });
@@ -123,7 +123,7 @@ function evaluateStage(
       }
       continue;
     }
-    const instruction = expandInstruction(written, { env: known, escape });
+    const instruction = expandInstruction(written, { env: known, escape: escapeMark });
     const run = (command: CommandLine): readonly string[] =>
       command.form === "exec"
         ? command.args
@@ -189,7 +189,11 @@ function evaluateStage(
               };
         break;
       }
-      default:
+      case "from":
+      case "run":
+      case "copy":
+      case "add":
+      case "arg":
         break;
     }
   }

@@ -367,8 +367,8 @@ describe("limits are told in a sentence", () => {
       const bytes = typeof input === "string" ? new TextEncoder().encode(input) : input;
       const start = performance.now();
       expect(refusalOf(() => parseDockerfile(bytes))).toContain(sentence);
-      expect(performance.now() - start).toBeLessThan(3_000);
-    });
+      expect(performance.now() - start).toBeLessThan(10_000);
+    }, 20_000);
   }
 
   test("a comment may be in any encoding", () => {

@@ -62,14 +62,13 @@ function readNodes(
   lines: readonly string[],
   options: { readonly escape: string; readonly from: number },
 ): readonly Node[] {
-  const { escape } = options;
   const reader = new LineReader(lines, options);
   const nodes: Node[] = [];
   for (let line = reader.next(); line !== undefined; line = reader.next()) {
     if (nodes.length >= instructionsMax) {
       throw refuse(`more than ${instructionsMax} instructions`, line.location);
     }
-    nodes.push(readNode(line, { reader, escape }));
+    nodes.push(readNode(line, { reader, escape: options.escape }));
   }
   if (nodes.length > 0) return nodes;
   const last = Math.max(1, lines.at(-1) === "" ? lines.length - 1 : lines.length);
