@@ -6,8 +6,8 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { imageOf, openDistribution, pushBlob, pushImage, sha256 } from "../support/distribution.ts";
-import { makeCertificates } from "../support/docker-registry.ts";
-import { run, runOk } from "../support/process.ts";
+import { hasDockerRegistry, makeCertificates } from "../support/docker-registry.ts";
+import { run, runOk, start, until } from "../support/process.ts";
 import { startTugRegistry, tugArgv } from "../support/tug-registry.ts";
 
 const hasSkopeo = Bun.which("skopeo") !== null;
@@ -154,6 +154,43 @@ describe.skipIf(!hasSkopeo)("skopeo", () => {
     expect(await inspect(bob, "private/x:1")).not.toBe(0);
     expect(await inspect([], "shared/x:1")).not.toBe(0);
   }, 90_000);
+});
+
+describe.skipIf(!hasSkopeo || !hasDockerRegistry)("tokens between registries", () => {
+  test("docker-registry takes those that ours gives, and so does another of ours", async () => {
+    await using folder = scratch();
+    makeLayout(folder.path, 5_000);
+    const { keyPath, certificatePath } = await makeCertificates(folder.path);
+    const at = (name: string): string => join(folder.path, name);
+    await runOk(["htpasswd", "-Bbc", "-C", "5", at("users"), "ann", "a"]);
+    await using issuer = await startTugRegistry({
+      flags: ["--htpasswd", at("users"), "--token-key", keyPath],
+    });
+    const realm = `${issuer.url}/token`;
+    const terms = { realm, service: "tug-registry", issuer: "tug-registry" };
+    const config = {
+      version: 0.1,
+      storage: { filesystem: { rootdirectory: at("data") } },
+      http: { addr: "127.0.0.1:0", secret: "of a test" },
+      auth: { token: { ...terms, rootcertbundle: certificatePath } },
+    };
+    writeFileSync(at("config.json"), JSON.stringify(config));
+    await using theirs = start(["docker-registry", "serve", at("config.json")]);
+    const listening = /listening on \S*:(\d+)/;
+    const log = (): string => `${theirs.stdout}${theirs.stderr}`;
+    await until(() => listening.test(log()), log);
+    await using ours = await startTugRegistry({
+      flags: ["--token-cert", certificatePath, "--token-realm", realm],
+    });
+    for (const host of [`127.0.0.1:${listening.exec(log())?.[1]}`, ours.host]) {
+      const image = `docker://${host}/team/app:v1`;
+      const copy = ["skopeo", policy, "copy", ...tls, "--dest-creds"];
+      await runOk([...copy, "ann:a", `oci:${folder.path}/layout:v1`, image]);
+      const inspect = ["skopeo", "inspect", "--tls-verify=false"];
+      await runOk([...inspect, "--creds", "ann:a", image]);
+      expect((await run([...inspect, image])).exitCode).not.toBe(0);
+    }
+  }, 60_000);
 });
 
 describe("a pull-through cache", () => {
