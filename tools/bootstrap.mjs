@@ -23,6 +23,10 @@ const packages = [
   { name: "tini", proof: "/usr/bin/tini-static", purpose: "run --init" },
 ];
 const testPackages = [
+  { name: "git", proof: "/usr/bin/git", purpose: "repositories as build contexts" },
+  { name: "xz-utils", proof: "/usr/bin/xz", purpose: "ADD of .tar.xz" },
+  { name: "bzip2", proof: "/usr/bin/bzip2", purpose: "ADD of .tar.bz2" },
+  { name: "zstd", proof: "/usr/bin/zstd", purpose: "archives made by the tests" },
   { name: "runc", proof: "/usr/sbin/runc", purpose: "the second OCI runtime" },
   { name: "iproute2", proof: "/usr/sbin/ip", purpose: "networks made by the tests" },
   {

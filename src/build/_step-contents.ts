@@ -14,7 +14,10 @@ export function treeOf(
   options: Pick<BuildServiceOptions, "snapshots">,
   result: StepResult | undefined,
 ): FileTree | undefined {
-  if (result?.contextPath !== undefined) return { kind: "folder", path: result.contextPath };
+  if (result?.contextPath !== undefined) {
+    // Files of a context are replaced, never written into: a layer may share them.
+    return { kind: "folder", path: result.contextPath, isFrozen: true };
+  }
   const chainId = result === undefined ? undefined : chainIdOf(result);
   if (chainId === undefined) return undefined;
   return { kind: "snapshot", mount: options.snapshots.mounts(chainId) };

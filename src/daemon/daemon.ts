@@ -163,7 +163,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     defaults,
     logger,
   });
-  const copier = openCopier();
+  const copier = openCopier({ hashesRoot: join(config.dataRoot, "build", "hashes") });
   undo.use(copier);
   const hasher = openDiffHasher();
   undo.use(hasher);

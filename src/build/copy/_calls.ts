@@ -1,4 +1,5 @@
 /** System calls on names below an open folder. Names are byte strings: one character, one byte. */
+import { EngineError } from "../../lib/errors.ts";
 import {
   check,
   errno,
@@ -77,10 +78,24 @@ export function resultCode(value: CallResult): string {
   return errnoName(-value);
 }
 
+/** Errors that names, links and kinds of files bring about: those of whoever made the files. */
+const nameErrors: ReadonlySet<string> = new Set([
+  "EISDIR",
+  "ELOOP",
+  "EMLINK",
+  "ENAMETOOLONG",
+  "ENOTDIR",
+  "ENOTEMPTY",
+  "EXDEV",
+]);
+
 /** Passes a result on. @throws the failure of the call when it is negative */
 export function must(value: CallResult, what: string): number {
   if (value >= 0) return value;
-  throw systemFailure(-value, what);
+  const failure = systemFailure(-value, what);
+  if (!nameErrors.has(resultCode(value))) throw failure;
+  const { message, details } = failure;
+  throw new EngineError("invalid-argument", message, { cause: failure, details });
 }
 
 /** Opens a root for the other calls. */

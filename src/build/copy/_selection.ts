@@ -1,5 +1,5 @@
 import { decodeByteString, encodeByteString } from "../../lib/tar-header.ts";
-import { EngineError } from "../../lib/errors.ts";
+import type { EngineError } from "../../lib/errors.ts";
 import type { Selection } from "./copy.ts";
 import { type MergedTree, partsOf, type TreeNode } from "./_merged-tree.ts";
 import {

@@ -183,6 +183,7 @@ const hostile: readonly (readonly [string, readonly TarItem[], string | undefine
     ],
     "a hard link to a directory",
   ],
+  ["a name too long for the disk", [{ name: "n".repeat(300), content: "x" }], "File name too long"],
   ["a hard link to nothing", [{ name: "h", type: "hardlink", linkName: "no" }], "does not exist"],
   [
     "a hard link to itself",

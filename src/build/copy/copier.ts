@@ -1,8 +1,12 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { EngineError, messageOf } from "../../lib/errors.ts";
 import { Semaphore } from "../../lib/semaphore.ts";
 import { selfExecutable } from "../../sys/process.ts";
+import { layersOfTree } from "./_merged-tree.ts";
 import { type Answer, decodeAnswer, encodeJob, type Job, lineMaxBytes } from "./_protocol.ts";
 import type {
   Checksum,
@@ -20,12 +24,19 @@ export interface CopierOptions {
   readonly helper?: readonly string[];
   /** Jobs that run at once; two when absent. */
   readonly helpersMax?: number;
+  /**
+   * A folder for the hashes of trees' files, made when missing: those of each tree that is read more
+   * than once. Without it a checksum remembers only what its `hashCachePath` says.
+   */
+  readonly hashesRoot?: string;
   /** How long a helper without work is kept; half a minute when absent. */
   readonly idleMs?: number;
 }
 
 const helpersMaxDefault = 2;
 const idleMsDefault = 30_000;
+/** Trees whose hashes are kept. */
+const hashFilesMax = 256;
 const stderrMaxBytes = 4000;
 
 /** Opens a copier; helpers are started as they are needed. */
@@ -36,6 +47,9 @@ export function openCopier(options: CopierOptions = {}): Copier {
 class HelperCopier implements Copier {
   readonly #argv: readonly string[];
   readonly #idleMs: number;
+  readonly #hashesRoot: string | undefined;
+  /** Trees that were read since the last clearing. */
+  readonly #hashNames = new Set<string>();
   readonly #places: Semaphore;
   /** Helpers without a job, the one used last at the end. */
   readonly #idle: Helper[] = [];
@@ -45,11 +59,14 @@ class HelperCopier implements Copier {
   constructor(options: CopierOptions) {
     this.#argv = options.helper ?? [...selfExecutable(), "copy"];
     this.#idleMs = options.idleMs ?? idleMsDefault;
+    this.#hashesRoot = options.hashesRoot;
+    if (options.hashesRoot !== undefined) clearHashes(options.hashesRoot);
     this.#places = new Semaphore(options.helpersMax ?? helpersMaxDefault);
   }
 
   async checksum(request: ChecksumRequest, call: CopyCall = {}): Promise<Checksum> {
-    const answer = await this.#run({ kind: "checksum", request }, call);
+    const job: Job = { kind: "checksum", request: this.#withHashes(request) };
+    const answer = await this.#run(job, call);
     if (answer.kind === "checksum") return answer.checksum;
     throw wrongAnswer();
   }
@@ -96,6 +113,20 @@ class HelperCopier implements Copier {
         signal?.removeEventListener("abort", onAbort);
       }
     });
+  }
+
+  /** Names of a tree's own: its folder, or its uppermost layer. */
+  #withHashes(request: ChecksumRequest): ChecksumRequest {
+    const root = this.#hashesRoot;
+    if (root === undefined || request.hashCachePath !== undefined) return request;
+    const path = layersOfTree(request.tree)[0] ?? "";
+    const name = createHash("sha256").update(path).digest("hex");
+    this.#hashNames.add(name);
+    if (this.#hashNames.size > hashFilesMax) {
+      clearHashes(root);
+      this.#hashNames.clear();
+    }
+    return { ...request, hashCachePath: join(root, name) };
   }
 
   #take(): Helper {
@@ -195,6 +226,17 @@ class Helper {
     this.#waiting?.resolve(line);
     this.#waiting = undefined;
   }
+}
+
+/** Makes the folder, and forgets the trees that were not read for longest. */
+function clearHashes(root: string): void {
+  mkdirSync(root, { recursive: true, mode: 0o700 });
+  const files = readdirSync(root).map((name) => {
+    const path = join(root, name);
+    return { path, mtimeMs: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0 };
+  });
+  const old = files.toSorted((left, right) => right.mtimeMs - left.mtimeMs).slice(hashFilesMax);
+  for (const { path } of old) rmSync(path, { recursive: true, force: true });
 }
 
 function isAborted(signal: AbortSignal | undefined): boolean {

@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
 import { createId } from "../../lib/id.ts";
 import { findProxy, type ProxyConfig } from "../../remote/proxies.ts";
-import { openTransport } from "../../remote/transport.ts";
+import { openTransport } from "../../remote/http-transport.ts";
 import type { Copier } from "../copy/copy.ts";
 import { GitRepositories } from "./_git-repository.ts";
 import { HttpFiles } from "./_http-files.ts";
