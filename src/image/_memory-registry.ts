@@ -1,6 +1,7 @@
 /** A registry in memory, as a client sees it: for tests of pulls and pushes. */
 import { ingestRefOf } from "../content/content-store.ts";
 import { EngineError } from "../lib/errors.ts";
+import { KeyedMutex } from "../lib/keyed-mutex.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { encodeImageConfig, type ImageConfig } from "../oci/image-config.ts";
@@ -48,6 +49,7 @@ export interface MemoryRegistry extends RegistryClient {
 export function makeMemoryRegistry(): MemoryRegistry {
   const repositories = new Map<string, Repository>();
   const requests: string[] = [];
+  const transfers = new KeyedMutex();
   const of = (path: string): Repository => {
     const found = repositories.get(path) ?? {
       blobs: new Map(),
@@ -139,30 +141,35 @@ export function makeMemoryRegistry(): MemoryRegistry {
       },
       async fetchBlob(reference, { descriptor, content, progress, signal }) {
         const { digest } = descriptor;
-        say("fetch", reference, digest);
-        const bytes = registry.lies.get(digest) ?? of(reference.path).blobs.get(digest);
-        if (bytes === undefined) throw new EngineError("not-found", "blob unknown");
-        const totalBytes = bytes.length;
-        progress?.({ kind: "waiting", currentBytes: 0, totalBytes });
-        const ingest = await content.ingest({
-          ref: ingestRefOf(digest),
-          expected: digest,
-          resume: true,
-        });
-        try {
-          for (let at = ingest.sizeBytes; at < totalBytes; at = ingest.sizeBytes) {
-            await ingest.write(bytes.subarray(at, at + 100));
-            const currentBytes = ingest.sizeBytes;
-            progress?.({ kind: "transferring", currentBytes, totalBytes });
-            await registry.onBlob(digest, signal);
-            if (signal?.aborted) throw new EngineError("canceled", "fetch canceled");
+        // One at a time: the second finds what the first has brought.
+        return await transfers.run(digest, async () => {
+          const present = content.find(digest);
+          if (present !== undefined) return present;
+          say("fetch", reference, digest);
+          const bytes = registry.lies.get(digest) ?? of(reference.path).blobs.get(digest);
+          if (bytes === undefined) throw new EngineError("not-found", "blob unknown");
+          const totalBytes = bytes.length;
+          progress?.({ kind: "waiting", currentBytes: 0, totalBytes });
+          const ingest = await content.ingest({
+            ref: ingestRefOf(digest),
+            expected: digest,
+            resume: true,
+          });
+          try {
+            for (let at = ingest.sizeBytes; at < totalBytes; at = ingest.sizeBytes) {
+              await ingest.write(bytes.subarray(at, at + 100));
+              const currentBytes = ingest.sizeBytes;
+              progress?.({ kind: "transferring", currentBytes, totalBytes });
+              await registry.onBlob(digest, signal);
+              if (signal?.aborted) throw new EngineError("canceled", "fetch canceled");
+            }
+            const blob = await ingest.commit();
+            progress?.({ kind: "done", currentBytes: totalBytes, totalBytes });
+            return blob;
+          } finally {
+            await ingest.suspend();
           }
-          const blob = await ingest.commit();
-          progress?.({ kind: "done", currentBytes: totalBytes, totalBytes });
-          return blob;
-        } finally {
-          await ingest.suspend();
-        }
+        });
       },
       async pushBlob(reference, { descriptor, open, mountFrom, progress }) {
         const { blobs } = of(reference.path);

@@ -53,6 +53,8 @@ export interface TestImages {
   reopen(): Promise<void>;
   /** Blobs that are in the content store. */
   blobs(): Promise<readonly Digest[]>;
+  hasSnapshot(key: string): boolean;
+  snapshotCount(): number;
   close(): void;
 }
 
@@ -89,6 +91,8 @@ export async function openTestImages(): Promise<TestImages> {
       await test.images.recover();
     },
     blobs: async () => (await test.content.list()).map((blob) => blob.digest),
+    hasSnapshot: (key) => opened.snapshots.find(key) !== undefined,
+    snapshotCount: () => opened.snapshots.list().length,
     close() {
       opened.close();
       rmSync(root, { recursive: true, force: true });
@@ -117,5 +121,5 @@ async function open(
     logger,
     ...parts,
   });
-  return { images, content, events, close: () => metadata[Symbol.dispose]() };
+  return { images, content, snapshots, events, close: () => metadata[Symbol.dispose]() };
 }
