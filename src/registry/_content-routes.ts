@@ -93,6 +93,12 @@ export async function getManifest(exchange: Exchange, target: ManifestTarget): P
 
 /** PUT of a manifest. */
 export async function putManifest(exchange: Exchange, target: ManifestTarget): Promise<void> {
+  const sizeBytes = contentLength(exchange) ?? manifestSizeMaxBytes;
+  if (sizeBytes > manifestSizeMaxBytes) throw tooLarge();
+  await exchange.manifestSpace.run(sizeBytes, async () => await storeManifest(exchange, target));
+}
+
+async function storeManifest(exchange: Exchange, target: ManifestTarget): Promise<void> {
   const { registry, request } = exchange;
   const { repository, name } = target;
   const { digest, subject } = await registry.putManifest(repository, {
@@ -171,12 +177,6 @@ export async function getCatalog(exchange: Exchange): Promise<void> {
 }
 
 async function readManifestBody(exchange: Exchange): Promise<Uint8Array> {
-  const tooLarge = (): Error =>
-    refusal("MANIFEST_INVALID", {
-      message: `a manifest may have ${manifestSizeMaxBytes} bytes`,
-      status: 413,
-    });
-  if ((contentLength(exchange) ?? 0) > manifestSizeMaxBytes) throw tooLarge();
   try {
     const limit = { sizeMaxBytes: manifestSizeMaxBytes, what: "read manifest" };
     return await readAll(bodyOf(exchange), limit);
@@ -184,4 +184,11 @@ async function readManifestBody(exchange: Exchange): Promise<Uint8Array> {
     if (isKind(error, "invalid-argument")) throw tooLarge();
     throw error;
   }
+}
+
+function tooLarge(): Error {
+  return refusal("MANIFEST_INVALID", {
+    message: `a manifest may have ${manifestSizeMaxBytes} bytes`,
+    status: 413,
+  });
 }

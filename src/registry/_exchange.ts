@@ -17,6 +17,25 @@ export interface Exchange {
   readonly caller: Caller;
   readonly logger: Logger;
   readonly counts: BodyCounts;
+  readonly manifestSpace: ManifestSpace;
+}
+
+/** Bytes of manifests that are being received, all in memory. */
+export class ManifestSpace {
+  #heldBytes = 0;
+
+  /** Runs `work` with space for `sizeBytes`. @throws TOOMANYREQUESTS when there is too little */
+  async run<T>(sizeBytes: number, work: () => Promise<T>): Promise<T> {
+    if (this.#heldBytes + sizeBytes > manifestSpaceMaxBytes) {
+      throw refusal("TOOMANYREQUESTS", { headers: { "Retry-After": "1" } });
+    }
+    this.#heldBytes += sizeBytes;
+    try {
+      return await work();
+    } finally {
+      this.#heldBytes -= sizeBytes;
+    }
+  }
 }
 
 /** Bytes of the bodies of one exchange. */
@@ -25,8 +44,10 @@ export interface BodyCounts {
   sentBytes: number;
 }
 
-/** Bytes read at once of a blob that is served. */
-const chunkBytes = 1024 * 1024;
+/** Bytes of manifests that may be under way at once. */
+const manifestSpaceMaxBytes = 128 * 1024 * 1024;
+/** Bytes read at once of a blob that is served: what each slow client costs. */
+const chunkBytes = 256 * 1024;
 
 /** Passes on the body of a request. @throws canceled when the client breaks off in the middle */
 export async function* bodyOf({ request, counts }: Exchange): AsyncGenerator<Uint8Array, void> {

@@ -28,6 +28,8 @@ export interface IncomingManifest {
 
 /** Bytes of the descriptors of one page of referrers: well below what a client takes for a manifest. */
 const referrersPageMaxBytes = 2 * 1024 * 1024;
+/** Manifests that are read for one page of referrers. */
+const referrersPageMax = 1_000;
 /** Missing blobs that are named in a refusal. */
 const missingMax = 100;
 
@@ -132,7 +134,8 @@ export async function listReferrers(
       ...(record.artifactType === undefined ? {} : { artifactType: record.artifactType }),
     };
     sizeBytes += JSON.stringify(descriptor).length;
-    if (sizeBytes > referrersPageMaxBytes && manifests.length > 0) {
+    const isFull = sizeBytes > referrersPageMaxBytes || manifests.length >= referrersPageMax;
+    if (isFull && manifests.length > 0) {
       return { manifests, hasMore: true };
     }
     manifests.push(descriptor);

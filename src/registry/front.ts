@@ -28,7 +28,7 @@ export interface FrontLimits {
 }
 
 const defaultLimits: FrontLimits = {
-  connectionsMax: 2_048,
+  connectionsMax: 1_024,
   idleMaxMs: 75_000,
   stallMaxMs: 300_000,
   lookPeriodMs: 5_000,

@@ -15,7 +15,14 @@ import {
   getTags,
   putManifest,
 } from "./_content-routes.ts";
-import { type BodyCounts, type Exchange, sendBytes, sendEmpty, sendJson } from "./_exchange.ts";
+import {
+  type BodyCounts,
+  type Exchange,
+  ManifestSpace,
+  sendBytes,
+  sendEmpty,
+  sendJson,
+} from "./_exchange.ts";
 import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from "./_upload-routes.ts";
 import type { RepositoryAction } from "./access-rules.ts";
 import { answerOf, refusal } from "./errors.ts";
@@ -41,6 +48,8 @@ export interface RegistryServerOptions {
   readonly hasAccessLog: boolean;
 }
 
+type ServerParts = RegistryServerOptions & Pick<Exchange, "manifestSpace">;
+
 /** How long the rest of a body that nobody wants is read, so that the client sees the answer. */
 const lingerMs = 2_000;
 
@@ -56,14 +65,14 @@ interface Operation {
 export function createRegistryHandler(
   options: RegistryServerOptions,
 ): (request: IncomingMessage, response: ServerResponse) => void {
-  return (request, response) => void serve(options, request, response);
+  const manifestSpace = new ManifestSpace();
+  return (request, response) => void serve({ ...options, manifestSpace }, { request, response });
 }
 
 /** Serves one request; whatever is thrown becomes an answer. */
 async function serve(
-  options: RegistryServerOptions,
-  request: IncomingMessage,
-  response: ServerResponse,
+  options: ServerParts,
+  { request, response }: Pick<Incoming, "request" | "response">,
 ): Promise<void> {
   const startMs = performance.now();
   const remote = request.socket.remoteAddress;
@@ -116,7 +125,7 @@ interface Incoming {
   readonly seen: Seen;
 }
 
-async function dispatch(options: RegistryServerOptions, incoming: Incoming): Promise<void> {
+async function dispatch(options: ServerParts, incoming: Incoming): Promise<void> {
   const { request, response, counts, seen } = incoming;
   const url = request.url ?? "/";
   const mark = url.indexOf("?");
@@ -138,8 +147,17 @@ async function dispatch(options: RegistryServerOptions, incoming: Incoming): Pro
       ? { user: undefined, may: () => false }
       : await options.gate.admit(request, operation.wanted);
   seen.user = caller.user;
-  const { registry, logger } = options;
-  await operation.run({ request, response, query, registry, caller, logger, counts });
+  const { registry, logger, manifestSpace } = options;
+  await operation.run({
+    request,
+    response,
+    query,
+    registry,
+    caller,
+    logger,
+    counts,
+    manifestSpace,
+  });
 }
 
 function noSuchPath(): EngineError {

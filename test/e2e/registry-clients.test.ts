@@ -261,6 +261,33 @@ describe("what a registry is told at its start", () => {
     expect((await pushBlob(send, "b", image.layer)).status).toBe(201);
   }, 60_000);
 
+  test("a large blob passes through little memory, both ways", async () => {
+    await using registry = await startTugRegistry();
+    const send = openDistribution(registry.url);
+    const mebibyte = new Uint8Array(1024 * 1024).fill(7);
+    const count = 300;
+    const hasher = new Bun.CryptoHasher("sha256");
+    for (let index = 0; index < count; index += 1) hasher.update(mebibyte);
+    const digest = `sha256:${hasher.digest("hex")}`;
+    let left = count;
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        left -= 1;
+        if (left < 0) controller.close();
+        else controller.enqueue(mebibyte);
+      },
+    });
+    const { location } = await send("POST /v2/large/blobs/uploads/");
+    expect((await send(`PUT ${location}?digest=${digest}`, { body })).status).toBe(201);
+    const answer = await fetch(`${registry.url}/v2/large/blobs/${digest}`);
+    const read = new Bun.CryptoHasher("sha256");
+    for await (const chunk of answer.body ?? []) read.update(chunk);
+    expect(`sha256:${read.digest("hex")}`).toBe(digest);
+    const status = readFileSync(`/proc/${registry.pid}/status`, "utf8");
+    const peakKib = Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]);
+    expect(peakKib).toBeLessThan(220 * 1024);
+  }, 60_000);
+
   test("client certificates are asked for", async () => {
     await using folder = scratch();
     const { certificatePath, keyPath, caPath } = await makeCertificates(folder.path);
