@@ -5,28 +5,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createId } from "../lib/id.ts";
 import { EngineError, isKind } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
-import {
-  deleteBlob,
-  deleteManifest,
-  getBlob,
-  getCatalog,
-  getManifest,
-  getReferrers,
-  getTags,
-  putManifest,
-} from "./_content-routes.ts";
-import {
-  type BodyCounts,
-  type Exchange,
-  ManifestSpace,
-  sendBytes,
-  sendEmpty,
-  sendJson,
-} from "./_exchange.ts";
-import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from "./_upload-routes.ts";
-import type { RepositoryAction } from "./access-rules.ts";
+import { type BodyCounts, type Exchange, ManifestSpace } from "./_exchange.ts";
+import { operationsOf } from "./_operations.ts";
 import { answerOf, refusal } from "./errors.ts";
-import type { Gate, Wanted } from "./gate.ts";
+import type { Gate } from "./gate.ts";
 import type { Metrics } from "./metrics.ts";
 import { parsePath, type Target } from "./names.ts";
 import type { Registry } from "./registry.ts";
@@ -52,14 +34,6 @@ type ServerParts = RegistryServerOptions & Pick<Exchange, "manifestSpace">;
 
 /** How long the rest of a body that nobody wants is read, so that the client sees the answer. */
 const lingerMs = 2_000;
-
-type Handler = (exchange: Exchange) => Promise<void>;
-
-/** One way to use a path. */
-interface Operation {
-  readonly wanted: Wanted | undefined;
-  readonly run: Handler;
-}
 
 /** Makes the function that serves requests. */
 export function createRegistryHandler(
@@ -162,90 +136,6 @@ async function dispatch(options: ServerParts, incoming: Incoming): Promise<void>
 
 function noSuchPath(): EngineError {
   return refusal("UNSUPPORTED", { message: "no such path", status: 404 });
-}
-
-/** What can be done at a path, by method; GET stands for HEAD too. */
-function operationsOf(
-  options: RegistryServerOptions,
-  asked: { readonly target: Target; readonly query: URLSearchParams },
-): Readonly<Record<string, Operation | undefined>> {
-  const { target, query } = asked;
-  const on = (repository: string, ...actions: RepositoryAction[]): Wanted => ({
-    kind: "repository",
-    repository,
-    actions,
-  });
-  switch (target.kind) {
-    case "root":
-      return { GET: { wanted: undefined, run: async (exchange) => sendEmpty(exchange, 200) } };
-    case "ping":
-      return { GET: { wanted: { kind: "ping" }, run: async (exchange) => sendJson(exchange, {}) } };
-    case "catalog":
-      return { GET: { wanted: { kind: "catalog" }, run: getCatalog } };
-    case "metrics":
-      return options.hasMetrics
-        ? { GET: { wanted: { kind: "metrics" }, run: metricsRoute(options) } }
-        : {};
-    case "token": {
-      const run = tokenRoute(options, query);
-      return run === undefined
-        ? {}
-        : { GET: { wanted: undefined, run }, POST: { wanted: undefined, run } };
-    }
-    case "tags":
-      return {
-        GET: { wanted: on(target.repository, "pull"), run: (one) => getTags(one, target) },
-      };
-    case "referrers":
-      return {
-        GET: { wanted: on(target.repository, "pull"), run: (one) => getReferrers(one, target) },
-      };
-    case "manifest": {
-      const { repository } = target;
-      return {
-        GET: { wanted: on(repository, "pull"), run: (one) => getManifest(one, target) },
-        PUT: { wanted: on(repository, "pull", "push"), run: (one) => putManifest(one, target) },
-        DELETE: { wanted: on(repository, "delete"), run: (one) => deleteManifest(one, target) },
-      };
-    }
-    case "blob": {
-      const { repository } = target;
-      return {
-        GET: { wanted: on(repository, "pull"), run: (one) => getBlob(one, target) },
-        DELETE: { wanted: on(repository, "delete"), run: (one) => deleteBlob(one, target) },
-      };
-    }
-    case "uploads": {
-      const wanted = on(target.repository, "pull", "push");
-      return { POST: { wanted, run: (one) => postUpload(one, target) } };
-    }
-    case "upload": {
-      const wanted = on(target.repository, "pull", "push");
-      return {
-        GET: { wanted, run: (one) => getUpload(one, target) },
-        PATCH: { wanted, run: (one) => patchUpload(one, target) },
-        PUT: { wanted, run: (one) => putUpload(one, target) },
-        DELETE: { wanted, run: (one) => deleteUpload(one, target) },
-      };
-    }
-  }
-}
-
-function metricsRoute({ metrics }: RegistryServerOptions): Handler {
-  return async (exchange) =>
-    sendBytes(exchange, {
-      bytes: Buffer.from(metrics.render()),
-      headers: { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" },
-    });
-}
-
-function tokenRoute(
-  { tokenServer }: RegistryServerOptions,
-  query: URLSearchParams,
-): Handler | undefined {
-  if (tokenServer === undefined) return undefined;
-  return async (exchange) =>
-    sendJson(exchange, await tokenServer(exchange.request, query), { "Cache-Control": "no-store" });
 }
 
 /** @throws UNSUPPORTED or DENIED for what must not be changed */
