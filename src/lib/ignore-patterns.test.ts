@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { EngineError } from "./errors.ts";
+import ignores from "../../test/fixtures/dockerfile/ignores.json" with { type: "json" };
 import { createMatcher, matchIgnore, parseIgnore } from "./ignore-patterns.ts";
 
 /** Pattern, path, whether it is ignored: moby/patternmatcher's own table, and more. */
@@ -133,6 +134,27 @@ describe("parseIgnore() reads a file as Docker does", () => {
   test("a file of two million characters is refused", () => {
     expect(() => parseIgnore("a\n".repeat(1_000_000))).toThrow("at most");
   });
+});
+
+interface Recorded {
+  readonly name: string;
+  readonly text: string;
+  readonly left?: readonly string[];
+  readonly failure?: string;
+}
+
+describe("what is left of a context is what Docker 28.5 leaves", () => {
+  const all = (ignores as readonly Recorded[]).find(({ text }) => text === "")?.left ?? [];
+  const found = (text: string): readonly string[] => {
+    const matcher = createMatcher(parseIgnore(text));
+    return all.filter((path) => !matcher.isIgnored(path)).toSorted();
+  };
+  for (const recorded of ignores as readonly Recorded[]) {
+    test(recorded.name, () => {
+      if (recorded.left === undefined) expect(() => found(recorded.text)).toThrow(EngineError);
+      else expect(found(recorded.text)).toEqual([...recorded.left].toSorted());
+    });
+  }
 });
 
 describe("isIgnoredWhole() tells whether a folder may be passed over", () => {
