@@ -5,91 +5,137 @@
 import type { ContentStore } from "../content/content-store.ts";
 import { EngineError } from "../lib/errors.ts";
 import type { Digest } from "../oci/digest.ts";
-import { decodeArchiveManifest, archiveManifestFile } from "../oci/docker-archive.ts";
-import { annotationKeys, layoutIndexFile } from "../oci/layout.ts";
 import {
-  decodeIndex,
-  decodeManifestOrIndex,
-  encodeManifest,
-  type Index,
-  isIndex,
-  type Manifest,
-  manifestSizeMaxBytes,
-} from "../oci/manifest.ts";
+  archiveManifestFile,
+  archiveRepositoriesFile,
+  decodeArchiveManifest,
+} from "../oci/docker-archive.ts";
+import { annotationKeys, layoutIndexFile } from "../oci/layout.ts";
+import { decodeIndex, encodeManifest, type Index, type Manifest } from "../oci/manifest.ts";
 import { ociMediaTypes } from "../oci/media-types.ts";
-import { choosePlatform, hostPlatform, formatPlatform, type Platform } from "../oci/platform.ts";
+import type { Platform } from "../oci/platform.ts";
 import {
   findReference,
   formatReference,
   parseReference,
   withDefaultTag,
 } from "../oci/reference.ts";
+import { findImage, type FoundImage } from "./archive-index.ts";
+import { findLegacyImages } from "./legacy-archive.ts";
 import { compressionOf, type LoadedArchive, type LoadTarget } from "./load-archive.ts";
 import type { ImageParts } from "./store-image.ts";
 
 /** An image of an archive, and the names it has there. */
-export interface ArchivedImage {
-  readonly parts: ImageParts;
+export interface ArchivedImage extends FoundImage {
   /** Whole references. */
   readonly names: readonly string[];
+}
+
+interface ArchiveSearch {
+  readonly target: LoadTarget;
+  readonly platform?: Platform;
 }
 
 /** Lists the images. @throws invalid-argument when the archive holds none, or half of one */
 export async function findArchivedImages(
   archive: LoadedArchive,
-  options: { readonly target: LoadTarget; readonly platform?: Platform },
+  search: ArchiveSearch,
 ): Promise<readonly ArchivedImage[]> {
   const { documents } = archive;
   const indexBytes = documents.get(layoutIndexFile);
-  const manifestBytes = documents.get(archiveManifestFile);
   const layout =
-    indexBytes === undefined
-      ? []
-      : await findInLayout(decodeIndex(indexBytes), { archive, ...options });
-  if (manifestBytes === undefined) {
+    indexBytes === undefined ? [] : await findInLayout(decodeIndex(indexBytes), search);
+  const listed = await findListed(archive, search);
+  if (listed === undefined) {
     if (layout.length > 0) return layout;
     throw new EngineError(
       "invalid-argument",
       `the archive is no image: neither ${archiveManifestFile} nor an ${layoutIndexFile} with an image is in it`,
     );
   }
-  // Both in one tar: manifest.json has the names, the layout has the manifests.
-  const byConfig = new Map(layout.map((image) => [image.parts.manifest.config.digest, image]));
-  const images: ArchivedImage[] = [];
-  for (const entry of decodeArchiveManifest(manifestBytes)) {
-    const names = entry.RepoTags.map((tag) => formatReference(withDefaultTag(parseReference(tag))));
-    const known = byConfig.get(archive.blobOf(entry.Config));
-    if (known === undefined) {
-      const layers = entry.Layers.map((path) => archive.blobOf(path));
-      const config = archive.blobOf(entry.Config);
-      const parts = await makeManifest(options.target.content, { config, layers });
-      options.target.leases.add(options.target.leaseId, `content:${parts.manifestDigest}`);
-      images.push({ parts, names });
-    } else {
-      images.push({ parts: known.parts, names: [...new Set([...names, ...known.names])] });
-    }
+  if (listed.length === 0) throw new EngineError("invalid-argument", "the archive lists no image");
+  return await joinListed({ listed, layout, search });
+}
+
+/** An image by its files, as archives of Docker list it. */
+interface ListedImage {
+  readonly config: Digest;
+  readonly layers: readonly Digest[];
+  readonly names: readonly string[];
+}
+
+/** Of manifest.json, or of what archives had before it; undefined without either. */
+async function findListed(
+  archive: LoadedArchive,
+  { target }: ArchiveSearch,
+): Promise<readonly ListedImage[] | undefined> {
+  const { documents } = archive;
+  const manifestBytes = documents.get(archiveManifestFile);
+  if (manifestBytes !== undefined) {
+    return decodeArchiveManifest(manifestBytes).map((entry) => ({
+      config: archive.blobOf(entry.Config),
+      layers: entry.Layers.map((path) => archive.blobOf(path)),
+      names: entry.RepoTags,
+    }));
   }
-  if (images.length === 0) throw new EngineError("invalid-argument", "the archive lists no image");
+  const repositories = documents.get(archiveRepositoriesFile);
+  if (repositories === undefined || documents.has(layoutIndexFile)) return undefined;
+  const images = await findLegacyImages(target.content, { archive, repositories });
+  for (const { config } of images) target.leases.add(target.leaseId, `content:${config}`);
   return images;
 }
 
-interface LayoutSearch {
-  readonly archive: LoadedArchive;
-  readonly target: LoadTarget;
-  readonly platform?: Platform;
+/** Both in one tar: manifest.json has the names, the layout has the manifests. */
+async function joinListed(options: {
+  readonly listed: readonly ListedImage[];
+  readonly layout: readonly ArchivedImage[];
+  readonly search: ArchiveSearch;
+}): Promise<readonly ArchivedImage[]> {
+  const { listed, layout, search } = options;
+  const { content, leases, leaseId } = search.target;
+  const byConfig = new Map(
+    layout.flatMap((image) =>
+      [image.parts, ...(image.others ?? [])].map(
+        (parts) => [parts.manifest.config.digest, image] as const,
+      ),
+    ),
+  );
+  const images = new Map<ArchivedImage | Digest, ArchivedImage>();
+  for (const { config, layers, names } of listed) {
+    const whole = names.map((tag) => formatReference(withDefaultTag(parseReference(tag))));
+    const known = byConfig.get(config);
+    if (known !== undefined) {
+      const before = images.get(known)?.names ?? known.names;
+      images.set(known, { ...known, names: [...new Set([...before, ...whole])] });
+      continue;
+    }
+    const parts = await makeManifest(content, { config, layers });
+    leases.add(leaseId, `content:${parts.manifestDigest}`);
+    const before = images.get(config)?.names ?? [];
+    images.set(config, { parts, names: [...new Set([...before, ...whole])] });
+  }
+  for (const image of layout) if (!images.has(image)) images.set(image, image);
+  return [...images.values()];
 }
 
-async function findInLayout(index: Index, search: LayoutSearch): Promise<readonly ArchivedImage[]> {
-  const images = new Map<Digest, { parts: ImageParts; names: Set<string> }>();
-  for (const descriptor of index.manifests) {
-    const parts = await resolveManifest(descriptor.digest, search);
-    if (parts === undefined) continue;
-    const image = images.get(parts.manifestDigest) ?? { parts, names: new Set<string>() };
-    const name = nameOf(descriptor.annotations);
-    if (name !== undefined) image.names.add(name);
-    images.set(parts.manifestDigest, image);
+async function findInLayout(
+  index: Index,
+  { target, platform }: ArchiveSearch,
+): Promise<readonly ArchivedImage[]> {
+  const names = new Map<Digest, Set<string>>();
+  for (const { digest, annotations } of index.manifests) {
+    const known = names.get(digest) ?? new Set<string>();
+    const name = nameOf(annotations);
+    if (name !== undefined) known.add(name);
+    names.set(digest, known);
   }
-  return [...images.values()].map(({ parts, names }) => ({ parts, names: [...names] }));
+  const images: ArchivedImage[] = [];
+  for (const [digest, own] of names) {
+    const how = platform === undefined ? {} : { platform };
+    const found = await findImage(target.content, digest, how);
+    if (found !== undefined) images.push({ ...found, names: [...own] });
+  }
+  return images;
 }
 
 /** The reference that an index gives an image; a bare tag names nothing. */
@@ -101,38 +147,6 @@ function nameOf(annotations: Readonly<Record<string, string>> | undefined): stri
     !/[/:]/.test(text) && annotations?.[annotationKeys.containerdName] === undefined;
   const reference = isBareTag ? undefined : findReference(text);
   return reference === undefined ? undefined : formatReference(withDefaultTag(reference));
-}
-
-const indexDepthMax = 4;
-
-/** Follows indexes to the manifest of the wanted platform; undefined for what is no image. */
-async function resolveManifest(
-  digest: Digest,
-  search: LayoutSearch & { readonly depth?: number },
-): Promise<ImageParts | undefined> {
-  const { content } = search.target;
-  const depth = search.depth ?? 0;
-  if (content.find(digest) === undefined || depth > indexDepthMax) return undefined;
-  const bytes = await content.read(digest, { sizeMaxBytes: manifestSizeMaxBytes });
-  const document = decodeManifestOrIndex(bytes);
-  if (!isIndex(document)) {
-    const isImage = document.layers.every((layer) => content.find(layer.digest) !== undefined);
-    const hasConfig = content.find(document.config.digest) !== undefined;
-    if (!isImage || !hasConfig) return undefined;
-    return { manifest: document, manifestDigest: digest, manifestSizeBytes: bytes.length };
-  }
-  const present = document.manifests.filter((entry) => content.find(entry.digest) !== undefined);
-  const offered = present.map((entry) => entry.platform ?? hostPlatform());
-  const wanted = search.platform ?? hostPlatform();
-  const chosen = choosePlatform(wanted, offered) ?? (search.platform === undefined ? 0 : undefined);
-  const entry = chosen === undefined ? undefined : present[chosen];
-  if (entry === undefined) {
-    throw new EngineError(
-      "not-found",
-      `the archive has no image for the platform ${formatPlatform(wanted)}`,
-    );
-  }
-  return await resolveManifest(entry.digest, { ...search, depth: depth + 1 });
 }
 
 const layerTypes = {

@@ -21,8 +21,9 @@ export async function collectGarbage(context: ImageContext): Promise<number> {
     }
   }
   // Of indexes, that images were chosen from, the bytes are kept: they can be pushed again.
-  for (const [, { target }] of index.listNames()) {
+  for (const [, { target, attachments }] of index.listNames()) {
     if (target !== undefined) blobs.add(target.digest);
+    for (const digest of attachments ?? []) blobs.add(digest);
   }
   const diffIds = new Set(index.list().flatMap((image) => image.layers.map((it) => it.diffId)));
   context.distribution.retain({ blobs, diffIds });

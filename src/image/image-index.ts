@@ -67,6 +67,17 @@ export class ImageIndex {
     return this.#findById(text) !== undefined || this.#findByName(text) === undefined;
   }
 
+  /** Whether `text` is the whole ID of an image, or a prefix of one that no name is. */
+  isFullOrShortId(text: string): boolean {
+    if (this.#findById(text) !== undefined) return true;
+    return this.#findByName(text) === undefined && this.#findByPrefix(text) !== undefined;
+  }
+
+  /** The image of a platform among those that a name is bound to. */
+  findPlatform(text: string, platform: Platform): ImageRecord | undefined {
+    return this.#ofPlatform(text, platform);
+  }
+
   /** Whole references with a tag that are bound to an image, sorted. */
   namesOf(id: Digest): readonly string[] {
     return this.#tables.names
@@ -89,6 +100,11 @@ export class ImageIndex {
   findBound(text: string): NameRecord | undefined {
     const reference = this.#findById(text) === undefined ? findReference(text) : undefined;
     return reference === undefined ? undefined : this.#tables.names.find(keyOf(reference));
+  }
+
+  /** Whether a name stands for the image beside one of another platform. */
+  isFurtherPlatform(id: Digest): boolean {
+    return this.#tables.names.list().some(([, record]) => record.others?.includes(id) === true);
   }
 
   /** What a whole reference is bound to. */
@@ -128,21 +144,28 @@ export class ImageIndex {
    * @param options.target what the name stands for in a registry; images that it had for other
    * platforms of the same index stay reachable by it
    * @param options.others images of further platforms that become reachable by it
+   * @param options.attachments blobs of the target that are no image's, kept with the name
    */
   bind(
     name: string,
     id: Digest,
-    options: { readonly target?: NameTarget; readonly others?: readonly Digest[] } = {},
+    options: {
+      readonly target?: NameTarget;
+      readonly others?: readonly Digest[];
+      readonly attachments?: readonly Digest[];
+    } = {},
   ): void {
     const { target } = options;
     const before = this.#tables.names.find(name);
     const isSame = target !== undefined && before?.target?.digest === target.digest;
     const known = isSame ? [before.id, ...(before.others ?? [])] : [];
     const others = [...new Set([...known, ...(options.others ?? [])])].filter((it) => it !== id);
+    const attachments = options.attachments ?? (isSame ? before.attachments : undefined) ?? [];
     this.#tables.names.put(name, {
       id,
       ...(target === undefined ? {} : { target }),
       ...(others.length === 0 ? {} : { others }),
+      ...(attachments.length === 0 ? {} : { attachments }),
     });
     if (name.includes("@")) return;
     const record = this.#tables.images.find(id);

@@ -54,6 +54,8 @@ export interface NameRecord {
   readonly target?: NameTarget;
   /** Images of further platforms of the same index that are here. */
   readonly others?: readonly Digest[];
+  /** Blobs of that index that are no image's (attestations): kept, so that it can go out whole. */
+  readonly attachments?: readonly Digest[];
 }
 
 /** Both tables. */

@@ -37,8 +37,9 @@ export async function listImages(
     const digests = index.digestsOf(record.id).map((name) => index.show(name));
     const shown = isWanted({ config, tags, digests });
     if (shown === undefined) continue;
-    const isIntermediate = tags.length === 0 && digests.length === 0 && parents.has(record.id);
-    if (isIntermediate && options.all !== true) continue;
+    const isPart = parents.has(record.id) || index.isFurtherPlatform(record.id);
+    const isNamed = tags.length + digests.length > 0;
+    if (!isNamed && isPart && options.all !== true) continue;
     summaries.push({
       Containers: context.users().containersOf(record.id).length,
       Created: createdSeconds(config),

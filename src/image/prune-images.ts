@@ -53,7 +53,7 @@ export async function pruneImages(
   return { deleted, spaceReclaimedBytes };
 }
 
-/** What the filters let through; steps on the way to another image go with that one. */
+/** What the filters let through; steps to another image, and further platforms, go with that one. */
 function chooseImages(
   { index }: ImageContext,
   records: readonly ImageRecord[],
@@ -64,7 +64,8 @@ function chooseImages(
   const parents = new Set(records.map((record) => record.parentId));
   return records.filter((record) => {
     const isNamed = index.namesOf(record.id).length + index.digestsOf(record.id).length > 0;
-    if (!isNamed && parents.has(record.id)) return false;
+    const isPart = parents.has(record.id) || index.isFurtherPlatform(record.id);
+    if (!isNamed && isPart) return false;
     const { created, config } = index.config(record);
     const isOlder =
       untilNs === undefined ||

@@ -48,10 +48,29 @@ export function removeOne(
   context: ImageContext,
   request: RemoveRequest & { readonly items: Items },
 ): void {
-  const { index } = context;
-  const { reference, isForced, items } = request;
-  const record = index.find(reference);
+  const record = context.index.find(request.reference);
   const names = namesOf(context, record);
+  const others = names.flatMap((name) => context.index.findName(name)?.others ?? []);
+  removeNames(context, { ...request, record, names });
+  // Images of further platforms go with the last name that stood for them.
+  for (const id of new Set(others)) {
+    const other = context.index.findById(id);
+    if (other === undefined || context.index.isFurtherPlatform(id)) continue;
+    if (namesOf(context, other).length > 0) continue;
+    deleteUnneeded(context, { ...request, record: other });
+  }
+}
+
+function removeNames(
+  context: ImageContext,
+  request: RemoveRequest & {
+    readonly items: Items;
+    readonly record: ImageRecord;
+    readonly names: readonly string[];
+  },
+): void {
+  const { index } = context;
+  const { reference, isForced, items, record, names } = request;
   if (index.isById(reference)) {
     if (isSingle(names)) {
       refuseUsed(context, { record, isForced });
@@ -150,12 +169,12 @@ function deleteImage(context: ImageContext, deletion: Deletion): void {
   if (deletion.keepsParents === true || record.parentId === undefined) return;
   const parent = index.findById(record.parentId);
   if (parent !== undefined && namesOf(context, parent).length === 0) {
-    deleteParent(context, { ...deletion, record: parent });
+    deleteUnneeded(context, { ...deletion, record: parent });
   }
 }
 
 /** Goes as far as nobody else needs what is there. */
-function deleteParent(context: ImageContext, deletion: Deletion): void {
+function deleteUnneeded(context: ImageContext, deletion: Omit<Deletion, "isQuiet">): void {
   try {
     deleteImage(context, { ...deletion, isForced: false, isQuiet: false });
   } catch (error) {

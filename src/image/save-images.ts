@@ -1,4 +1,3 @@
-import type { EngineError } from "../lib/errors.ts";
 import { noSuchImage } from "../lib/docker-messages.ts";
 import { EngineError as Failure, isKind } from "../lib/errors.ts";
 import { toReadableStream } from "../lib/stream-limit.ts";
@@ -21,17 +20,32 @@ import { encodeIndex } from "../oci/manifest.ts";
 import { ociMediaTypes } from "../oci/media-types.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { formatPlatform, matchPlatform, type Platform } from "../oci/platform.ts";
-import { familiarName, findReference, parseReference } from "../oci/reference.ts";
+import { familiarName, findReference, parseReference, referenceName } from "../oci/reference.ts";
 import { imagePlatform } from "../oci/image-config.ts";
-import type { ImageRecord } from "./image-records.ts";
-import { openLayer } from "./layer-source.ts";
+import type { ImageIndex } from "./image-index.ts";
+import type { ImageRecord, NameTarget } from "./image-records.ts";
+import { addBlob, addLayer, type BlobSources, findIndexBlobs } from "./saved-index.ts";
 import type { ImageContext } from "./local-image-service.ts";
 import { publishImageEvent } from "./_publish-event.ts";
 
 /** An image to save, and the names it goes by in the archive. */
 interface SavedImage {
   readonly record: ImageRecord;
-  readonly names: readonly string[];
+  readonly names: readonly SavedName[];
+}
+
+interface SavedName {
+  readonly name: string;
+  /** The index that the name stands for, when all of it is here. */
+  readonly index?: { readonly target: NameTarget; readonly sources: BlobSources };
+}
+
+/** What to save. */
+export interface SaveOptions {
+  readonly references: readonly string[];
+  /** Only this one; without, all platforms of a name where all of them are here. */
+  readonly platform?: Platform;
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -40,68 +54,98 @@ interface SavedImage {
  */
 export async function saveImages(
   context: ImageContext,
-  options: {
-    readonly references: readonly string[];
-    readonly platform?: Platform;
-    readonly signal?: AbortSignal;
-  },
+  options: SaveOptions,
 ): Promise<ReadableStream<Uint8Array>> {
-  const images = chooseImages(context, options);
+  const images = await chooseImages(context, options);
+  const sources = blobSources(context, { images, ...options });
   const { leases } = context;
   const leaseId = leases.create();
+  for (const digest of sources.keys()) leases.add(leaseId, `content:${digest}`);
   for (const { record } of images) {
-    for (const digest of blobsOf(record)) leases.add(leaseId, `content:${digest}`);
     for (const { chainId: key } of record.layers) leases.add(leaseId, `snapshot:${key}`);
-  }
-  for (const { record } of images) {
     publishImageEvent(context, { action: "save", record, name: record.id });
   }
-  await Promise.resolve();
-  const { signal } = options;
-  return toReadableStream(
-    writeArchive(context, {
-      images,
-      done: () => leases.remove(leaseId),
-      ...(signal === undefined ? {} : { signal }),
-    }),
-  );
+  const done = (): void => void leases.remove(leaseId);
+  return toReadableStream(writeArchive({ images, sources, done }));
 }
 
-function chooseImages(
-  { index }: ImageContext,
-  options: { readonly references: readonly string[]; readonly platform?: Platform },
-): readonly SavedImage[] {
+async function chooseImages(
+  context: ImageContext,
+  options: SaveOptions,
+): Promise<readonly SavedImage[]> {
   if (options.references.length === 0) {
     throw new Failure("invalid-argument", "no image is named: name at least one to save");
   }
   const chosen = new Map<Digest, { record: ImageRecord; names: Set<string> }>();
   for (const reference of options.references) {
-    const record = findAsGiven(index, reference);
-    refuseOtherPlatform(index.config(record), { reference, ...options });
-    const entry = chosen.get(record.id) ?? { record, names: new Set<string>() };
-    for (const name of namesMeant(reference, index.namesOf(record.id))) entry.names.add(name);
-    chosen.set(record.id, entry);
+    for (const { record, name } of findMeant(context.index, { reference, ...options })) {
+      const entry = chosen.get(record.id) ?? { record, names: new Set<string>() };
+      if (name !== undefined) entry.names.add(name);
+      chosen.set(record.id, entry);
+    }
   }
-  return [...chosen.values()].map(({ record, names }) => ({ record, names: [...names] }));
+  const images: SavedImage[] = [];
+  for (const { record, names } of chosen.values()) {
+    const saved: SavedName[] = [];
+    for (const name of names) {
+      const target = options.platform ? undefined : context.index.findName(name)?.target;
+      const sources = target === undefined ? undefined : await findIndexBlobs(context, target);
+      const hasIndex = target !== undefined && sources !== undefined;
+      saved.push(hasIndex ? { name, index: { target, sources } } : { name });
+    }
+    images.push({ record, names: saved });
+  }
+  return images;
+}
+
+interface MeantImage {
+  readonly record: ImageRecord;
+  readonly name?: string;
+}
+
+/** A repository means all of its tags, an ID no name. Docker: the same, seen in 28.5. */
+function findMeant(
+  index: ImageIndex,
+  options: { readonly reference: string; readonly platform?: Platform },
+): readonly MeantImage[] {
+  const { reference } = options;
+  const parsed = index.isFullOrShortId(reference) ? undefined : findReference(reference);
+  if (parsed === undefined || parsed.digest !== undefined)
+    return [{ record: pick(index, options) }];
+  const repository = referenceName(parsed);
+  if (parsed.tag !== undefined) {
+    return [{ record: pick(index, options), name: `${repository}:${parsed.tag}` }];
+  }
+  const names = index
+    .listNames()
+    .map(([name]) => name)
+    .filter((name) => name.startsWith(`${repository}:`))
+    .toSorted();
+  if (names.length === 0) return [{ record: pick(index, options) }];
+  return names.map((name) => ({ record: pick(index, { ...options, name }), name }));
 }
 
 /** Docker: no tag is added to the name that is not there, seen in 28.5. */
-function findAsGiven(index: ImageContext["index"], reference: string): ImageRecord {
+function pick(
+  index: ImageIndex,
+  options: {
+    readonly reference: string;
+    readonly name?: string;
+    readonly platform?: Platform;
+  },
+): ImageRecord {
+  const { reference, platform, name = reference } = options;
   try {
-    return index.find(reference);
+    const ofPlatform = platform === undefined ? undefined : index.findPlatform(name, platform);
+    const record = ofPlatform ?? index.find(name);
+    refuseOtherPlatform(index.config(record), options);
+    return record;
   } catch (error) {
-    if (isKind(error, "not-found")) throw noSuchImage(reference);
+    if (isKind(error, "not-found") && error.details["isPlatform"] !== true) {
+      throw noSuchImage(reference);
+    }
     throw error;
   }
-}
-
-/** A name without a tag means all of the repository's tags; an ID means no name. */
-function namesMeant(reference: string, names: readonly string[]): readonly string[] {
-  const parsed = findReference(reference);
-  if (parsed === undefined || parsed.digest !== undefined) return [];
-  const repository = `${parsed.domain}/${parsed.path}:`;
-  if (parsed.tag === undefined) return names.filter((name) => name === `${repository}latest`);
-  return names.filter((name) => name === `${repository}${parsed.tag}`);
 }
 
 function refuseOtherPlatform(
@@ -109,30 +153,21 @@ function refuseOtherPlatform(
   { reference, platform }: { readonly reference: string; readonly platform?: Platform },
 ): void {
   if (platform === undefined || matchPlatform(platform, imagePlatform(config))) return;
-  const error: EngineError = noSuchImage(reference);
-  throw new Failure(
-    "not-found",
-    `${error.message}: it is not there for ${formatPlatform(platform)}`,
-  );
+  const { message } = noSuchImage(reference);
+  throw new Failure("not-found", `${message}: it is not there for ${formatPlatform(platform)}`, {
+    details: { isPlatform: true },
+  });
 }
 
-function blobsOf(record: ImageRecord): readonly Digest[] {
-  return [record.id, record.manifestDigest, ...record.layers.map((layer) => layer.digest)];
-}
-
-async function* writeArchive(
-  context: ImageContext,
-  options: {
-    readonly images: readonly SavedImage[];
-    readonly done: () => void;
-    readonly signal?: AbortSignal;
-  },
-): AsyncGenerator<Uint8Array, void, undefined> {
+async function* writeArchive(options: {
+  readonly images: readonly SavedImage[];
+  readonly sources: BlobSources;
+  readonly done: () => void;
+}): AsyncGenerator<Uint8Array, void, undefined> {
   try {
     yield encodeTarHeader({ name: "blobs/", type: "directory", mode: 0o755 });
     yield encodeTarHeader({ name: "blobs/sha256/", type: "directory", mode: 0o755 });
-    const sources = blobSources(context, options);
-    for (const [digest, { sizeBytes, open }] of [...sources].toSorted(byDigest)) {
+    for (const [digest, { sizeBytes, open }] of [...options.sources].toSorted(byDigest)) {
       yield encodeTarHeader({ name: layoutBlobPath(digest), sizeBytes, mode: 0o644 });
       yield* open();
       yield encodeTarPadding(sizeBytes);
@@ -148,26 +183,20 @@ async function* writeArchive(
   }
 }
 
-interface BlobSource {
-  readonly sizeBytes: number;
-  open(): ReadableStream<Uint8Array>;
-}
-
 /** All blobs of the images; layers without one are made. */
 function blobSources(
   context: ImageContext,
   options: { readonly images: readonly SavedImage[]; readonly signal?: AbortSignal },
-): ReadonlyMap<Digest, BlobSource> {
-  const { content } = context;
-  const sources = new Map<Digest, BlobSource>();
-  for (const { record } of options.images) {
-    for (const digest of [record.id, record.manifestDigest]) {
-      const { sizeBytes } = content.get(digest);
-      sources.set(digest, { sizeBytes, open: () => content.open(digest) });
+): BlobSources {
+  const sources: BlobSources = new Map();
+  for (const { record, names } of options.images) {
+    for (const { index } of names) {
+      for (const [digest, source] of index?.sources ?? []) sources.set(digest, source);
     }
+    for (const digest of [record.id, record.manifestDigest]) addBlob(context, sources, digest);
     for (const layer of record.layers) {
-      const { digest, sizeBytes } = layer;
-      sources.set(digest, { sizeBytes, open: () => openLayer(context, layer, options) });
+      if (addLayer(context, sources, layer, options)) continue;
+      throw new Failure("data-loss", `the layer ${layer.digest} of ${record.id} is missing`);
     }
   }
   return sources;
@@ -198,19 +227,23 @@ function documents(images: readonly SavedImage[]): readonly (readonly [string, U
 
 /** One descriptor a name, as Docker writes it; one without names for an image that has none. */
 function indexEntries({ record, names }: SavedImage): readonly Descriptor[] {
-  const base = {
+  const manifest = {
     mediaType: record.manifestMediaType,
     digest: record.manifestDigest,
     size: record.manifestSizeBytes,
   };
-  if (names.length === 0) return [base];
-  return names.map((name) => ({
-    ...base,
+  if (names.length === 0) return [manifest];
+  return names.map(({ name, index }) => ({
+    ...(index === undefined ? manifest : descriptorOf(index.target)),
     annotations: {
       [annotationKeys.containerdName]: name,
       [annotationKeys.refName]: parseReference(name).tag ?? "latest",
     },
   }));
+}
+
+function descriptorOf({ mediaType, digest, sizeBytes }: NameTarget): Descriptor {
+  return { mediaType, digest, size: sizeBytes };
 }
 
 function archiveEntry({
@@ -219,7 +252,7 @@ function archiveEntry({
 }: SavedImage): Parameters<typeof encodeArchiveManifest>[0][number] {
   return {
     Config: layoutBlobPath(record.id),
-    RepoTags: names.map((name) => {
+    RepoTags: names.map(({ name }) => {
       const reference = parseReference(name);
       return `${familiarName(reference)}:${reference.tag ?? "latest"}`;
     }),
@@ -239,7 +272,7 @@ function repositoriesOf(images: readonly SavedImage[]): Record<string, Record<st
   for (const { record, names } of images) {
     if (record.layers.length === 0) continue;
     const top = digestHex(chainId(record.layers.map((layer) => layer.diffId)));
-    for (const name of names) {
+    for (const { name } of names) {
       const reference = parseReference(name);
       const repository = familiarName(reference);
       repositories[repository] = { ...repositories[repository], [reference.tag ?? "latest"]: top };

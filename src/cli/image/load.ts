@@ -5,6 +5,7 @@ import { switchFlag, textFlag } from "../flags.ts";
 import { isInputTerminal, readFileChunks, readStandardInput } from "../input.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { platformQuery } from "./platform.ts";
+import { folderTar, isFolder } from "./_folder-tar.ts";
 import { openBar, showProgress } from "./progress.ts";
 
 /** Takes images out of a tar. */
@@ -12,7 +13,9 @@ export const command: Command = {
   usage: "[OPTIONS]",
   operands: exactly(0),
   flags: [
-    textFlag("input", "Read from tar archive file, instead of STDIN", { short: "i" }),
+    textFlag("input", "Read from tar archive file or image layout folder, instead of STDIN", {
+      short: "i",
+    }),
     textFlag(
       "platform",
       'Load only the given platform variant. Formatted as "os[/arch[/variant]]"',
@@ -33,7 +36,7 @@ async function run({ flags, output, engine }: Invocation): Promise<number> {
   const total = path === "" ? 0 : sizeOf(path);
   async function* source(): AsyncGenerator<Uint8Array> {
     let current = 0;
-    for await (const chunk of path === "" ? readStandardInput() : readFileChunks(path)) {
+    for await (const chunk of openInput(path)) {
       current += chunk.length;
       bar.show("Sending", { current, total });
       yield chunk;
@@ -49,6 +52,13 @@ async function run({ flags, output, engine }: Invocation): Promise<number> {
   return 0;
 }
 
+/** A file, a folder that holds an image layout, or standard input. */
+function openInput(path: string): AsyncGenerator<Uint8Array> {
+  if (path === "") return readStandardInput();
+  return isFolder(path) ? folderTar(path) : readFileChunks(path);
+}
+
 function sizeOf(path: string): number {
+  if (isFolder(path)) return 0;
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
