@@ -17,19 +17,18 @@ function parseWord(word: string): readonly string[] {
   const [range = "", protocol = "tcp", ...more] = word.split("/");
   // `host:container` is taken for what it says of the container.
   const container = range.slice(range.lastIndexOf(":") + 1);
-  if (more.length > 0 || container === "") throw refused(word, `no port specified: ${word}<empty>`);
+  if (more.length > 0 || container === "") throw refused(word, "no port specified");
   const name = protocol.toLowerCase();
-  if (!["tcp", "udp", "sctp"].includes(name)) throw refused(word, `invalid proto: ${protocol}`);
+  if (!["tcp", "udp", "sctp"].includes(name)) throw refused(word, `invalid proto: ${name}`);
   const match = /^(\d+)(?:-(\d+))?$/.exec(container);
   const first = Number(match?.[1] ?? Number.NaN);
   const last = Number(match?.[2] ?? first);
-  if (!(first <= portMax && last <= portMax)) {
-    throw refused(word, `invalid containerPort: ${container}`);
+  if (!(first <= portMax && last <= portMax && first <= last)) {
+    throw new EngineError("invalid-argument", `invalid containerPort: ${container}`);
   }
-  if (last < first) throw refused(word, `invalid range specified for the port: ${container}`);
   return Array.from({ length: last - first + 1 }, (_, index) => `${first + index}/${name}`);
 }
 
-function refused(_word: string, sentence: string): EngineError {
-  return new EngineError("invalid-argument", sentence);
+function refused(word: string, sentence: string): EngineError {
+  return new EngineError("invalid-argument", `invalid port: ${JSON.stringify(word)}: ${sentence}`);
 }

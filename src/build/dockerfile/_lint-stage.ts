@@ -13,6 +13,9 @@ import type { CommandLine, Instruction, Stage } from "./instruction.ts";
 /** Names that are arguments of the build alone. */
 const builderNames = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];
 
+/** Patterns that leave nothing of a context. */
+const everything = ["*", "**", "**/*"];
+
 /** What a stage has come to. */
 export interface StageState {
   readonly env: ReadonlyMap<string, string>;
@@ -154,7 +157,9 @@ export class StageLinter {
     for (const path of instruction.sources.paths) {
       if (/^[a-z+]+:\/\//.test(path)) continue;
       const source = posix.normalize(path).replace(/(?<=.)\/$/, "");
-      if (!ignore.isIgnored(source.replace(/^\/(?=.)/, ""))) continue;
+      const isRoot = source === "." || source === "/";
+      const isAll = isRoot && ignore.patterns.some((pattern) => everything.includes(pattern));
+      if (!isAll && !ignore.isIgnored(source.replace(/^\/(?=.)/, ""))) continue;
       const detail = `Attempting to ${verb} file ${quote(source)} that is excluded by .dockerignore`;
       report.add("CopyIgnoredFile", instruction.location, detail);
     }

@@ -74,6 +74,12 @@ describe("rules that need facts", () => {
     ]);
   });
 
+  test("CopyIgnoredFile tells a context of which nothing is left", () => {
+    const text = "FROM scratch\nCOPY . /\n";
+    expect(rulesOf(text, { ignore: createMatcher(["**"]) })).toEqual(["CopyIgnoredFile:2"]);
+    expect(rulesOf(text, { ignore: createMatcher(["a"]) })).toEqual([]);
+  });
+
   test("CopyIgnoredFile is silent when the ignore file has exceptions", () => {
     const ignore = createMatcher(["*", "!x"]);
     expect(rulesOf("FROM scratch\nCOPY y /\n", { ignore })).toEqual([]);
