@@ -61,12 +61,12 @@ export async function openStream(endpoint: Endpoint, request: Exchange): Promise
   }
 }
 
-/** Asks for a takeover (`Upgrade: tcp`) and hands the connection over, paused. */
+/** Asks for a takeover (`Upgrade: tcp`, or as headers say) and hands the connection over, paused. */
 export async function openHijacked(endpoint: Endpoint, request: Exchange): Promise<Hijacked> {
   const socket = await connect(endpoint, signalOf(request));
   const source = chunksOf(socket);
   try {
-    const headers = { ...request.headers, Connection: "Upgrade", Upgrade: "tcp" };
+    const headers = { Connection: "Upgrade", Upgrade: "tcp", ...request.headers };
     socket.write(formatHead(endpoint, { ...request, headers }));
     if (request.body !== undefined) socket.write(JSON.stringify(request.body));
     const { head, rest } = await readHead(source, endpoint);
