@@ -7,7 +7,7 @@ import { type MergedTree, shown, type TreeNode, vanished } from "./_merged-tree.
 import type { ModeChange } from "./_mode.ts";
 import type { Owner } from "./_owner.ts";
 import type { SourceMatch } from "./_selection.ts";
-import type { SharedFiles } from "./_shared-files.ts";
+import type { SharedSource } from "./_shared-files.ts";
 import { copyXattrs, nameIn, type TargetFolder, type TargetTree } from "./_target-tree.ts";
 import { type Visited, type Visitor, walkMatch } from "./_walk.ts";
 import type { PatternList } from "../../lib/name-pattern.ts";
@@ -40,7 +40,7 @@ export interface MatchCopy {
   readonly data: FileData;
   readonly written: Written;
   /** Undefined when files of this source must not be shared. */
-  readonly shared: SharedFiles | undefined;
+  readonly shared: SharedSource | undefined;
   readonly excludes: PatternList;
 }
 

@@ -109,8 +109,8 @@ async function copyFiles(
   const tree = MergedTree.of(selection.tree);
   try {
     const excludes = new PatternList(selection.excludes.map(encodeByteString));
-    const canShare = isFrozen(selection.tree) && work.shared.isFree(layersOfTree(selection.tree));
-    const shared = canShare ? work.shared : undefined;
+    const layers = layersOfTree(selection.tree);
+    const shared = isFrozen(selection.tree) ? work.shared.from(layers) : undefined;
     const copy: MatchCopy = { ...work, source: tree, change, excludes, shared };
     for (const match of resolveSelection(tree, selection, (path) => notFound(path, {}))) {
       if (source.unpack === "archives" && match.node.stat.isFile()) {

@@ -5,7 +5,7 @@ import { writeFileAtomic } from "../../sys/fs.ts";
 import type { FileAttributes } from "./_calls.ts";
 import type { TreeNode } from "./_merged-tree.ts";
 
-/** Lies beside the folder of a layer: inodes that it shares with the tree they were copied from. */
+/** Lies beside the folder of a layer: inodes that it shares, and the folder that each is from. */
 const listName = "shared-inodes";
 
 /**
@@ -19,56 +19,81 @@ export class SharedFiles {
   readonly #listPath: string;
   readonly #layers: readonly string[];
   readonly #device: bigint;
-  readonly #new = new Set<bigint>();
-  #taken: Set<bigint> | undefined;
+  readonly #new = new Map<bigint, string>();
+  #taken: ReadonlyMap<bigint, string> | undefined;
 
   /** @param layers of the target, uppermost first, as absolute paths */
   constructor(layers: readonly string[], device: bigint) {
     this.#layers = layers;
     this.#device = device;
-    this.#listPath = join(dirname(layers[0] ?? "/"), listName);
+    this.#listPath = listOf(layers[0] ?? "/");
   }
 
-  /** Whether the layers of a source may be shared with: not those that the target stands on. */
-  isFree(sourceLayers: readonly string[]): boolean {
-    return !sourceLayers.some((layer) => this.#layers.includes(layer));
-  }
-
-  /** Whether a file is to look exactly as it does, and is not in the target's layers yet. */
-  canShare({ stat }: TreeNode, wanted: FileAttributes): boolean {
-    if (stat.dev !== this.#device || stat.size === 0n) return false;
-    const isSame =
-      Number(stat.uid) === wanted.uid &&
-      Number(stat.gid) === wanted.gid &&
-      (Number(stat.mode) & 0o7777) === wanted.mode;
-    if (!isSame || this.#new.has(stat.ino)) return false;
-    this.#taken ??= readLists(this.#layers);
-    return !this.#taken.has(stat.ino);
-  }
-
-  /** Notes that a file is shared now. */
-  add({ stat }: TreeNode): void {
-    this.#new.add(stat.ino);
+  /** The files of one source. @param layers its own, uppermost first, as absolute paths */
+  from(layers: readonly string[]): SharedSource {
+    const origins = layers.map((layer) => ({ layer, shared: readList(listOf(layer)) }));
+    const originOf = ({ stat, places }: TreeNode): string => {
+      const own = origins[places[0].layer];
+      return own?.shared.get(stat.ino) ?? own?.layer ?? "";
+    };
+    return {
+      canShare: (node, wanted) => {
+        const { stat, places } = node;
+        if (stat.dev !== this.#device || stat.size === 0n) return false;
+        const isSame =
+          Number(stat.uid) === wanted.uid &&
+          Number(stat.gid) === wanted.gid &&
+          (Number(stat.mode) & 0o7777) === wanted.mode;
+        if (!isSame || this.#isTaken(stat.ino)) return false;
+        // What the target stands on has the inode already, as a file of its own.
+        const from = [layers[places[0].layer] ?? "", originOf(node)];
+        return !from.some((layer) => this.#layers.includes(layer));
+      },
+      add: (node) => void this.#new.set(node.stat.ino, originOf(node)),
+    };
   }
 
   /** Writes down what the target shares, for copies into layers above it. */
   save(): void {
     if (this.#new.size === 0) return;
-    const all = new Set([...readList(this.#listPath), ...this.#new]);
-    writeFileAtomic(this.#listPath, [...all].join("\n"), { mode: 0o600, durable: false });
+    const all = new Map([...readList(this.#listPath), ...this.#new]);
+    const lines = [...all].map(([inode, origin]) => `${inode} ${origin}`);
+    writeFileAtomic(this.#listPath, lines.join("\n"), { mode: 0o600, durable: false });
+  }
+
+  #isTaken(inode: bigint): boolean {
+    if (this.#new.has(inode)) return true;
+    this.#taken ??= new Map(this.#layers.flatMap((layer) => [...readList(listOf(layer))]));
+    return this.#taken.has(inode);
   }
 }
 
-function readLists(layers: readonly string[]): Set<bigint> {
-  return new Set(layers.flatMap((layer) => readList(join(dirname(layer), listName))));
+/** One source of shared files. */
+export interface SharedSource {
+  /** Whether a file is to look exactly as it does, and is not in the target's layers yet. */
+  canShare(node: TreeNode, wanted: FileAttributes): boolean;
+  /** Notes that a file is shared now. */
+  add(node: TreeNode): void;
 }
 
-function readList(path: string): bigint[] {
+function listOf(layer: string): string {
+  return join(dirname(layer), listName);
+}
+
+function readList(path: string): ReadonlyMap<bigint, string> {
+  const list = new Map<bigint, string>();
+  for (const line of readText(path).split("\n")) {
+    const [, inode, origin] = /^(\d{1,20}) (.*)$/.exec(line) ?? [];
+    if (inode !== undefined) list.set(BigInt(inode), origin ?? "");
+  }
+  return list;
+}
+
+function readText(path: string): string {
   try {
-    const text = readFileSync(path, "latin1");
-    return text.split("\n").flatMap((line) => (/^\d{1,20}$/.test(line) ? [BigInt(line)] : []));
+    return readFileSync(path, "utf8");
   } catch (error) {
-    if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return [];
+    if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR") return "";
     throw error;
   }
 }

@@ -337,6 +337,38 @@ describe.skipIf(!isRoot)("copy() (needs root)", () => {
     expect(await sum(source, { tree, ...cache })).toEqual({ ...known, hashedBytes: 0 });
   });
 
+  test("shares files of a stage, but none that the target stands on", async () => {
+    using folder = openTestFolder();
+    const layer = (name: string, lines: readonly string[]): string =>
+      makeTree(join(folder.path, name, "fs"), lines);
+    const base = layer("base", ["b 644 0:0 1 base"]);
+    const stage = layer("stage", ["s 644 0:0 1 stage"]);
+    const mount = { type: "overlay", lowerDirs: [stage, base], isReadOnly: true } as const;
+    const inode = (path: string): number => statSync(path).ino;
+    const copy = async (
+      tree: FileTree,
+      target: string,
+      lowerDirs: readonly string[],
+    ): Promise<void> => {
+      const overlay = { type: "overlay", upperDir: target, lowerDirs, isReadOnly: false } as const;
+      await copier.copy({ target: overlay, steps: [step(tree, { resetsOwners: false })] });
+    };
+    const one = layer("one", []);
+    await copy({ kind: "snapshot", mount }, one, [base]);
+    expect(showTree([one])).toEqual([
+      "o/ 755 0:0 now",
+      "o/b 644 0:0 1 base",
+      "o/s 644 0:0 1 stage x2",
+    ]);
+    expect(inode(join(one, "o/s"))).toBe(inode(join(stage, "s")));
+    // Back to where it is from: the inode is there already, as a file of the stage.
+    const two = layer("two", []);
+    const from = { type: "bind", source: one, isReadOnly: true } as const;
+    await copy({ kind: "snapshot", mount: from }, two, [stage, base]);
+    expect(inode(join(two, "o/o/s"))).not.toBe(inode(join(stage, "s")));
+    expect(inode(join(two, "o/o/b"))).toBe(inode(join(one, "o/b")));
+  });
+
   test("writes here-documents and folders, with names from the users of another tree", async () => {
     using folder = openTestFolder();
     const users = makeTree(join(folder.path, "u"), [
