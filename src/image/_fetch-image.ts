@@ -68,10 +68,10 @@ async function unpackAsFetched(context: ImageContext, fetch: Fetching): Promise<
   for (const [at, layer] of planned.entries()) {
     await fetch.downloads.wait(layer.digest);
     const report = reports[at];
-    if (context.snapshots.find(layer.chainId) === undefined) {
-      report?.bytes("Extracting", { current: 0, total: layer.descriptor.size });
-    }
-    layers.push(layerRecord(layer, await unpackOrRepair(context, { ...fetch, layer })));
+    const onRead = (current: number): void =>
+      report?.bytes("Extracting", { current, total: layer.descriptor.size });
+    if (context.snapshots.find(layer.chainId) === undefined) onRead(0);
+    layers.push(layerRecord(layer, await unpackOrRepair(context, { ...fetch, layer, onRead })));
     report?.status("Pull complete");
   }
   // One sync for all layers and blobs: from here on the image survives a power cut.
@@ -162,10 +162,14 @@ async function readConfig(
 /** Unpacks a layer; a blob that was here and turns out to be damaged is fetched anew. */
 async function unpackOrRepair(
   context: ImageContext,
-  fetch: Fetching & { readonly layer: PlannedLayer },
+  fetch: Fetching & {
+    readonly layer: PlannedLayer;
+    readonly onRead: (readBytes: number) => void;
+  },
 ): Promise<number> {
-  const { layer, downloads } = fetch;
-  const unpack = (): Promise<number> => unpackStored(context, { layer, signal: downloads.signal });
+  const { layer, downloads, onRead } = fetch;
+  const unpack = (): Promise<number> =>
+    unpackStored(context, { layer, onRead, signal: downloads.signal });
   try {
     return await unpack();
   } catch (error) {

@@ -146,6 +146,8 @@ export async function unpackStored(
   options: {
     readonly layer: PlannedLayer;
     readonly onLayer?: (layer: { readonly diffId: Digest; readonly sizeBytes: number }) => void;
+    /** Told now and then how many bytes of the blob have been unpacked. */
+    readonly onRead?: (readBytes: number) => void;
     readonly signal?: AbortSignal;
   },
 ): Promise<number> {
@@ -157,10 +159,12 @@ async function unpackOne(
   options: {
     readonly layer: PlannedLayer;
     readonly onLayer?: (layer: { readonly diffId: Digest; readonly sizeBytes: number }) => void;
+    /** Told now and then how many bytes of the blob have been unpacked. */
+    readonly onRead?: (readBytes: number) => void;
     readonly signal?: AbortSignal;
   },
 ): Promise<number> {
-  const { layer, onLayer, signal } = options;
+  const { layer, onLayer, onRead, signal } = options;
   const { snapshots, content } = store;
   const known = snapshots.find(layer.chainId);
   if (known !== undefined) return known.sizeBytes ?? 0;
@@ -182,7 +186,10 @@ async function unpackOne(
           mount.type === "overlay" || snapshots.driverName === "overlay2" ? "overlay" : "remove",
         expectedDiffId: layer.diffId,
       },
-      signal === undefined ? {} : { signal },
+      {
+        ...(signal === undefined ? {} : { signal }),
+        ...(onRead === undefined ? {} : { onRead }),
+      },
     );
     await snapshots.commit(key, {
       name: layer.chainId,

@@ -2,6 +2,7 @@ import { createReadStream, statSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { decompress, type ExpansionLimits } from "../lib/compression.ts";
 import { EngineError, type ErrorKind, messageOf } from "../lib/errors.ts";
+import { withProgress } from "../lib/stream-limit.ts";
 import { createDigester, type Digest } from "../oci/digest.ts";
 
 /** What the worker thread is asked. */
@@ -15,7 +16,7 @@ export type BytesRequest =
 
 /** What the worker thread answers. */
 export type BytesReply =
-  | { readonly kind: "chunk"; readonly bytes: ArrayBuffer }
+  | { readonly kind: "chunk"; readonly bytes: ArrayBuffer; readonly readBytes: number }
   | { readonly kind: "end"; readonly diffId: Digest }
   | { readonly kind: "failure"; readonly error: { kind: ErrorKind; message: string } };
 
@@ -41,35 +42,40 @@ export interface LayerSource {
   readonly like?: Digest;
 }
 
+/** What takes the bytes of a layer. */
+export interface LayerSink {
+  /** The unpacked bytes, in order. */
+  take(bytes: Uint8Array): void;
+  /** How many bytes of the blob have been read. */
+  readonly onRead?: (readBytes: number) => void;
+}
+
 /**
- * Unpacks a layer's blob and gives its bytes to `take`, in order; a large one in a worker thread.
+ * Unpacks a layer's blob and gives its bytes to the sink, in order; a large one in a worker thread.
  *
  * @returns the digest of the unpacked bytes
- * @throws what `decompress` throws, and whatever `take` throws
+ * @throws what `decompress` throws, and whatever the sink throws
  */
-export async function readLayerBytes(
-  source: LayerSource,
-  take: (bytes: Uint8Array) => void,
-): Promise<Digest> {
-  if (statSync(source.blobPath).size >= workerBlobMinBytes) return readInWorker(source, take);
+export async function readLayerBytes(source: LayerSource, sink: LayerSink): Promise<Digest> {
+  if (statSync(source.blobPath).size >= workerBlobMinBytes) return readInWorker(source, sink);
   const digester = createDigester(source.like);
-  for await (const chunk of openLayerBytes(source)) {
+  for await (const chunk of openLayerBytes(source, sink.onRead)) {
     digester.update(chunk);
-    take(chunk);
+    sink.take(chunk);
   }
   return digester.digest();
 }
 
 /** The unpacked bytes of a blob. */
-export function openLayerBytes(source: LayerSource): AsyncGenerator<Uint8Array, void, undefined> {
+export function openLayerBytes(
+  source: LayerSource,
+  onRead: LayerSink["onRead"] = () => undefined,
+): AsyncGenerator<Uint8Array, void, undefined> {
   const blob = createReadStream(source.blobPath, { highWaterMark: readChunkBytes });
-  return decompress(blob, source.limits);
+  return decompress(withProgress(blob, onRead), source.limits);
 }
 
-async function readInWorker(
-  source: LayerSource,
-  take: (bytes: Uint8Array) => void,
-): Promise<Digest> {
+async function readInWorker(source: LayerSource, sink: LayerSink): Promise<Digest> {
   const worker = resting ?? new Worker(workerUrl());
   resting = undefined;
   worker.ref();
@@ -81,7 +87,8 @@ async function readInWorker(
       return done.reject(new EngineError(reply.error.kind, reply.error.message));
     }
     try {
-      take(new Uint8Array(reply.bytes));
+      sink.take(new Uint8Array(reply.bytes));
+      sink.onRead?.(reply.readBytes);
     } catch (error) {
       done.reject(error);
       return;

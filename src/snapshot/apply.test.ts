@@ -12,6 +12,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -81,6 +82,20 @@ describe.skipIf(process.getuid?.() !== 0)("applyLayer() (needs root)", () => {
     mkdirSync(other);
     expect(await applyLayer({ blobPath: blobOf(gzipSync(tar)), targetDir: other })).toEqual(wanted);
     expect(readFileSync(join(other, "etc/a"), "utf8")).toBe("hello");
+  });
+
+  test("tells how much of the blob has been read, in a worker thread too", async () => {
+    for (const sizeBytes of [1_000, 4 * 1024 * 1024]) {
+      const tar = encodeTar([file(`noise${sizeBytes}`, randomBytes(sizeBytes).toString("hex"))]);
+      const blobPath = blobOf(gzipSync(tar));
+      const read: number[] = [];
+      const onRead = (readBytes: number): void => void read.push(readBytes);
+      await applyLayer({ blobPath, targetDir: target }, { onRead });
+      expect(read.length).toBeGreaterThan(0);
+      expect(read).toEqual(read.toSorted((a, b) => a - b));
+      expect(read.at(-1)).toBeLessThanOrEqual(statSync(blobPath).size);
+      expect(read.at(-1)).toBeGreaterThan(statSync(blobPath).size / 2);
+    }
   });
 
   test("keeps owner, set-user bit, old and negative times, of directories too", async () => {

@@ -46,6 +46,12 @@ export interface AppliedLayer {
   readonly entryCount: number;
 }
 
+/** How an unpacking is watched. */
+export interface ApplyWatch {
+  /** Told how many bytes of the blob have been read, after each chunk. */
+  readonly onRead?: (readBytes: number) => void;
+}
+
 /**
  * Unpacks a layer into a directory.
  *
@@ -56,7 +62,10 @@ export interface AppliedLayer {
  * @throws invalid-argument for an archive that is malformed, hostile or beyond the limits
  * @throws data-loss when the digest differs, unavailable when the disk is full
  */
-export async function applyLayer(options: ApplyOptions): Promise<AppliedLayer> {
+export async function applyLayer(
+  options: ApplyOptions,
+  watch: ApplyWatch = {},
+): Promise<AppliedLayer> {
   const limits: LayerLimits = { ...defaultLayerLimits, ...options.limits };
   const writer = new TreeWriter({
     targetDir: options.targetDir,
@@ -75,7 +84,7 @@ export async function applyLayer(options: ApplyOptions): Promise<AppliedLayer> {
         },
         ...(like === undefined ? {} : { like }),
       },
-      (chunk) => reader.push(chunk),
+      { take: (chunk) => reader.push(chunk), ...watch },
     );
     reader.end();
     writer.finish();

@@ -1,7 +1,7 @@
 import { openHelperPool } from "../sys/helper-pool.ts";
 import { selfExecutable } from "../sys/process.ts";
 import { decodeUnpackResult, encodeUnpackRequest } from "./_unpack-protocol.ts";
-import type { AppliedLayer, ApplyOptions } from "./apply.ts";
+import type { AppliedLayer, ApplyOptions, ApplyWatch } from "./apply.ts";
 
 /** Unpacks layers in helper processes, so that the daemon goes on serving. */
 export interface Unpacker extends AsyncDisposable {
@@ -11,9 +11,15 @@ export interface Unpacker extends AsyncDisposable {
    * After a failure the target holds part of the layer: the caller removes the snapshot.
    *
    * @param options.signal its abort kills the helper
+   * @param options.onRead told now and then how many bytes of the blob have been read
    * @throws what `applyLayer` throws; canceled; internal when the helper died
    */
-  unpack(layer: ApplyOptions, options?: { readonly signal?: AbortSignal }): Promise<AppliedLayer>;
+  unpack(layer: ApplyOptions, options?: UnpackOptions): Promise<AppliedLayer>;
+}
+
+/** How an unpacking is watched and ended. */
+export interface UnpackOptions extends ApplyWatch {
+  readonly signal?: AbortSignal;
 }
 
 /** An answer is one line; anything longer is not one. */
@@ -34,8 +40,16 @@ export function openUnpacker(options: { readonly command?: readonly string[] } =
     answerSizeMaxBytes,
   });
   return {
-    unpack: async (layer, call) =>
-      decodeUnpackResult(await pool.ask(encodeUnpackRequest(layer), call)),
+    async unpack(layer, { signal, onRead } = {}) {
+      const answer = await pool.ask(encodeUnpackRequest(layer), {
+        ...(signal === undefined ? {} : { signal }),
+        onNews: (line) => {
+          const readBytes = Number(line);
+          if (Number.isSafeInteger(readBytes)) onRead?.(readBytes);
+        },
+      });
+      return decodeUnpackResult(answer);
+    },
     [Symbol.asyncDispose]: async () => await pool[Symbol.asyncDispose](),
   };
 }

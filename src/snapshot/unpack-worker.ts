@@ -23,13 +23,15 @@ function serve(port: MessagePort): void {
   async function run(request: BytesRequest & { readonly kind: "start" }): Promise<void> {
     try {
       const digester = createDigester(request.source.like);
-      for await (const chunk of openLayerBytes(request.source)) {
+      let readBytes = 0;
+      const onRead = (sizeBytes: number): void => void (readBytes = sizeBytes);
+      for await (const chunk of openLayerBytes(request.source, onRead)) {
         digester.update(chunk);
         while (credit === 0) await new Promise<void>((resolve) => (wake = resolve));
         credit -= 1;
         // The decoder goes on writing into the rest of its buffer: only a copy can be given away.
         const copy = new Uint8Array(chunk);
-        send({ kind: "chunk", bytes: copy.buffer }, [copy.buffer]);
+        send({ kind: "chunk", bytes: copy.buffer, readBytes }, [copy.buffer]);
       }
       send({ kind: "end", diffId: digester.digest() });
     } catch (error) {

@@ -29,6 +29,15 @@ test("one helper answers one question after the other", async () => {
   expect(second.split(" ")[0]).toBe(first.split(" ")[0] ?? "");
 });
 
+test("news come before the answer, to who asked", async () => {
+  const shell = pool('echo "+1"; printf "+2\\n+3\\nanswer %s\\n" "$line"');
+  const news: string[] = [];
+  expect(await shell.ask("a", { onNews: (line) => void news.push(line) })).toBe("answer a");
+  expect(news).toEqual(["1", "2", "3"]);
+  expect(await shell.ask("b")).toBe("answer b");
+  expect(news).toHaveLength(3);
+});
+
 test("no more helpers than allowed, and everybody gets his own answer", async () => {
   const shell = pool('sleep 0.02; echo "$$ $line"');
   const answers = await Promise.all(["a", "b", "c", "d", "e"].map((each) => shell.ask(each)));

@@ -29,11 +29,21 @@ export interface HelperPool extends AsyncDisposable {
    *
    * @param question one line, without its end
    * @param options.signal its abort kills the helper
+   * @param options.onNews told of lines before the answer that begin with `newsMark`, without it
    * @returns the answer, without the line's end
    * @throws canceled; internal with what the helper printed to stderr when it ended instead
    */
-  ask(question: string, options?: { readonly signal?: AbortSignal }): Promise<string>;
+  ask(question: string, options?: AskOptions): Promise<string>;
 }
+
+/** How a helper is asked. */
+export interface AskOptions {
+  readonly signal?: AbortSignal;
+  readonly onNews?: (line: string) => void;
+}
+
+/** Begins a line of a helper that is not its answer yet. */
+export const newsMark = "+";
 
 const stderrMaxLength = 4000;
 const newline = 0x0a;
@@ -56,14 +66,14 @@ class ProcessPool implements HelperPool {
     this.#places = new Semaphore(options.helpersMax);
   }
 
-  async ask(question: string, { signal }: { readonly signal?: AbortSignal } = {}): Promise<string> {
+  async ask(question: string, { signal, onNews }: AskOptions = {}): Promise<string> {
     return await this.#places.run(async () => {
       if (this.#isClosed || isAborted(signal)) throw this.#canceled(signal);
       const helper = this.#take();
       const onAbort = (): void => helper.kill();
       signal?.addEventListener("abort", onAbort, { once: true });
       try {
-        const answer = await helper.ask(question);
+        const answer = await helper.ask(question, onNews);
         this.#keep(helper);
         return answer;
       } catch (error) {
@@ -124,6 +134,7 @@ class Helper {
   readonly #options: HelperPoolOptions;
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
   #waiting: PromiseWithResolvers<string> | undefined;
+  #onNews: ((line: string) => void) | undefined;
   #chunks: Buffer[] = [];
   #sizeBytes = 0;
   #stderr = "";
@@ -154,9 +165,10 @@ class Helper {
     return this.#end === undefined;
   }
 
-  async ask(question: string): Promise<string> {
+  async ask(question: string, onNews: ((line: string) => void) | undefined): Promise<string> {
     clearTimeout(this.#timer);
     if (this.#end !== undefined) throw this.#end;
+    this.#onNews = onNews;
     const waiting = Promise.withResolvers<string>();
     this.#waiting = waiting;
     this.#child.stdin.write(`${question}\n`);
@@ -174,18 +186,31 @@ class Helper {
   }
 
   #received(chunk: Buffer): void {
-    const end = chunk.indexOf(newline);
-    this.#chunks.push(end < 0 ? chunk : chunk.subarray(0, end));
-    this.#sizeBytes += chunk.length;
-    if (this.#sizeBytes > this.#options.answerSizeMaxBytes) {
-      this.#finish("answered too much");
-      this.kill();
+    let rest = chunk;
+    for (let end = rest.indexOf(newline); end >= 0; end = rest.indexOf(newline)) {
+      this.#gather(rest.subarray(0, end));
+      this.#line(Buffer.concat(this.#chunks).toString());
+      this.#chunks = [];
+      this.#sizeBytes = 0;
+      rest = rest.subarray(end + 1);
     }
-    if (end < 0) return;
-    const answer = Buffer.concat(this.#chunks).toString();
-    this.#chunks = [];
-    this.#sizeBytes = 0;
-    this.#waiting?.resolve(answer);
+    this.#gather(rest);
+  }
+
+  #gather(part: Buffer): void {
+    this.#chunks.push(part);
+    this.#sizeBytes += part.length;
+    if (this.#sizeBytes <= this.#options.answerSizeMaxBytes) return;
+    this.#finish("answered too much");
+    this.kill();
+  }
+
+  #line(line: string): void {
+    if (line.startsWith(newsMark)) {
+      this.#onNews?.(line.slice(newsMark.length));
+      return;
+    }
+    this.#waiting?.resolve(line);
     this.#waiting = undefined;
   }
 
