@@ -27,6 +27,7 @@ type Handler = (exchange: Exchange) => Promise<void>;
 
 /** One way to use a path. */
 export interface Operation {
+  /** What the caller must be allowed; undefined: nothing. */
   readonly wanted: Wanted | undefined;
   readonly run: Handler;
 }

@@ -4,8 +4,12 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createNetServer, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer } from "node:tls";
-import { EngineError } from "../lib/errors.ts";
+import {
+  createSecureContext,
+  createServer as createTlsServer,
+  type Server as TlsServer,
+} from "node:tls";
+import { EngineError, messageOf } from "../lib/errors.ts";
 import { holdBackBodies } from "../lib/http-body.ts";
 import type { Logger } from "../lib/log.ts";
 
@@ -54,6 +58,8 @@ export interface Front {
   listen(address: Address, tls?: FrontTls): Promise<Address>;
   /** Listens on a unix socket, for the owner alone. */
   listenUnix(path: string): Promise<void>;
+  /** New connections get these certificates. @throws invalid-argument when they are no good */
+  useTls(tls: FrontTls): void;
   readonly connectionCount: number;
   /** Ends: no new connections; open requests get a while. */
   close(): Promise<void>;
@@ -81,6 +87,7 @@ class HttpFront implements Front {
   readonly #limits: FrontLimits;
   readonly #http: ReturnType<typeof createServer>;
   readonly #servers: Server[] = [];
+  readonly #tlsServers: TlsServer[] = [];
   readonly #sockets = new Map<Socket, Watched>();
   readonly #timer: Timer;
   #refusedCount = 0;
@@ -109,14 +116,16 @@ class HttpFront implements Front {
 
   async listen(address: Address, tls?: FrontTls): Promise<Address> {
     const accept = (socket: Socket): void => this.#accept(socket);
-    const server =
-      tls === undefined
-        ? createNetServer(halfOpen, accept)
-        : createTls(tls, { accept, handshakeTimeout: this.#limits.idleMaxMs });
+    const server = tls === undefined ? createNetServer(halfOpen, accept) : this.#createTls(tls);
     await this.#listenOn(server, address);
     const bound = server.address();
     const port = typeof bound === "object" && bound !== null ? bound.port : address.port;
     return { host: address.host, port };
+  }
+
+  useTls(tls: FrontTls): void {
+    const context = contextOf(tls);
+    for (const server of this.#tlsServers) server.setSecureContext(context);
   }
 
   async listenUnix(path: string): Promise<void> {
@@ -142,6 +151,23 @@ class HttpFront implements Front {
     }
     for (const socket of this.#sockets.keys()) socket.destroy();
     this.#http.close();
+  }
+
+  #createTls(tls: FrontTls): Server {
+    const isCallerKnown = tls.ca !== undefined;
+    const server = createTlsServer(
+      {
+        ...halfOpen,
+        ...contextOf(tls),
+        requestCert: isCallerKnown,
+        rejectUnauthorized: isCallerKnown,
+        handshakeTimeout: this.#limits.idleMaxMs,
+      },
+      (socket) => this.#accept(socket),
+    );
+    server.on("tlsClientError", () => undefined);
+    this.#tlsServers.push(server);
+    return server;
   }
 
   async #listenOn(server: Server, address: Address | { readonly path: string }): Promise<void> {
@@ -209,24 +235,13 @@ class HttpFront implements Front {
 
 const halfOpen = { allowHalfOpen: true } as const;
 
-function createTls(
-  tls: FrontTls,
-  options: { readonly accept: (socket: Socket) => void; readonly handshakeTimeout: number },
-): Server {
-  const { key, cert, ca } = tls;
-  const server = createTlsServer(
-    {
-      ...halfOpen,
-      key,
-      cert,
-      ...(ca === undefined ? {} : { ca }),
-      requestCert: ca !== undefined,
-      rejectUnauthorized: ca !== undefined,
-      minVersion: "TLSv1.2",
-      handshakeTimeout: options.handshakeTimeout,
-    },
-    options.accept,
-  );
-  server.on("tlsClientError", () => undefined);
-  return server;
+/** What a TLS server takes; checked, for a server that is given nonsense refuses each client instead. */
+function contextOf(tls: FrontTls): FrontTls & { readonly minVersion: "TLSv1.2" } {
+  const context = { ...tls, minVersion: "TLSv1.2" } as const;
+  try {
+    createSecureContext(context);
+  } catch (error) {
+    throw new EngineError("invalid-argument", `TLS: ${messageOf(error)}`, { cause: error });
+  }
+  return context;
 }

@@ -1,6 +1,7 @@
 /**
  * `tug registry`: serves a registry, collects its garbage, makes lines of users.
  *
+ * SIGHUP reads certificates and access rules again (users are read again when their file changes).
  * SIGTERM and SIGINT stop cleanly: open requests get a while; a second one ends at once.
  */
 import { request as httpRequest } from "node:http";
@@ -78,6 +79,13 @@ async function serve(args: readonly string[]): Promise<number> {
       },
     );
   };
+  process.on("SIGHUP", () => {
+    try {
+      registry.reload();
+    } catch (error) {
+      logger.error("not reloaded: what was there stays", { error });
+    }
+  });
   process.on("SIGTERM", () => stop("SIGTERM"));
   process.on("SIGINT", () => stop("SIGINT"));
   process.exit(await stopped.promise);

@@ -1,26 +1,22 @@
 /** The composition of a registry that serves: builds its parts in order, and takes them down in reverse. */
-import { readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { EngineError, messageOf } from "../lib/errors.ts";
+import { messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { TaskGroup } from "../lib/task-group.ts";
 import { sleep } from "../lib/retry.ts";
+import { openAuth, readNamed } from "./_open-auth.ts";
 import { openProxyClient } from "./_proxy-client.ts";
 import { controlPath, openRoot } from "./_root.ts";
-import { defaultRules, parseAccessRules, type AccessRules } from "./access-rules.ts";
-import type { AuthConfig, ServeConfig } from "./config.ts";
+import type { ServeConfig } from "./config.ts";
 import { answerOf } from "./errors.ts";
 import { type Address, createFront, type Front, type FrontTls } from "./front.ts";
 import { describeCollection } from "./help.ts";
-import { createPasswordGate, createTokenGate, type Gate, openGate } from "./gate.ts";
-import { openHtpasswd } from "./htpasswd.ts";
 import { openRegistry } from "./local-registry.ts";
 import { Metrics } from "./metrics.ts";
 import { createUpstream } from "./pull-through.ts";
 import type { Registry } from "./registry.ts";
 import { createRegistryHandler } from "./server.ts";
-import { createTokenServer, type TokenServer } from "./token-server.ts";
-import { createTokenVerifier, openTokenSigner, parseTrust } from "./token.ts";
 
 /** How often idle uploads are looked at. */
 const tidyPeriodMs = 60_000;
@@ -32,6 +28,8 @@ export interface ServingRegistry {
   /** The addresses that are listened on. */
   readonly addresses: readonly Address[];
   readonly metricsAddress: Address | undefined;
+  /** Reads certificates and access rules again; what is no good leaves the old ones. */
+  reload(): void;
   stop(): Promise<void>;
 }
 
@@ -48,7 +46,10 @@ export async function serveRegistry(
   const { logger } = options;
   await using undo = new AsyncDisposableStack();
   const tls = readTls(config);
-  const { gate, tokenServer } = openAuth(config.auth, { logger, hasTls: tls !== undefined });
+  const { gate, tokenServer, prepare } = openAuth(config.auth, {
+    logger,
+    hasTls: tls !== undefined,
+  });
   const root = await openRoot(config.root, { logger });
   undo.use(root);
   const client = config.proxy === undefined ? undefined : openProxyClient(config.proxy, logger);
@@ -95,7 +96,18 @@ export async function serveRegistry(
     logger.info("registry listens", { ...bound, tls: tls !== undefined });
   }
   const close = undo.move();
-  return { addresses, metricsAddress, stop: async () => await close.disposeAsync() };
+  return {
+    addresses,
+    metricsAddress,
+    reload: () => {
+      const next = readTls(config);
+      const useRules = prepare();
+      if (next !== undefined) front.useTls(next);
+      useRules();
+      logger.info("certificates and access rules were read again");
+    },
+    stop: async () => await close.disposeAsync(),
+  };
 }
 
 function quotaOf(config: ServeConfig): {
@@ -116,50 +128,6 @@ function readTls({ tls }: ServeConfig): FrontTls | undefined {
     cert: readNamed(tls.certPath),
     ...(tls.caPath === undefined ? {} : { ca: readNamed(tls.caPath) }),
   };
-}
-
-/** Makes the gate, and the token server where the registry is its own. */
-function openAuth(
-  auth: AuthConfig,
-  options: { readonly logger: Logger; readonly hasTls: boolean },
-): { readonly gate: Gate; readonly tokenServer?: TokenServer } {
-  const { token, htpasswdPath } = auth;
-  const rules = rulesOf(auth);
-  const users = htpasswdPath === undefined ? undefined : openHtpasswd(htpasswdPath, options);
-  if (token === undefined) {
-    return { gate: users === undefined ? openGate : createPasswordGate({ users, rules }) };
-  }
-  const { service } = token;
-  const signer =
-    token.keyPath === undefined ? undefined : openTokenSigner(readNamed(token.keyPath), token);
-  const trust =
-    token.certPath === undefined
-      ? { keys: [], certificates: [] }
-      : parseTrust(readNamed(token.certPath).toString("utf8"));
-  const keys = signer === undefined ? trust.keys : [signer.publicKey, ...trust.keys];
-  const scheme = options.hasTls ? "https" : "http";
-  const gate = createTokenGate({
-    verify: createTokenVerifier({ keys, certificates: trust.certificates }, token),
-    service,
-    realm: (request) => token.realm ?? `${scheme}://${hostOf(request)}/token`,
-    rules: (user, action, repository) => action === "pull" && rules(user, action, repository),
-  });
-  if (signer === undefined || users === undefined) return { gate };
-  return { gate, tokenServer: createTokenServer({ users, rules, signer, service }) };
-}
-
-function rulesOf({ accessPath, isAnonymousPull }: AuthConfig): AccessRules {
-  const fallback = defaultRules({ isAnonymousPull });
-  if (accessPath === undefined) return fallback;
-  const rules = parseAccessRules(readNamed(accessPath).toString("utf8"));
-  return (user, action, repository) =>
-    rules(user, action, repository) || (isAnonymousPull && action === "pull");
-}
-
-/** The host that the client asked, fit for a header's quotes. */
-function hostOf(request: IncomingMessage): string {
-  const host = request.headers.host ?? "";
-  return /^[A-Za-z0-9.:[\]-]{1,255}$/.test(host) ? host : "localhost";
 }
 
 function createMetrics(registry: Registry): Metrics {
@@ -196,7 +164,9 @@ async function listenMetrics(
   };
   const front = createFront({ handle, logger });
   undo.defer(async () => await front.close());
-  return await front.listen(config.metricsAddress);
+  const bound = await front.listen(config.metricsAddress);
+  logger.info("metrics listen", { ...bound });
+  return bound;
 }
 
 /** Listens for `tug registry gc`. */
@@ -262,14 +232,4 @@ function startTasks(
     every("collect garbage", config.gcIntervalMs, async () => await registry.collect());
   }
   return tasks;
-}
-
-function readNamed(path: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    throw new EngineError("invalid-argument", `read ${path}: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
 }

@@ -297,9 +297,59 @@ describe("what a registry is told at its start", () => {
     });
     const read = (path: string): string => readFileSync(path, "utf8");
     const ca = read(caPath);
-    await expect(openDistribution(registry.url, { tls: { ca } })("GET /v2/")).rejects.toThrow();
     const own = { ca, cert: read(certificatePath), key: read(keyPath) };
-    expect((await openDistribution(registry.url, { tls: own })("GET /v2/")).status).toBe(200);
+    for (let round = 0; round < 2; round += 1) {
+      const stranger = openDistribution(registry.url, { tls: { ca } });
+      await expect(stranger("GET /v2/")).rejects.toThrow();
+      expect((await openDistribution(registry.url, { tls: own })("GET /v2/")).status).toBe(200);
+      // The second time with certificates that were read again.
+      process.kill(registry.pid, "SIGHUP");
+      await until(() => registry.log().includes("were read again"), "a reload");
+    }
+  }, 60_000);
+
+  test("SIGHUP takes up new certificates and rules, and keeps the old when they are no good", async () => {
+    await using folder = scratch();
+    const [first, second] = [join(folder.path, "1"), join(folder.path, "2")];
+    mkdirSync(first);
+    mkdirSync(second);
+    const before = await makeCertificates(first);
+    const after = await makeCertificates(second);
+    const at = (name: string): string => join(folder.path, name);
+    const take = (from: typeof before): void => {
+      writeFileSync(at("cert"), readFileSync(from.certificatePath));
+      writeFileSync(at("key"), readFileSync(from.keyPath));
+    };
+    take(before);
+    writeFileSync(at("rules"), "");
+    await runOk(["htpasswd", "-Bbc", "-C", "5", at("users"), "ann", "a"]);
+    const access = ["--htpasswd", at("users"), "--access", at("rules")];
+    await using registry = await startTugRegistry({
+      scheme: "https",
+      flags: ["--tls-cert", at("cert"), "--tls-key", at("key"), ...access],
+    });
+    const tags = async (from: typeof before): Promise<number | string> => {
+      const answer = await run([
+        ...["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", from.caPath],
+        ...["-u", "ann:a", `${registry.url}/v2/x/tags/list`],
+      ]);
+      return answer.stdout;
+    };
+    const reload = async (says: string): Promise<void> => {
+      const seen = registry.log().split(says).length;
+      process.kill(registry.pid, "SIGHUP");
+      await until(() => registry.log().split(says).length > seen, says);
+    };
+    expect([await tags(before), await tags(after)]).toEqual(["403", "000"]);
+    take(after);
+    writeFileSync(at("rules"), "ann ** pull\n");
+    await reload("were read again");
+    expect([await tags(before), await tags(after)]).toEqual(["000", "404"]);
+    writeFileSync(at("rules"), "nonsense\n");
+    await reload("not reloaded");
+    writeFileSync(at("key"), "nonsense\n");
+    await reload("not reloaded");
+    expect(await tags(after)).toBe("404");
   }, 60_000);
 
   test("gc asks the registry that serves, and works alone as well", async () => {
@@ -327,5 +377,12 @@ describe("what a registry is told at its start", () => {
     const { text } = await send("GET /metrics");
     expect(text).toContain('requests_total{operation="ping",method="GET",code="200"} 1');
     expect(text).toMatch(/^tug_registry_content_bytes 0$/m);
+    await registry.stop();
+    await registry.restart(["--metrics-addr", "127.0.0.1:0"]);
+    expect((await send("GET /metrics")).status).toBe(404);
+    const port = /metrics listen" host=\S+ port=(\d+)/.exec(registry.log())?.[1];
+    const apart = await fetch(`http://127.0.0.1:${port}/metrics`);
+    expect(await apart.text()).toContain("tug_registry_requests_total");
+    expect((await fetch(`http://127.0.0.1:${port}/v2/`)).status).toBe(404);
   }, 60_000);
 });
