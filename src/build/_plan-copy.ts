@@ -1,8 +1,8 @@
 import { EngineError } from "../lib/errors.ts";
 import type { Instruction } from "./dockerfile/instruction.ts";
-import { emptyStep } from "./_plan-run.ts";
+import { emptyStep, resolveTarget } from "./_planning.ts";
 import { parseContextUrl } from "./source/context-url.ts";
-import { resolveTarget, type StagePlanner } from "./_stage-planner.ts";
+import type { StagePlanner } from "./_stage-planner.ts";
 import type { CopyActionSource, Step } from "./step.ts";
 
 type CopyInstruction = Extract<Instruction, { kind: "copy" | "add" }>;
@@ -95,7 +95,7 @@ async function sourceStep(
   if (wanted.from === undefined || wanted.from === "") {
     return stage.addStep(stage.planner.input.sources.mainContext({ paths: wanted.paths }));
   }
-  return (await stage.resolveFrom(wanted.from)) ?? emptyStep(stage);
+  return (await stage.resolveFrom(wanted.from)) ?? emptyStep(stage.platform);
 }
 
 function planRemote(

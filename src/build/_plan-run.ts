@@ -1,8 +1,8 @@
 import { posix } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import type { CommandLine, Heredoc, Instruction, RunMount } from "./dockerfile/instruction.ts";
-import { makeStep } from "./_make-step.ts";
-import { resolveTarget, type StagePlanner } from "./_stage-planner.ts";
+import { emptyStep, resolveTarget } from "./_planning.ts";
+import type { StagePlanner } from "./_stage-planner.ts";
 import type { RunAction, RunMountAction, Step } from "./step.ts";
 
 type RunInstruction = Extract<Instruction, { kind: "run" }>;
@@ -218,19 +218,7 @@ async function mountSource(
   if (wanted.from === undefined) {
     return stage.addStep(stage.planner.input.sources.mainContext({ paths: [wanted.source] }));
   }
-  return (await stage.resolveFrom(wanted.from)) ?? emptyStep(stage);
-}
-
-/** A step that makes nothing, to read from. */
-export function emptyStep(stage: StagePlanner): Step {
-  return makeStep({
-    action: { kind: "scratch" },
-    name: "FROM scratch",
-    description: "an empty file system",
-    reads: [],
-    isCacheIgnored: false,
-    platform: stage.platform,
-  });
+  return (await stage.resolveFrom(wanted.from)) ?? emptyStep(stage.platform);
 }
 
 function targetOf(stage: StagePlanner, mount: RunMount): string | undefined {

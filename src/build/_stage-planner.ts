@@ -1,5 +1,4 @@
 /** Reads one stage: its base, then its instructions in order, each with what is known by then. */
-import { posix } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { formatPlatform, type Platform } from "../oci/platform.ts";
 import type { ImageLayers } from "../image/image-service.ts";
@@ -370,11 +369,4 @@ export function envOf(entries: readonly string[]): Map<string, string> {
         : ([entry.slice(0, split), entry.slice(split + 1)] as const);
     }),
   );
-}
-
-/** A path as an instruction means it: relative ones from the working folder; keeps a last `/`. */
-export function resolveTarget(workingDir: string, path: string): string {
-  const isFolder = path.endsWith("/") || path.endsWith("/.") || path === "." || path === "";
-  const absolute = posix.resolve("/", workingDir, path);
-  return isFolder && absolute !== "/" ? `${absolute}/` : absolute;
 }

@@ -212,8 +212,6 @@ function findTarget(input: GraphInput): Stage {
   if (target === undefined || target === "") return last;
   const found = stages.findLast((stage) => stage.name === target.toLowerCase());
   if (found !== undefined) return found;
-  const index = /^\d+$/.test(target) ? stages[Number(target)] : undefined;
-  if (index !== undefined) return index;
   const names = stages.flatMap(({ name }) => (name === undefined ? [] : [name]));
   const near = nearest(target, names);
   throw new EngineError(
@@ -243,6 +241,9 @@ function findNeeded(
     }
     done.add(index);
   };
+  // A circle is refused wherever it is, as BuildKit does.
+  for (const { index } of dockerfile.stages) visit(index, []);
+  done.clear();
   visit(options.target.index, []);
   return done;
 }

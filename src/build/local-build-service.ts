@@ -24,7 +24,7 @@ import { ClassicNarrator } from "./_classic-narrator.ts";
 import { listCache, pruneCache, type PruneOptions } from "./cache-use.ts";
 import { lintDockerfile, lintViolation } from "./dockerfile/lint.ts";
 import { parseDockerfile } from "./dockerfile/parse.ts";
-import { pictureOf } from "./dockerfile/picture.ts";
+import { pictureOf } from "../lib/source-picture.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import { unpackContext } from "./unpack-context.ts";
 import { type Exported, exportResults, type PlatformResult } from "./export.ts";
