@@ -122,10 +122,13 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   const signatures = openSignatureStore({ metadata, content, registries: registry, logger });
   const unpacker = openUnpacker();
   undo.use(unpacker);
+  const hasher = openDiffHasher();
+  undo.use(hasher);
   const images = openImageService({
     content,
     snapshots,
     unpacker,
+    hasher,
     metadata,
     leases,
     events,
@@ -165,8 +168,6 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   });
   const copier = openCopier({ hashesRoot: join(config.dataRoot, "build", "hashes") });
   undo.use(copier);
-  const hasher = openDiffHasher();
-  undo.use(hasher);
   const sources = await openSources({
     root: join(config.dataRoot, "build", "sources"),
     copier,
@@ -238,7 +239,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
       system: {
         info: () => Promise.resolve(info()),
         version: systemVersion,
-        diskUsage: createDiskUsage({ images, containers, volumes }),
+        diskUsage: createDiskUsage({ images, containers, volumes, build: builds }),
       },
     },
     logger,

@@ -79,17 +79,27 @@ async function storeChanges(
 
 /** Tells whether the unpacked layer gives back the bytes it was unpacked from. */
 async function canBeMade(
-  { snapshots, logger }: ImageContext,
+  context: ImageContext,
   record: LayerRecord,
   how: { readonly signal?: AbortSignal },
 ): Promise<boolean> {
-  await using hasher = openDiffHasher();
-  const made = await hasher.hash(snapshots.layersOf(record.chainId), how);
-  if (made.diffId === record.diffId) return true;
-  logger.warn("a committed layer is kept as a blob: its snapshot makes other bytes", {
+  const made = await hashSnapshot(context, record, how);
+  if (made === record.diffId) return true;
+  context.logger.warn("a committed layer is kept as a blob: its snapshot makes other bytes", {
     diffId: record.diffId,
   });
   return false;
+}
+
+async function hashSnapshot(
+  { snapshots, hasher }: ImageContext,
+  { chainId: key }: LayerRecord,
+  how: { readonly signal?: AbortSignal },
+): Promise<Digest> {
+  const request = snapshots.layersOf(key);
+  if (hasher !== undefined) return (await hasher.hash(request, how)).diffId;
+  await using own = openDiffHasher();
+  return (await own.hash(request, how)).diffId;
 }
 
 function configOf(image: {

@@ -9,6 +9,7 @@ import type { Metadata } from "../metadata/metadata.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Platform } from "../oci/platform.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import type { DiffHasher } from "../snapshot/diff-hasher.ts";
 import type { Unpacker } from "../snapshot/unpack-client.ts";
 import type {
   HistoryResponseItem,
@@ -70,6 +71,8 @@ export interface ImageServiceOptions {
   readonly content: ContentStore;
   readonly snapshots: Snapshotter;
   readonly unpacker: Unpacker;
+  /** For commits; each has a helper of its own when absent. */
+  readonly hasher?: DiffHasher;
   readonly metadata: Metadata;
   readonly leases: Leases;
   readonly events: EventBus;
