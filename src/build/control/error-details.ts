@@ -21,7 +21,7 @@ export function asSolveFailure(error: unknown, source: SourceInfo | undefined): 
   if (!(error instanceof EngineError) || error.kind === "canceled") return error;
   const place = placeOf(error);
   return new EngineError(error.kind, error.message, {
-    cause: error,
+    cause: error.cause,
     details: {
       [statusCodeKey]: grpcCode.unknown,
       ...error.details,
