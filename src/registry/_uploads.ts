@@ -1,5 +1,7 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import type { BlobInfo, Ingest } from "../content/content-store.ts";
-import { isKind } from "../lib/errors.ts";
+import { codeOf, isKind } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { KeyedMutex } from "../lib/keyed-mutex.ts";
 import type { ByteSource } from "../lib/stream-limit.ts";
@@ -59,6 +61,16 @@ export class Uploads {
     return this.#sessions.size;
   }
 
+  /** Looks how far the uploads are that an earlier process left; to be called once, at the start. */
+  async measure(): Promise<void> {
+    for (const session of this.#sessions.values()) {
+      this.#grow(
+        session,
+        await sizeOf(join(this.#context.content.root, "ingest", refOf(session.id))),
+      );
+    }
+  }
+
   /** Names of the unfinished writes that are uploads to be resumed. */
   refs(): ReadonlySet<string> {
     return new Set([...this.#sessions.values()].map(({ id }) => refOf(id)));
@@ -88,7 +100,6 @@ export class Uploads {
 
   async status(name: UploadName): Promise<UploadStatus> {
     return await this.#turn(name, async (session) => {
-      if (session.isStored) await this.#opened(session);
       return { id: session.id, sizeBytes: session.sizeBytes };
     });
   }
@@ -244,6 +255,15 @@ export class Uploads {
   #forget(session: Session): void {
     if (!this.#sessions.delete(session.id)) return;
     this.#context.quota.count(session.repository, -session.sizeBytes);
+  }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return 0;
+    throw error;
   }
 }
 

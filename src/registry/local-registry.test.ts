@@ -192,10 +192,19 @@ describe("quotas", () => {
     expect((await registry.appendUpload(other, chunk)).sizeBytes).toBe(56);
     await registry.cancelUpload(other);
     const digest = await push(registry, "a", "x".repeat(60));
+    // An upload that an earlier process left counts as well.
+    const left = { repository: "c", id: registry.startUpload("c").id };
+    await registry.appendUpload(left, { body: [new Uint8Array(30)] });
+    const again = await reopen({ quota: { sizeMaxBytes: 100, repositoryMaxBytes: 60 } });
+    expect((await again.getUpload(left)).sizeBytes).toBe(30);
+    await expect(push(again, "d", "z".repeat(11))).rejects.toThrow("quota of the registry");
+    await again.cancelUpload(left);
+    await push(again, "d", "z".repeat(11));
+    again.removeBlob("d", digestOf("z".repeat(11)));
     // One digest is counted once however many repositories have it.
-    expect(registry.mountBlob("b", { from: "a", digest })).toBe(true);
-    expect(registry.stats.sizeBytes).toBe(60);
-    await expect(push(registry, "b", "y")).rejects.toThrow("quota of repository b");
+    expect(again.mountBlob("b", { from: "a", digest })).toBe(true);
+    expect(again.stats.sizeBytes).toBe(60);
+    await expect(push(again, "b", "y")).rejects.toThrow("quota of repository b");
   });
 });
 

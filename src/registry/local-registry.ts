@@ -91,6 +91,7 @@ class LocalRegistry implements Registry {
   }
 
   async recover(): Promise<void> {
+    await this.#uploads.measure();
     const removed = await this.#context.content.sweep({ keep: this.#uploads.refs() });
     if (removed > 0) this.#context.logger.info("removed unfinished writes", { count: removed });
   }
