@@ -24,12 +24,20 @@ import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { ImageRecord, ImageTables, NameRecord, NameTarget } from "./image-records.ts";
 import type { ResolvedImage } from "./image-service.ts";
 
+/** What one image is called, in the order of the names. */
+interface Called {
+  readonly tags: readonly string[];
+  readonly digests: readonly string[];
+}
+
 /** Image records, their names and configs. */
 export class ImageIndex {
   readonly #tables: ImageTables;
   readonly #content: ContentStore;
   /** Decoded configs of images in use; a config never changes. */
   readonly #configs = new Map<Digest, ImageConfig>();
+  /** What images are called, as of one state of the names. */
+  #calledBy: { readonly names: object; readonly images: ReadonlyMap<Digest, Called> } | undefined;
 
   constructor(tables: ImageTables, content: ContentStore) {
     this.#tables = tables;
@@ -80,20 +88,12 @@ export class ImageIndex {
 
   /** Whole references with a tag that are bound to an image, sorted. */
   namesOf(id: Digest): readonly string[] {
-    return this.#tables.names
-      .list()
-      .filter(([name, record]) => record.id === id && !name.includes("@"))
-      .map(([name]) => name)
-      .toSorted();
+    return this.#called().get(id)?.tags ?? [];
   }
 
   /** Whole references with a digest (`docker.io/library/busybox@sha256:…`) of an image, sorted. */
   digestsOf(id: Digest): readonly string[] {
-    return this.#tables.names
-      .list()
-      .filter(([name, record]) => name.includes("@") && isBoundTo(record, id))
-      .map(([name]) => name)
-      .toSorted();
+    return this.#called().get(id)?.digests ?? [];
   }
 
   /** What a name as people write it is bound to; undefined for an ID. */
@@ -275,6 +275,24 @@ export class ImageIndex {
       (record) =>
         record !== undefined && matchPlatform(platform, imagePlatform(this.config(record))),
     );
+  }
+
+  /** What each image is called; made anew after a name has changed. */
+  #called(): ReadonlyMap<Digest, Called> {
+    const names = this.#tables.names.list();
+    if (this.#calledBy?.names === names) return this.#calledBy.images;
+    const images = new Map<Digest, { tags: string[]; digests: string[] }>();
+    for (const [name, record] of names) {
+      const isDigestName = name.includes("@");
+      const ids = isDigestName ? [record.id, ...(record.others ?? [])] : [record.id];
+      for (const id of ids) {
+        const called = images.get(id) ?? { tags: [], digests: [] };
+        (isDigestName ? called.digests : called.tags).push(name);
+        images.set(id, called);
+      }
+    }
+    this.#calledBy = { names, images };
+    return images;
   }
 
   /** Takes an image from a name: the name goes on with another platform, or goes. */
