@@ -29,7 +29,7 @@ describe("the table of commands", () => {
     expect(findCommand(["container", "ls"])).toMatchObject({ kind: "command", rest: [] });
     expect(findCommand(["container"])).toMatchObject({ kind: "group" });
     expect(findCommand(["container", "foo"])).toEqual({ kind: "unknown", name: "container foo" });
-    expect(findCommand(["build", "."])).toEqual({ kind: "planned", name: "build" });
+    expect(findCommand(["compose", "up"])).toEqual({ kind: "planned", name: "compose" });
     expect(findCommand(["system", "prune"])).toEqual({ kind: "planned", name: "system prune" });
     expect(findCommand(["foo"])).toEqual({ kind: "unknown", name: "foo" });
     expect(commandGroups.length).toBeGreaterThan(6);

@@ -24,6 +24,7 @@ export interface CommandGroup {
 
 /** Groups, in the order of help. */
 export const commandGroups: readonly CommandGroup[] = [
+  { name: "builder", help: "Manage builds" },
   { name: "container", help: "Manage containers" },
   { name: "context", help: "Manage contexts" },
   { name: "image", help: "Manage images" },
@@ -35,6 +36,18 @@ export const commandGroups: readonly CommandGroup[] = [
 
 /** All commands. */
 export const commands: readonly CommandEntry[] = [
+  entry("builder du", {
+    help: "Show what the build cache takes of the disk",
+    load: async () => (await import("./build/du.ts")).command,
+  }),
+  entry("builder prune", {
+    help: "Remove build cache",
+    load: async () => (await import("./build/prune.ts")).command,
+  }),
+  entry("image build, build, builder build", {
+    help: "Build an image from a Dockerfile",
+    load: async () => (await import("./build/build.ts")).command,
+  }),
   entry("container attach, attach", {
     help: "Attach local standard input, output, and error streams to a running container",
     load: async () => (await import("./container/attach.ts")).command,
@@ -304,11 +317,11 @@ export const commands: readonly CommandEntry[] = [
 
 /** Docker's commands that are not there yet, answered by name. */
 export const plannedCommands: readonly string[] = [
-  ...["bake", "build", "builder", "buildx", "checkpoint", "compose", "config", "cp"],
+  ...["bake", "buildx", "checkpoint", "compose", "config", "cp"],
   ...["debug", "init", "model", "node", "plugin"],
   ...["scout", "secret", "service", "stack", "stats", "swarm", "trust"],
   ...["update", "container cp"],
-  ...["container stats", "container update", "image build"],
+  ...["container stats", "container update"],
   ...["network connect", "network create", "network disconnect", "network prune", "network rm"],
   ...["system prune", "volume update", "context export", "context import"],
 ];

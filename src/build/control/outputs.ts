@@ -62,7 +62,8 @@ export function exporterResponse(
   result: BuildResult,
   outputs: readonly BuildOutput[],
 ): ReadonlyMap<string, string> {
-  const response = new Map(Object.entries(result.metadata));
+  // Answers of a subrequest are a gateway's to give; a client that asks directly finds them here.
+  const response = new Map(Object.entries({ ...result.metadata, ...result.answers }));
   const add = (key: string, value: string | undefined): void => {
     if (value !== undefined && value !== "" && !response.has(key)) response.set(key, value);
   };

@@ -9,7 +9,7 @@ import { expandInstruction } from "./expand.ts";
 import type { Location } from "./instruction.ts";
 import { checkDockerfile } from "./lint.ts";
 import { parseDockerfile } from "./parse.ts";
-import { pictureOf } from "./picture.ts";
+import { pictureOf } from "../../lib/source-picture.ts";
 
 const seed = 20_241;
 const rounds = 6_000;

@@ -11,7 +11,7 @@ import { expandInstruction, expandWords } from "./expand.ts";
 import { settleArg, settleMetaArgs } from "./arguments.ts";
 import type { CommandLine, Dockerfile, Stage } from "./instruction.ts";
 import { parseDockerfile } from "./parse.ts";
-import { pictureOf } from "./picture.ts";
+import { pictureOf } from "../../lib/source-picture.ts";
 
 interface Check {
   readonly name: string;

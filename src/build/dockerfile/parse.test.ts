@@ -8,7 +8,7 @@ import { explainComment } from "./hints.ts";
 import type { Dockerfile, Instruction } from "./instruction.ts";
 import { instructionsMax, lineBytesMax, linesMax } from "./limits.ts";
 import { parseDockerfile, parseInstruction } from "./parse.ts";
-import { pictureOf } from "./picture.ts";
+import { pictureOf } from "../../lib/source-picture.ts";
 
 function parse(text: string): Dockerfile {
   return parseDockerfile(new TextEncoder().encode(text));

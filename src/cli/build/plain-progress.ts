@@ -20,7 +20,6 @@ class PlainProgress implements BuildProgress {
   readonly trace: BuildTrace = new BuildTrace();
   readonly #write: (text: string) => void;
   #current: TracedStep | undefined;
-  readonly #headed = new Set<TracedStep>();
 
   constructor(write: (text: string) => void) {
     this.#write = write;
@@ -45,9 +44,11 @@ class PlainProgress implements BuildProgress {
       if (!change.part.isDone) return;
       this.#turnTo(step);
       this.#line(step, describePart(change.part));
-    } else {
+    } else if (step.completedNs !== undefined) {
       this.#turnTo(step);
-      if (step.completedNs !== undefined) this.#end(step);
+      this.#end(step);
+    } else if (this.#current === undefined) {
+      this.#turnTo(step);
     }
   }
 
@@ -58,7 +59,6 @@ class PlainProgress implements BuildProgress {
       this.#write("\n");
     }
     this.#current = step;
-    this.#headed.add(step);
     this.#line(step, shown(step.name));
   }
 

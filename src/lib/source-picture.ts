@@ -1,5 +1,10 @@
-/** Pictures of a place in a Dockerfile. */
-import type { Location } from "./instruction.ts";
+/** Pictures of a place in a text, such as a Dockerfile. */
+
+/** Lines of a text, from 1, both included. */
+export interface LineRange {
+  readonly startLine: number;
+  readonly endLine: number;
+}
 
 /** Lines shown before and after a place of one line, and of several. BuildKit, solver/errdefs */
 const paddingOfLine = 2;
@@ -24,7 +29,7 @@ const ruler = "--------------------";
  */
 export function pictureOf(
   lines: readonly string[],
-  location: Location,
+  location: LineRange,
   options: { readonly name?: string } = {},
 ): string {
   const start = Math.max(1, Math.min(location.startLine, lines.length));
