@@ -18,6 +18,7 @@ import {
 import { join } from "node:path";
 import { isKind } from "../../lib/errors.ts";
 import { getXattr, makeNode, setXattr } from "../../sys/fs.ts";
+import { mountOverlay, unmount } from "../../sys/mount.ts";
 import { exists, makeTree, openTestFolder, showTree } from "./_copy-fixture.ts";
 import { openCopier } from "./copier.ts";
 import type { Checksum, ChecksumRequest, CopyStep, FileTree } from "./copy.ts";
@@ -168,12 +169,11 @@ describe.skipIf(!isRoot)("trees of layers (need root)", () => {
     setXattr(join(top, "o"), "trusted.overlay.opaque", Buffer.from("y"));
     const seen = showTree([top, middle, low]).map((line) => line.split(" ").slice(0, 3).join(" "));
     const merged = makeTree(join(folder.path, "merged"), []);
-    const options = `lowerdir=${top}:${middle}:${low}`;
-    expect(spawnSync("mount", ["-t", "overlay", "overlay", "-o", options, merged]).status).toBe(0);
+    mountOverlay({ lowerDirs: [top, middle, low], target: merged });
     try {
       expect(seen).toEqual(showTree([merged]).map((line) => line.split(" ").slice(0, 3).join(" ")));
     } finally {
-      spawnSync("umount", [merged]);
+      unmount(merged);
     }
     expect(seen.map((line) => line.split(" ")[0])).toEqual([
       "d/",
@@ -208,8 +208,7 @@ describe.skipIf(!isRoot)("trees of layers (need root)", () => {
     const result = await copier.copy({ target, steps: [step(tree, { destination: "/var/" })] });
     expect(result).toEqual({ fileCount: 2, sizeBytes: 4 });
     const merged = makeTree(join(folder.path, "m"), []);
-    const options = `lowerdir=${low},upperdir=${upper},workdir=${work}`;
-    expect(spawnSync("mount", ["-t", "overlay", "overlay", "-o", options, merged]).status).toBe(0);
+    mountOverlay({ lowerDirs: [low], upperDir: upper, workDir: work, target: merged });
     try {
       const shown = showTree([merged]);
       expect(shown).toEqual(showTree([upper, low]));
@@ -217,7 +216,7 @@ describe.skipIf(!isRoot)("trees of layers (need root)", () => {
       expect(shown).toContain("a/ 755 0:0 8");
       expect(shown.find((line) => line.startsWith("a/b/ "))).toStartWith("a/b/ 750 3:4");
     } finally {
-      spawnSync("umount", [merged]);
+      unmount(merged);
     }
   });
 });

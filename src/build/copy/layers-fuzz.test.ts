@@ -10,6 +10,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isKind } from "../../lib/errors.ts";
 import { makeNode, setXattr } from "../../sys/fs.ts";
+import { mountOverlay, unmount } from "../../sys/mount.ts";
 import { makeTree, openTestFolder, showTree } from "./_copy-fixture.ts";
 import { copySteps } from "./_copy-steps.ts";
 import { type TarItem, tarOf } from "./_tar-fixture.ts";
@@ -139,14 +140,11 @@ function copyMerged(
   to: { readonly plain: string; readonly mountPoint: string },
 ): void {
   makeTree(to.mountPoint, []);
-  const options = `lowerdir=${layers.join(":")}`;
-  expect(
-    spawnSync("mount", ["-t", "overlay", "overlay", "-o", options, to.mountPoint]).status,
-  ).toBe(0);
+  mountOverlay({ lowerDirs: layers, target: to.mountPoint });
   try {
     expect(spawnSync("cp", ["-a", `${to.mountPoint}/.`, to.plain]).status).toBe(0);
   } finally {
-    spawnSync("umount", [to.mountPoint]);
+    unmount(to.mountPoint);
   }
 }
 
