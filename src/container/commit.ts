@@ -1,11 +1,15 @@
 /** Makes an image of a container's files and configuration. */
 import type { ContainerConfig } from "../api/container-config.ts";
 import { applyChanges } from "../image/apply-changes.ts";
-import { isKind } from "../lib/errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { ImageRunConfig } from "../oci/image-config.ts";
-import { familiarString, parseReference, type Reference, withTag } from "../oci/reference.ts";
-import { withDefaultTag } from "../oci/reference.ts";
+import {
+  familiarString,
+  parseReference,
+  type Reference,
+  withDefaultTag,
+  withTag,
+} from "../oci/reference.ts";
 import { type Context, publish } from "./_context.ts";
 import { refuseGone, refuseRemoving, writtenFiles } from "./files.ts";
 import type { LiveContainer } from "./_live-container.ts";
@@ -80,24 +84,21 @@ async function pauseIfRunning(
   context: Context,
   container: LiveContainer,
 ): Promise<(() => Promise<void>) | undefined> {
-  const isPaused = await context.locks.run(container.id, async () => {
+  const { locks, store } = context;
+  const isPaused = await locks.run(container.id, async () => {
     if (container.record.phase !== "running") return false;
+    // First the record: the daemon may die before it has let the processes go on.
+    store.update(container, { isCommitPaused: true });
     await pauseContainer(context, container);
     return true;
   });
   if (!isPaused) return undefined;
-  let isResumed = false;
   return async () => {
-    if (isResumed) return;
-    isResumed = true;
-    await context.locks.run(container.id, async () => {
+    await locks.run(container.id, async () => {
       await Promise.resolve();
-      try {
-        if (container.record.phase === "paused") unpauseContainer(context, container);
-      } catch (error) {
-        // It was removed or ended: there is nothing to let go on.
-        if (!isKind(error, "not-found")) throw error;
-      }
+      if (!store.has(container.id) || container.record.isCommitPaused !== true) return;
+      if (container.record.phase === "paused") unpauseContainer(context, container);
+      store.note(container, { isCommitPaused: undefined });
     });
   };
 }

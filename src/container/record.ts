@@ -97,6 +97,8 @@ export interface ContainerRecord {
   readonly startedNs?: string;
   readonly finishedNs?: string;
   readonly task?: StoredTask;
+  /** Its processes are stopped by a commit, which will let them go on; a crash must not keep them. */
+  readonly isCommitPaused?: boolean;
   /** What a removal in progress was asked. */
   readonly removal?: { readonly volumes: boolean };
 }

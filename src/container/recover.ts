@@ -8,9 +8,11 @@ import { codeOf, messageOf } from "../lib/errors.ts";
 import type { RecoveredShim } from "../runtime/shim.ts";
 import type { Context } from "./_context.ts";
 import { handleExit, listenTo, lostStatus } from "./exit.ts";
+import { thawCgroup } from "./_freezer.ts";
 import { removeBundle } from "./_give-back.ts";
 import type { LiveContainer } from "./_live-container.ts";
 import { removeContainer } from "./remove.ts";
+import { cgroupPathOf } from "./_spec-plan.ts";
 import { holdVolumes } from "./_volume-use.ts";
 
 const idForm = /^[0-9a-f]{64}$/;
@@ -66,6 +68,14 @@ function resume(
     }
   }
   shim.listen(listenTo(context, container, shim));
+  endCommitPause(context, container);
+}
+
+/** A commit that the last daemon did not finish leaves no container stopped. */
+function endCommitPause(context: Context, container: LiveContainer): void {
+  if (container.record.isCommitPaused !== true) return;
+  thawCgroup(cgroupPathOf(context, container.record));
+  context.store.note(container, { phase: "running", isCommitPaused: undefined });
 }
 
 async function recoverNetworks(
@@ -88,6 +98,8 @@ async function conclude(
 ): Promise<void> {
   const { record } = container;
   try {
+    if (record.isCommitPaused === true)
+      context.store.note(container, { isCommitPaused: undefined });
     if (record.task?.hasEnded === true) {
       await context.shims.forget(record.task.shimName);
       context.store.note(container, { task: undefined });
