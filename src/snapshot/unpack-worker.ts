@@ -24,7 +24,9 @@ function serve(port: MessagePort): void {
     try {
       const digester = createDigester(request.source.like);
       let readBytes = 0;
-      const onRead = (sizeBytes: number): void => void (readBytes = sizeBytes);
+      const onRead = (sizeBytes: number): void => {
+        readBytes = sizeBytes;
+      };
       for await (const chunk of openLayerBytes(request.source, onRead)) {
         digester.update(chunk);
         while (credit === 0) await new Promise<void>((resolve) => (wake = resolve));
