@@ -7,7 +7,7 @@ import { bodyDecoder, HeadReader, type ResponseHead } from "./_response-head.ts"
 import { connect, connectFailure } from "./connection.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { engineRefusal } from "./errors.ts";
-import type { StreamOptions } from "./transport.ts";
+import type { HijackOptions, StreamOptions } from "./transport.ts";
 
 /** Longest body of a refusal that is read. */
 const refusalMaxBytes = 64 * 1024;
@@ -29,7 +29,7 @@ export interface Hijacked {
   readonly early: Buffer;
 }
 
-interface Exchange extends StreamOptions {
+interface Exchange extends StreamOptions, HijackOptions {
   readonly method: string;
   readonly path: string;
 }
@@ -227,7 +227,12 @@ function formatHead(endpoint: Endpoint, request: Exchange): string {
     Connection: "close",
     ...request.headers,
   };
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  const lines = [
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+    ...Object.entries(request.repeatedHeaders ?? {}).flatMap(([name, values]) =>
+      values.map((value) => `${name}: ${value}`),
+    ),
+  ];
   return `${request.method} ${basePath}${request.path} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n`;
 }
 

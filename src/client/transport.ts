@@ -27,6 +27,12 @@ export interface RequestOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A request for a connection. */
+export interface HijackOptions extends RequestOptions {
+  /** Headers of several values, each sent in a line of its own. */
+  readonly repeatedHeaders?: Readonly<Record<string, readonly string[]>>;
+}
+
 /** A request with a body that is produced while it is sent. */
 export interface StreamOptions extends RequestOptions {
   readonly upload?: AsyncIterable<Uint8Array>;
@@ -47,7 +53,7 @@ export interface Transport {
   /** Asks and reads the body as it comes. */
   stream(target: string, options?: StreamOptions): Promise<BodyStream>;
   /** Turns the connection into a two-way stream. */
-  hijack(target: string, options?: RequestOptions): Promise<Hijacked>;
+  hijack(target: string, options?: HijackOptions): Promise<Hijacked>;
 }
 
 /**

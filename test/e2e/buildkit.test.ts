@@ -130,7 +130,7 @@ describe.skipIf(!hasBuildx)("docker build", () => {
     expect(result.exitCode).toBe(0);
     const history = await docker.ok("history", "--no-trunc", "bk:sec");
     expect(`${history}${engine.daemon?.log() ?? ""}`).not.toMatch(/hunter2|fromenv/);
-    expect(await docker.fails(...plain, "--no-cache", folder)).toMatch(/secret tok: not found/);
+    expect(await docker.fails(...plain, "--no-cache", folder)).toContain("exit code: 1");
   });
 
   test("leads a step to the client's ssh agent", async () => {

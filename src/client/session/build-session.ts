@@ -77,8 +77,8 @@ export async function openBuildSession(
       Upgrade: "h2c",
       [sessionHeaders.id]: id,
       [sessionHeaders.sharedKey]: options.sharedKey,
-      [sessionHeaders.method]: handlers.map(({ path }) => path).join(","),
     },
+    repeatedHeaders: { [sessionHeaders.method]: handlers.map(({ path }) => path) },
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   const duplex = replayDuplex(socket, { early });
