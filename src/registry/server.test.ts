@@ -279,6 +279,49 @@ describe("the wire", () => {
   });
 });
 
+test("nonsense on the wire is refused, and never a fault of ours", async () => {
+  await serve();
+  let state = 11;
+  const next = (bound: number): number => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+    return state % bound;
+  };
+  const pick = (words: readonly string[]): string => words[next(words.length)] ?? "";
+  const digest = digestOf("x");
+  const paths = [
+    ...["/v2/", "/v2/a/manifests/v", `/v2/a/blobs/${digest}`, "/v2/a/blobs/uploads/", "/token"],
+    ...["/v2/%00/tags/list", "/v2/a/tags/list?n=-1", "//", "*", "/v2/_catalog?last=%ff&n=1"],
+    ...[`/v2/a/blobs/uploads/?digest=${digest}`, `/v2/a/blobs/uploads/?mount=${digest}&from=..`],
+    ...[`/v2/a/referrers/${digest}?artifactType=%0d%0aX:1`, "/v2/a/blobs/uploads/?digest=%0d%0a"],
+  ];
+  const headers = [
+    ...["Content-Range: 5-1", "Content-Range: \u00ff", "Range: bytes=0-0,", "Content-Length: 1"],
+    ...["Content-Type: \t", "Authorization: Basic", 'If-None-Match: "', "Expect: 100-continue"],
+    ...["Transfer-Encoding: chunked", "Content-Length: -1", "Host:", "\0: x", "Upgrade: h2c"],
+  ];
+  const answers: string[] = [];
+  const one = async (): Promise<void> => {
+    const socket = await dial();
+    const method = pick(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "BREW", "OPTIONS"]);
+    const lines = Array.from({ length: next(4) }, () => pick(headers));
+    const head = [`${method} ${pick(paths)} HTTP/1.1`, "Host: x", "Connection: close", ...lines];
+    socket.write(
+      `${head.join("\r\n")}\r\n\r\n${pick(["", "x", "{}", "0\r\n\r\n", "zz\r\n"])}`,
+      "latin1",
+    );
+    const closed = once(socket, "close");
+    await Promise.race([closed, Bun.sleep(60)]);
+    socket.destroy();
+    answers.push(socket.received.slice(0, 12));
+  };
+  for (let round = 0; round < 15; round += 1) {
+    await Promise.all(Array.from({ length: 20 }, one));
+  }
+  expect(answers.filter((answer) => answer.startsWith("HTTP/1.1 5"))).toEqual([]);
+  expect(answers.filter((answer) => answer.startsWith("HTTP/1.1 ")).length).toBeGreaterThan(100);
+  expect((await status("GET /v2/"))[0]).toBe(200);
+});
+
 describe("limits of connections", () => {
   const limits = { connectionsMax: 4, idleMaxMs: 150, stallMaxMs: 300, lookPeriodMs: 20 };
 
