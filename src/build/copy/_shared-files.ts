@@ -7,6 +7,12 @@ import type { TreeNode } from "./_merged-tree.ts";
 
 /** Lies beside the folder of a layer: inodes that it shares, and the folder that each is from. */
 const listName = "shared-inodes";
+/**
+ * Smaller files are copied: a container sees the number of names, and there are programs that refuse
+ * settings with more than one (cron its tables). A copy of a small file costs little.
+ */
+const sharedSizeMinBytes = 32_768n;
+const setIdBits = 0o6000n;
 
 /**
  * Files that a layer has in common with where they came from: one inode, two names, no copy.
@@ -39,7 +45,8 @@ export class SharedFiles {
     return {
       canShare: (node, wanted) => {
         const { stat, places } = node;
-        if (stat.dev !== this.#device || stat.size === 0n) return false;
+        if (stat.dev !== this.#device || stat.size < sharedSizeMinBytes) return false;
+        if ((stat.mode & setIdBits) !== 0n) return false;
         const isSame =
           Number(stat.uid) === wanted.uid &&
           Number(stat.gid) === wanted.gid &&

@@ -27,6 +27,8 @@ const isRoot = process.getuid?.() === 0;
 const copier = openCopier();
 afterAll(() => copier[Symbol.asyncDispose]());
 
+/** Long enough to be shared. */
+const long = "z".repeat(40_000);
 const files = ["d/ 755 0:0 5", "d/f 644 0:0 6 one", "d/l -> f - 0:0 7", "top 755 0:0 8 two"];
 
 function sum(path: string, options: Partial<ChecksumRequest> = {}): Promise<Checksum> {
@@ -296,20 +298,21 @@ describe.skipIf(!isRoot)("copy() (needs root)", () => {
   test("shares files of a frozen tree, once in a stack of layers, and never those that are to differ", async () => {
     using folder = openTestFolder();
     const source = makeTree(join(folder.path, "s"), [
-      "same 644 0:0 5 same",
-      "owned 644 9:9 5 x",
-      "mode 600 0:0 5 y",
+      `same 644 0:0 5 ${long}`,
+      `owned 644 9:9 5 ${long}`,
+      `mode 600 0:0 5 ${long}`,
+      `setid 4755 0:0 5 ${long}`,
+      "small 644 0:0 5 x",
     ]);
+    const before = showTree([source]);
     const tree = { kind: "folder", path: source, isFrozen: true } as const;
     const low = makeTree(join(folder.path, "1/fs"), []);
-    await copier.copy({
-      target: { type: "bind", source: low, isReadOnly: false },
-      steps: [step(tree, { paths: ["same", "owned"] })],
-    });
-    const inode = (path: string): number => statSync(path).ino;
-    expect(inode(join(low, "o/same"))).toBe(inode(join(source, "same")));
-    expect(inode(join(low, "o/owned"))).not.toBe(inode(join(source, "owned")));
-    expect(statSync(join(source, "owned")).uid).toBe(9);
+    const paths = ["same", "owned", "setid", "small"];
+    const bind = { type: "bind", source: low, isReadOnly: false } as const;
+    await copier.copy({ target: bind, steps: [step(tree, { paths })] });
+    const isShared = (name: string): boolean =>
+      statSync(join(low, "o", name)).ino === statSync(join(source, name)).ino;
+    expect(paths.map(isShared)).toEqual([true, false, false, false]);
     const upper = makeTree(join(folder.path, "2/fs"), []);
     const target = {
       type: "overlay",
@@ -317,18 +320,13 @@ describe.skipIf(!isRoot)("copy() (needs root)", () => {
       upperDir: upper,
       isReadOnly: false,
     } as const;
-    await copier.copy({
-      target,
-      steps: [step(tree, { paths: ["same", "mode"], destination: "/p/", chmod: "600" })],
-    });
+    const changed = step(tree, { paths: ["same", "mode"], destination: "/p/", chmod: "600" });
+    await copier.copy({ target, steps: [changed] });
+    const inode = (path: string): number => statSync(path).ino;
     expect(inode(join(upper, "p/mode"))).toBe(inode(join(source, "mode")));
     await copier.copy({ target, steps: [step(tree, { paths: ["same"], destination: "/q/" })] });
     expect(inode(join(upper, "q/same"))).not.toBe(inode(join(source, "same")));
-    expect(showTree([source]).map((line) => line.replace(/ x\d$/, ""))).toEqual([
-      "mode 600 0:0 5 y",
-      "owned 644 9:9 5 x",
-      "same 644 0:0 5 same",
-    ]);
+    expect(showTree([source]).map((line) => line.replace(/ x\d$/, ""))).toEqual(before);
     const cache = { hashCachePath: join(folder.path, "hashes") };
     await Bun.sleep(80);
     const known = await sum(source, { tree, ...cache });
@@ -340,8 +338,8 @@ describe.skipIf(!isRoot)("copy() (needs root)", () => {
     using folder = openTestFolder();
     const layer = (name: string, lines: readonly string[]): string =>
       makeTree(join(folder.path, name, "fs"), lines);
-    const base = layer("base", ["b 644 0:0 1 base"]);
-    const stage = layer("stage", ["s 644 0:0 1 stage"]);
+    const base = layer("base", [`b 644 0:0 1 ${long}`]);
+    const stage = layer("stage", [`s 644 0:0 1 ${long}`]);
     const mount = { type: "overlay", lowerDirs: [stage, base], isReadOnly: true } as const;
     const inode = (path: string): number => statSync(path).ino;
     const copy = async (
@@ -356,8 +354,8 @@ describe.skipIf(!isRoot)("copy() (needs root)", () => {
     await copy({ kind: "snapshot", mount }, one, [base]);
     expect(showTree([one])).toEqual([
       "o/ 755 0:0 now",
-      "o/b 644 0:0 1 base",
-      "o/s 644 0:0 1 stage x2",
+      "o/b 644 0:0 1 40000 bytes",
+      "o/s 644 0:0 1 40000 bytes x2",
     ]);
     expect(inode(join(one, "o/s"))).toBe(inode(join(stage, "s")));
     // Back to where it is from: the inode is there already, as a file of the stage.
