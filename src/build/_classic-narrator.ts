@@ -5,11 +5,19 @@
  */
 import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
 import type { BuildEvent } from "./build-service.ts";
-import type { Graph, NarratedStep } from "./graph.ts";
+import type { ImageConfig } from "../oci/image-config.ts";
+import type { Graph } from "./graph.ts";
 import { imageIdOf, makeImageConfig } from "./image-config.ts";
-import type { Step, StepResult } from "./step.ts";
+import type { BuiltLayer, Step, StepResult } from "./step.ts";
 
 const shownIdLength = 12;
+
+/** What an instruction has come to. */
+export interface NarratedImage {
+  readonly id: Digest;
+  readonly config: ImageConfig;
+  readonly layers: readonly BuiltLayer[];
+}
 
 interface Heard {
   readonly output: { readonly stream: "stdout" | "stderr"; readonly bytes: Uint8Array }[];
@@ -48,7 +56,7 @@ export class ClassicNarrator {
     how: {
       readonly solve: (step: Step) => Promise<StepResult>;
       /** Makes what is told runnable by its ID. */
-      readonly keep: (made: { readonly id: Digest; readonly instruction: NarratedStep }) => void;
+      readonly keep: (made: NarratedImage) => void;
     },
   ): Promise<void> {
     const total = graph.narration.length;
@@ -68,7 +76,7 @@ export class ClassicNarrator {
       const id =
         last?.action.kind === "image" && step === last ? last.action.image.id : imageIdOf(config);
       this.#say(` ---> ${digestHex(id).slice(0, shownIdLength)}\n`);
-      how.keep({ id, instruction });
+      if (instruction.step?.action.kind !== "image") how.keep({ id, config, layers });
     }
   }
 

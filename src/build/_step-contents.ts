@@ -52,7 +52,12 @@ export async function readContents(
       if (chainId !== undefined && (mount.kind === "cache" || mount.source === "/")) return chainId;
       const tree = treeOf(reader, result);
       if (tree === undefined) return "";
-      return await checksum(reader, { tree, paths: [mount.source], isLiteral: true });
+      return await checksum(reader, {
+        tree,
+        paths: [mount.source],
+        isLiteral: true,
+        ...hashCacheOf(result),
+      });
     }),
   );
 }
@@ -75,7 +80,13 @@ async function readSource(
     hasParents: source.hasParents,
     isLiteral: source.isLiteral,
     ignoresOwners: hasOwner || source.resetsOwners,
+    ...hashCacheOf(result),
   });
+}
+
+function hashCacheOf(result: StepResult | undefined): { readonly hashCachePath?: string } {
+  const path = result?.hashCachePath;
+  return path === undefined ? {} : { hashCachePath: path };
 }
 
 async function checksum(
@@ -87,6 +98,7 @@ async function checksum(
     readonly hasParents?: boolean;
     readonly isLiteral?: boolean;
     readonly ignoresOwners?: boolean;
+    readonly hashCachePath?: string;
   },
 ): Promise<Digest> {
   const request = { excludes: [], hasParents: false, ...selection };

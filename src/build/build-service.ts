@@ -122,6 +122,9 @@ export interface BuildRequest {
     readonly cpusetMems?: string;
   };
   readonly isSquashed: boolean;
+  /** Each instruction's result is an image without a name, also of a build that fails: what the
+   * classic builder's IDs stand for. */
+  readonly keepsSteps?: boolean;
   /** Entitlements given: RUN --security=insecure, --network=host. */
   readonly allows: ReadonlySet<"security.insecure" | "network.host" | "device">;
   readonly cacheFrom: readonly CachePlace[];

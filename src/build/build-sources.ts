@@ -1,9 +1,9 @@
 /** What a build reads from outside: its Dockerfile, its contexts, base images, files behind URLs. */
-import { closeSync } from "node:fs";
-import { posix } from "node:path";
+import { closeSync, mkdirSync } from "node:fs";
+import { join, posix } from "node:path";
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { parseIgnore } from "../lib/ignore-patterns.ts";
-import { type Digest, parseDigest } from "../oci/digest.ts";
+import { type Digest, digestHex, digestOf, parseDigest } from "../oci/digest.ts";
 import { formatPlatform, hostPlatform, type Platform } from "../oci/platform.ts";
 import { findReference, formatReference, withDefaultTag } from "../oci/reference.ts";
 import type { ImageLayers } from "../image/image-service.ts";
@@ -220,7 +220,8 @@ export class BuildSources implements AsyncDisposable {
           id: "main",
           open: async ({ vertex }) => {
             this.#mainFolder ??= this.#openMain(vertex);
-            return await this.#mainFolder;
+            const path = await this.#mainFolder;
+            return { path, ...this.#hashCacheOf(main, path) };
           },
         },
       },
@@ -234,6 +235,14 @@ export class BuildSources implements AsyncDisposable {
       platform: hostPlatform(),
     });
     return this.#mainStep;
+  }
+
+  /** A client's folder stays where it is, so that only what changed need be hashed again. */
+  #hashCacheOf(source: ContextSource, path: string): { readonly hashCachePath?: string } {
+    if (source.kind !== "local") return {};
+    const folder = join(this.#options.dataRoot, "build", "hashes");
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    return { hashCachePath: join(folder, digestHex(digestOf(path)).slice(0, 32)) };
   }
 
   async #openMain(vertex: VertexProgress): Promise<string> {
@@ -368,7 +377,8 @@ export class BuildSources implements AsyncDisposable {
           id: `named ${name}`,
           open: async ({ vertex }) => {
             folder ??= open(vertex);
-            return await folder;
+            const path = await folder;
+            return { path, ...this.#hashCacheOf(source, path) };
           },
         },
       },
@@ -429,7 +439,7 @@ export class BuildSources implements AsyncDisposable {
         kind: "context",
         context: {
           id: `remote ${url} ${checksum ?? ""} ${keepsGitDir}`,
-          open: async ({ vertex }) => await open(vertex),
+          open: async ({ vertex }) => ({ path: await open(vertex) }),
         },
       },
       name: url,

@@ -20,7 +20,7 @@ import { openArchive } from "./archive.ts";
 import type { BuildOutput, BuildRequest } from "./build-service.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import type { Graph } from "./graph.ts";
-import { makeImageConfig } from "./image-config.ts";
+import { imageIdOf, makeImageConfig } from "./image-config.ts";
 import type { Progress, VertexProgress } from "./progress.ts";
 import { type BuiltLayer, chainIdOf, type StepResult } from "./step.ts";
 
@@ -43,6 +43,8 @@ export interface ExportOptions {
   readonly request: BuildRequest;
   readonly progress: Progress;
   readonly signal: AbortSignal;
+  /** The image that the result was made from, where each instruction's is kept. */
+  readonly parentId?: Digest;
 }
 
 /** Exports the results of a build in all the ways that it asks for. */
@@ -108,9 +110,13 @@ async function exportImage(how: ExportOptions, wanted: ImageExport): Promise<Exp
   vertex.status({ id: "exporting layers", current: 0 });
   const images: CreatedImage[] = [];
   for (const each of hostFirst(wanted.results)) {
+    const draft = draftOf(how, each);
+    const { parentId } = how;
+    const isParent = parentId === undefined || parentId === imageIdOf(draft.config);
     images.push(
       await how.options.images.create({
-        ...draftOf(how, each),
+        ...draft,
+        ...(isParent ? {} : { parentId }),
         names: isAlone ? names : [],
         signal: how.signal,
       }),

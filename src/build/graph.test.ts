@@ -35,7 +35,7 @@ interface Options extends Partial<Omit<GraphInput, "dockerfile" | "sources">> {
 const context: Step = makeStep({
   action: {
     kind: "context",
-    context: { id: "main", open: async () => await Promise.resolve("/") },
+    context: { id: "main", open: async () => await Promise.resolve({ path: "/" }) },
   },
   name: "context",
   description: "",

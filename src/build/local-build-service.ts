@@ -5,6 +5,7 @@ import { codeOf, EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { createMatcher } from "../lib/ignore-patterns.ts";
 import { TaskGroup } from "../lib/task-group.ts";
+import type { Digest } from "../oci/digest.ts";
 import { imagePlatform } from "../oci/image-config.ts";
 import { hostPlatform, type Platform } from "../oci/platform.ts";
 import { syncFileSystemAsync } from "../sys/fs.ts";
@@ -20,7 +21,7 @@ import type {
 import { BuildSources } from "./build-sources.ts";
 import { CacheMounts } from "./cache-mounts.ts";
 import { CacheTable } from "./cache-table.ts";
-import { ClassicNarrator } from "./_classic-narrator.ts";
+import { ClassicNarrator, type NarratedImage } from "./_classic-narrator.ts";
 import { listCache, pruneCache, type PruneOptions } from "./cache-use.ts";
 import { lintDockerfile, lintViolation } from "./dockerfile/lint.ts";
 import { parseDockerfile } from "./dockerfile/parse.ts";
@@ -71,7 +72,8 @@ class LocalBuildService implements OpenedBuildService {
     this.#tasks = new TaskGroup({ onError: (error, name) => logger.warn(name, { error }) });
   }
 
-  async build(request: BuildRequest): Promise<BuildResult> {
+  async build(given: BuildRequest): Promise<BuildResult> {
+    const request = withEpoch(given);
     const stop = new AbortController();
     const signal = AbortSignal.any([request.signal, stop.signal, this.#closing.signal]);
     if (this.#builds.has(request.id)) {
@@ -181,7 +183,8 @@ class LocalBuildService implements OpenedBuildService {
       signal: both,
       onBegun: (step) => narrator.begun(step),
     });
-    const parts: BuildParts = { request, progress, sources, solver, narrator, failing };
+    const kept: NarratedImage[] = [];
+    const parts: BuildParts = { request, progress, sources, solver, narrator, failing, kept };
     let dockerfile: Dockerfile | undefined;
     try {
       const bytes = await sources.readDockerfile();
@@ -189,6 +192,7 @@ class LocalBuildService implements OpenedBuildService {
       return await this.#solveAll(dockerfile, { ...parts, bytes });
     } catch (error) {
       failing.abort();
+      await this.#keepSteps(parts);
       throw withPicture(error, { dockerfile, request });
     } finally {
       await solver.idle();
@@ -236,7 +240,7 @@ class LocalBuildService implements OpenedBuildService {
         ? Promise.resolve()
         : narrator.narrate(first, {
             solve: async (step) => await solver.solve(step),
-            keep: () => undefined,
+            keep: (made) => void parts.kept.push(made),
           });
     narrated.catch(() => undefined);
     const results = await settleAll(
@@ -248,15 +252,41 @@ class LocalBuildService implements OpenedBuildService {
       failing,
     );
     await narrated;
-    return { ...(await this.#export(results, parts)), warnings };
+    const parentId = await this.#keepSteps(parts);
+    return { ...(await this.#export(results, { ...parts, parentId })), warnings };
   }
 
-  async #export(results: readonly PlatformResult[], parts: BuildParts): Promise<BuildResult> {
-    const { request, progress, failing } = parts;
+  /** Makes images of what instructions came to. @returns the last one */
+  async #keepSteps({ request, kept }: BuildParts): Promise<Digest | undefined> {
+    let parentId: Digest | undefined;
+    if (request.keepsSteps !== true) return parentId;
+    for (const { config, layers } of kept.splice(0)) {
+      const made = await this.#options.images.create({
+        config,
+        layers,
+        names: [],
+        ...(parentId === undefined ? {} : { parentId }),
+      });
+      parentId = made.id;
+    }
+    return parentId;
+  }
+
+  async #export(
+    results: readonly PlatformResult[],
+    parts: BuildParts & { readonly parentId: Digest | undefined },
+  ): Promise<BuildResult> {
+    const { request, progress, failing, parentId } = parts;
     const keys = this.#cache.dirtyKeys;
     const signal = AbortSignal.any([request.signal, failing.signal, this.#closing.signal]);
     const exported: Exported = await exportResults(
-      { options: this.#options, request, progress, signal },
+      {
+        options: this.#options,
+        request,
+        progress,
+        signal,
+        ...(parentId === undefined ? {} : { parentId }),
+      },
       results,
     );
     // An image is stored after a sync of the whole file system.
@@ -278,6 +308,17 @@ class LocalBuildService implements OpenedBuildService {
   }
 }
 
+/** The build argument SOURCE_DATE_EPOCH is the epoch unless the request has one. */
+function withEpoch(request: BuildRequest): BuildRequest {
+  const text = request.args.get("SOURCE_DATE_EPOCH");
+  if (request.sourceDateEpoch !== undefined || text === undefined || text === "") return request;
+  const epochS = /^\d{1,12}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isNaN(epochS)) {
+    throw new EngineError("invalid-argument", `invalid SOURCE_DATE_EPOCH: ${text}`);
+  }
+  return { ...request, sourceDateEpoch: epochS };
+}
+
 interface BuildParts {
   readonly request: BuildRequest;
   readonly progress: Progress;
@@ -285,6 +326,8 @@ interface BuildParts {
   readonly solver: Solver;
   readonly narrator: ClassicNarrator;
   readonly failing: AbortController;
+  /** What instructions came to, in order. */
+  readonly kept: NarratedImage[];
 }
 
 function graphInput(

@@ -313,7 +313,8 @@ function describeFailure<T>(run: RunAction, work: () => T): T {
     return work();
   } catch (error) {
     if (!(error instanceof EngineError)) throw error;
-    throw failed(run, error.message, exitCodeNotFound, error);
+    const { message } = failed(run, error.message, exitCodeNotFound);
+    throw new EngineError(error.kind, message, { cause: error });
   }
 }
 

@@ -133,9 +133,10 @@ export class Solver implements Disposable {
     const { progress, signal } = this.#options;
     this.#begin(step);
     try {
-      const contextPath = await action.context.open({ signal, vertex: progress.of(step.digest) });
+      const vertex = progress.of(step.digest);
+      const { path: contextPath, ...more } = await action.context.open({ signal, vertex });
       progress.completed(step.digest);
-      return { layers: [], contextPath, isCached: false };
+      return { layers: [], contextPath, ...more, isCached: false };
     } catch (error) {
       progress.completed(step.digest, { error: messageOf(error) });
       throw placed(error, step.location);

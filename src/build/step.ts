@@ -51,12 +51,21 @@ export type StepAction =
   | { readonly kind: "copy"; readonly copy: CopyAction }
   | { readonly kind: "workdir"; readonly path: string; readonly user: string };
 
+/** A folder that has been opened. */
+export interface OpenedContext {
+  readonly path: string;
+  readonly hashCachePath?: string;
+}
+
 /** A folder that the client or the network gives. Opened once a build, however many read it. */
 export interface ContextInput {
   /** Names it in keys of this build. */
   readonly id: string;
   /** The folder; fetched when first asked for. */
-  open(options: { readonly signal: AbortSignal; readonly vertex: VertexProgress }): Promise<string>;
+  open(options: {
+    readonly signal: AbortSignal;
+    readonly vertex: VertexProgress;
+  }): Promise<OpenedContext>;
 }
 
 /** COPY or ADD. */
@@ -159,6 +168,8 @@ export interface StepResult {
   readonly layers: readonly BuiltLayer[];
   /** The folder, for a context. */
   readonly contextPath?: string;
+  /** Where hashes of its files are kept, for one that stays from build to build. */
+  readonly hashCachePath?: string;
   readonly isCached: boolean;
 }
 

@@ -205,6 +205,7 @@ function requestOf(
     ulimits: parameters.ulimits,
     resources: resourcesOf(parameters),
     isSquashed: parameters.isSquashed,
+    keepsSteps: true,
     // Who may ask for a classic build may run any container.
     allows: new Set(["network.host", "security.insecure"]),
     cacheFrom: [],
