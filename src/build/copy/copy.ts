@@ -35,8 +35,8 @@ export type FileTree =
       readonly path: string;
       /**
        * Nobody writes into its files or changes their owner, mode or time: they are replaced and
-       * removed only. A copy may then share a large file with it (a hard link) instead of copying it, which
-       * is many times faster, and hashes outlive that. Snapshots always are so.
+       * removed only. A layer may then share a large file with it (a hard link) instead of having a
+       * copy, which is many times faster, and hashes outlive that. Snapshots always are so.
        */
       readonly isFrozen?: boolean;
     }
