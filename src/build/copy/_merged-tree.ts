@@ -7,7 +7,7 @@ import { openFlags } from "../../sys/libc.ts";
 import { closeFd, must, openBelow, openRootFolder } from "./_calls.ts";
 import type { FileTree } from "./copy.ts";
 
-/** Links that one path may lead through, as Go's filepath-securejoin and the kernel's 40 in spirit. */
+/** Links that one path may lead through; as containerd's RootPath. */
 const linksMax = 255;
 /** Folders that one path may lead through. */
 const depthMax = 2000;
