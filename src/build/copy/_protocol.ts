@@ -32,13 +32,13 @@ export type Answer =
 /** Largest line: here-documents and lists of paths fit many times. */
 export const lineMaxBytes: number = 64 * 1024 * 1024;
 
-/** The line of a job, its end included. */
+/** The line of a job. */
 export function encodeJob(job: Job): string {
-  if (job.kind !== "copy") return `${JSON.stringify(job)}\n`;
+  if (job.kind !== "copy") return JSON.stringify(job);
   const steps = job.request.steps.map((step) =>
     step.kind === "copy" ? { ...step, sources: step.sources.map(encodeSource) } : step,
   );
-  return `${JSON.stringify({ ...job, request: { ...job.request, steps } })}\n`;
+  return JSON.stringify({ ...job, request: { ...job.request, steps } });
 }
 
 function encodeSource(source: CopySource): unknown {
