@@ -103,6 +103,7 @@ export const versionRules: readonly VersionRule[] = [
   { route: "ImageList", until: "1.47", path: "Descriptor", change: drop },
   { route: "ImageList", until: "1.46", path: "Manifests", change: drop },
   { route: "ImageList", until: "1.43", path: "VirtualSize", change: copyOf("Size") },
+  { route: "SystemDataUsage", until: "1.43", path: "Images.VirtualSize", change: copyOf("Size") },
   ...namelessImages,
   ...Object.entries(legacyImageConfig).map(
     ([name, value]): VersionRule => ({

@@ -8,6 +8,8 @@ import type { Healthcheck, ImageRunConfig } from "../oci/image-config.ts";
 /** A change is one line; longer ones are refused. */
 const changeLengthMax = 64 * 1024;
 
+const shell = ["/bin/sh", "-c"];
+
 type Apply = (config: ImageRunConfig, text: string) => ImageRunConfig;
 
 /** @throws invalid-argument naming the change */
@@ -41,7 +43,8 @@ function withoutCommand({ Cmd: _, ...config }: ImageRunConfig): ImageRunConfig {
 }
 
 const instructions: Readonly<Record<string, Apply>> = {
-  CMD: (config, text) => ({ ...config, Cmd: command(text) }),
+  // Docker: no command is the shell alone, seen in 28.5
+  CMD: (config, text) => ({ ...config, Cmd: text === "" ? shell : command(text) }),
   ENTRYPOINT: (config, text) => ({ ...config, Entrypoint: command(text) }),
   ENV: (config, text) => {
     const added = pairs(text, "ENV");
@@ -52,7 +55,7 @@ const instructions: Readonly<Record<string, Apply>> = {
   EXPOSE: (config, text) => {
     const ports = words(text, "EXPOSE").map((port) => {
       if (!/^\d{1,5}(-\d{1,5})?(\/(tcp|udp|sctp))?$/i.test(port)) {
-        throw refused(`EXPOSE ${text}`, `invalid containerPort: ${port}`);
+        throw new EngineError("invalid-argument", `Invalid containerPort: ${port}`);
       }
       return port.includes("/") ? port.toLowerCase() : `${port}/tcp`;
     });
@@ -86,7 +89,7 @@ function setOf(names: readonly string[]): Record<string, Record<string, never>> 
 
 /** The exec form, or the shell form wrapped in `/bin/sh -c`. */
 function command(text: string): readonly string[] {
-  return jsonList(text) ?? (text === "" ? [] : ["/bin/sh", "-c", text]);
+  return jsonList(text) ?? (text === "" ? [] : [...shell, text]);
 }
 
 const probeFlags: Readonly<Record<string, keyof Healthcheck>> = {
@@ -129,7 +132,7 @@ function jsonList(text: string): readonly string[] | undefined {
 /** `a=b "c d"=e f="g h"`, or the old form `a b c`: one name, the rest its value. */
 function pairs(text: string, word: string): readonly (readonly [string, string])[] {
   const first = /^\S+/.exec(text)?.[0] ?? "";
-  if (first === "") throw refused(word, "a name is missing");
+  if (first === "") throw needsArgument(word);
   if (!first.includes("=")) {
     const value = text.slice(first.length).trim();
     if (value === "") throw refused(`${word} ${text}`, "a name without a value");
@@ -144,7 +147,9 @@ function pairs(text: string, word: string): readonly (readonly [string, string])
 
 function one(text: string, word: string): string {
   const list = words(text, word);
-  if (list.length !== 1) throw refused(`${word} ${text}`, `${word} takes one argument`);
+  if (list.length !== 1) {
+    throw new EngineError("invalid-argument", `${word} requires exactly one argument`);
+  }
   return list[0] ?? "";
 }
 
@@ -157,7 +162,7 @@ function words(text: string, word: string): readonly string[] {
     if (match === null) throw refused(`${word} ${text}`, "a quote is not closed");
     list.push(unquote(match[1] ?? ""));
   }
-  if (list.length === 0) throw refused(word, `${word} takes at least one argument`);
+  if (list.length === 0) throw needsArgument(word);
   return list;
 }
 
@@ -169,6 +174,10 @@ function unquote(word: string): string {
       return String(single ?? escaped);
     },
   );
+}
+
+function needsArgument(word: string): EngineError {
+  return new EngineError("invalid-argument", `${word} requires at least one argument`);
 }
 
 function refused(change: string, reason: string): EngineError {

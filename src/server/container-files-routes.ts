@@ -1,5 +1,6 @@
 import { decodeCommitConfig } from "../api/decode-container.ts";
 import { boolValue, textValue, textValues } from "../api/query.ts";
+import { EngineError } from "../lib/errors.ts";
 import { type Handler, param, readBody, sendJson, sendStream } from "./exchange.ts";
 
 /** Handlers of the operations on a container's files as a whole, by operation name. */
@@ -20,7 +21,11 @@ export const containerFilesRoutes: Readonly<Record<string, Handler>> = {
   ImageCommit: async (exchange) => {
     const { query } = exchange;
     const config = decodeCommitConfig(await readBody(exchange));
-    const id = await exchange.backend.containers.commit(textValue(query, "container"), {
+    const container = textValue(query, "container");
+    if (container === "") {
+      throw new EngineError("invalid-argument", 'invalid name or ID supplied: ""');
+    }
+    const id = await exchange.backend.containers.commit(container, {
       repo: textValue(query, "repo"),
       tag: textValue(query, "tag"),
       author: textValue(query, "author"),

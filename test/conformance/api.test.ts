@@ -6,6 +6,7 @@ import { knownDifferences } from "./known-differences.ts";
 import { type Difference, differences } from "./normalise.ts";
 import { hasPeer, openPair, type Pair, type Side } from "./peer.ts";
 import { attachScenarios } from "./scenarios/attach.ts";
+import { commitScenarios } from "./scenarios/commit.ts";
 import { containerScenarios } from "./scenarios/containers.ts";
 import { createScenarios } from "./scenarios/create.ts";
 import { eventScenarios } from "./scenarios/events.ts";
@@ -24,6 +25,7 @@ const scenarios: readonly Scenario[] = [
   ...attachScenarios,
   ...execScenarios,
   ...imageScenarios,
+  ...commitScenarios,
   ...volumeScenarios,
   ...eventScenarios,
 ];

@@ -29,6 +29,16 @@ const otherParts: readonly KnownDifference[] = [
   { where: /\.DockerVersion$/, tug: /^""$/, why: "Docker did not make the image" },
 ];
 
+/** Files that nobody wrote. */
+const madeFiles: readonly KnownDifference[] = [
+  {
+    where: /^export: its files/,
+    peer: /^"file etc\/(hostname|hosts|resolv\.conf) 755/,
+    tug: /^"file etc\/(hostname|hosts|resolv\.conf) 700/,
+    why: "the runtime makes what it mounts on, for its owner alone",
+  },
+];
+
 /** Sentences instead of what went wrong inside, and the right party blamed. */
 const otherWords: readonly KnownDifference[] = [
   {
@@ -150,6 +160,7 @@ const knowsMore: readonly KnownDifference[] = [
 /** The table. */
 export const knownDifferences: readonly KnownDifference[] = [
   ...otherParts,
+  ...madeFiles,
   ...otherWords,
   ...refusedEarlier,
   ...knowsMore,
