@@ -68,7 +68,7 @@ export function openArchive(
   const made = options.images.map(({ config, layers, platform }) => {
     const configOf = document(ociMediaTypes.config, encodeImageConfig(config));
     const descriptors = layers.map((layer) => {
-      const record = recordOf(layer);
+      const record = recordOfLayer(layer);
       const { mediaType, digest, sizeBytes: size } = record;
       return add({ descriptor: { mediaType, digest, size }, layer: record });
     });
@@ -171,7 +171,8 @@ function header(name: string, sizeBytes: number): Uint8Array {
   return encodeTarHeader({ name, type: "file", mode: 0o644, sizeBytes });
 }
 
-function recordOf(layer: BuiltLayer): LayerRecord {
+/** A layer as the image store records it. */
+export function recordOfLayer(layer: BuiltLayer): LayerRecord {
   if ("digest" in layer) return layer;
   const { diffId, chainId, tarSizeBytes, sizeBytes, epochS } = layer;
   return {

@@ -9,7 +9,9 @@ import type { SeccompPrograms } from "../runtime/seccomp-programs.ts";
 import type { ShimPool } from "../runtime/shim.ts";
 import type { HostFacts } from "../runtime/spec/host-facts.ts";
 import type { DiffHasher } from "../snapshot/diff-hasher.ts";
+import type { Unpacker } from "../snapshot/unpack-client.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import type { RegistryClient } from "../remote/registry-client.ts";
 import type { Copier } from "./copy/copy.ts";
 import type { Sources } from "./source/source.ts";
 
@@ -49,6 +51,9 @@ export interface BuildServiceOptions {
   readonly copier: Copier;
   readonly hasher: DiffHasher;
   readonly sources: Sources;
+  readonly registry: RegistryClient;
+  /** Unpacks layers that come from a cache elsewhere. */
+  readonly unpacker: Unpacker;
   readonly logger: Logger;
   /** Bytes that the cache may keep; the least recently used goes first. */
   readonly cacheMaxBytes?: number;

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import type { Digest } from "../oci/digest.ts";
+import { encodeCacheConfig, inlineCacheField } from "../oci/cache-config.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
 import { choosePlatform, formatPlatform, hostPlatform } from "../oci/platform.ts";
 import {
@@ -22,7 +23,8 @@ import type { BuildServiceOptions } from "./environment.ts";
 import type { Graph } from "./graph.ts";
 import { imageIdOf, makeImageConfig } from "./image-config.ts";
 import type { Progress, VertexProgress } from "./progress.ts";
-import { type BuiltLayer, chainIdOf, type StepResult } from "./step.ts";
+import { cacheOf } from "./remote-cache.ts";
+import { type BuiltLayer, chainIdOf, type MadeLayer, type StepResult } from "./step.ts";
 
 /** What one platform has come to. */
 export interface PlatformResult {
@@ -45,6 +47,8 @@ export interface ExportOptions {
   readonly signal: AbortSignal;
   /** The image that the result was made from, where each instruction's is kept. */
   readonly parentId?: Digest;
+  /** Layers by the content keys of their steps, where images are to tell them. */
+  readonly inlineLayers?: ReadonlyMap<Digest, MadeLayer>;
 }
 
 /** Exports the results of a build in all the ways that it asks for. */
@@ -178,7 +182,11 @@ function draftOf(
   const { sourceDateEpoch: epochS } = how.request;
   const { layers } = result;
   const epoch = epochS === undefined ? {} : { epochS };
-  return { config: makeImageConfig(graph.draft, { layers, ...epoch }), layers };
+  const config = makeImageConfig(graph.draft, { layers, ...epoch });
+  if (how.inlineLayers === undefined) return { config, layers };
+  const cache = encodeCacheConfig(cacheOf(how.inlineLayers));
+  const withCache = { ...config, [inlineCacheField]: Buffer.from(cache).toString("base64") };
+  return { config: withCache, layers };
 }
 
 async function push(

@@ -33,6 +33,8 @@ import { placeOf } from "./failure.ts";
 import { type Graph, planGraph } from "./graph.ts";
 import type { Dockerfile } from "./dockerfile/instruction.ts";
 import { Progress } from "./progress.ts";
+import { pushCache, RemoteCaches, type RemoteCacheUse } from "./remote-cache.ts";
+import type { MadeLayer } from "./step.ts";
 import { envOf } from "./_stage-planner.ts";
 import { answerBeforeBuild, answerCheck } from "./subrequests.ts";
 import { openSolverShared, Solver, type SolverShared, stepSnapshotPrefix } from "./solve.ts";
@@ -176,15 +178,28 @@ class LocalBuildService implements OpenedBuildService {
       narrator.hear(event);
     });
     const sources = new BuildSources(this.#options, { request, progress, leaseId, signal: both });
+    const cacheUse: RemoteCacheUse = { request, progress, leaseId, signal: both };
+    const caches = new RemoteCaches(this.#options, cacheUse);
     const solver = new Solver(this.#shared, {
       request,
       progress,
       leaseId,
       signal: both,
+      caches,
       onBegun: (step) => narrator.begun(step),
     });
     const kept: NarratedImage[] = [];
-    const parts: BuildParts = { request, progress, sources, solver, narrator, failing, kept };
+    const parts: BuildParts = {
+      request,
+      progress,
+      sources,
+      solver,
+      narrator,
+      failing,
+      kept,
+      caches,
+      cacheUse,
+    };
     let dockerfile: Dockerfile | undefined;
     try {
       const bytes = await sources.readDockerfile();
@@ -217,7 +232,7 @@ class LocalBuildService implements OpenedBuildService {
     for (const platform of platforms) {
       graphs.push(await planGraph(graphInput(dockerfile, { parts, platform, platforms })));
     }
-    await ignored;
+    await Promise.all([ignored, parts.caches.open()]);
     const warnings = checkAndTell(dockerfile, { parts, graphs });
     const violation = lintViolation(dockerfile, { warnings });
     if (request.subrequest === "check") {
@@ -286,12 +301,32 @@ class LocalBuildService implements OpenedBuildService {
         progress,
         signal,
         ...(parentId === undefined ? {} : { parentId }),
+        ...(request.cacheTo.some(({ type }) => type === "inline")
+          ? { inlineLayers: ownLayers(results, parts.solver.layers) }
+          : {}),
       },
       results,
     );
+    await this.#exportCaches(results, parts);
     // An image is stored after a sync of the whole file system.
     if (exported.imageId !== undefined) this.#cache.flush(keys);
     return { ...exported, warnings: [] };
+  }
+
+  /** Sends caches to where they are wanted: with `min` those of the result's own layers alone. */
+  async #exportCaches(results: readonly PlatformResult[], parts: BuildParts): Promise<void> {
+    const { request, solver, cacheUse } = parts;
+    for (const place of request.cacheTo) {
+      if (place.type === "inline") continue;
+      if (place.type === "local") {
+        throw new EngineError(
+          "not-implemented",
+          "a cache of type local is not written yet: use registry or inline",
+        );
+      }
+      const layers = place.mode === "max" ? solver.layers : ownLayers(results, solver.layers);
+      await pushCache(this.#options, cacheUse, { place, layers });
+    }
   }
 
   /** Stores what the cache learned, once its layers are on the disk. */
@@ -328,6 +363,8 @@ interface BuildParts {
   readonly failing: AbortController;
   /** What instructions came to, in order. */
   readonly kept: NarratedImage[];
+  readonly caches: RemoteCaches;
+  readonly cacheUse: RemoteCacheUse;
 }
 
 function graphInput(
@@ -354,6 +391,17 @@ function graphInput(
     showsPlatform: wanted.platforms.length > 1,
     sources: sources.forGraph,
   };
+}
+
+/** Of layers by key those that the results have. */
+function ownLayers(
+  results: readonly PlatformResult[],
+  layers: ReadonlyMap<Digest, MadeLayer>,
+): ReadonlyMap<Digest, MadeLayer> {
+  const chains = new Set(
+    results.flatMap(({ result }) => result.layers.map(({ chainId }) => chainId)),
+  );
+  return new Map([...layers].filter(([, { chainId }]) => chains.has(chainId)));
 }
 
 /** Tells what is valid in a Dockerfile and most likely not meant. */

@@ -21,6 +21,7 @@ import { copyStep, folderStep } from "./copy-step.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import { placed } from "./failure.ts";
 import type { Progress } from "./progress.ts";
+import type { RemoteCaches } from "./remote-cache.ts";
 import { runStep } from "./run-step.ts";
 import { SharedWork } from "./_shared-work.ts";
 import { stepKey } from "./step-key.ts";
@@ -69,6 +70,7 @@ export interface SolveOptions {
   /** Holds what this build uses until it is done. */
   readonly leaseId: string;
   readonly signal: AbortSignal;
+  readonly caches: RemoteCaches;
   /** Told when a step is really done, not found. */
   readonly onBegun?: (step: Step) => void;
 }
@@ -80,6 +82,7 @@ export class Solver implements Disposable {
   readonly #results = new Map<Digest, Promise<StepResult>>();
   readonly #keys = new Map<Digest, string>();
   readonly #used: string[] = [];
+  readonly #layers = new Map<Digest, MadeLayer>();
   readonly #checksums: ChecksumReader;
 
   constructor(shared: SolverShared, options: SolveOptions) {
@@ -167,6 +170,7 @@ export class Solver implements Disposable {
       hasBegun = true;
       const { layer, isCached } = await this.#layer(step, { key, below, results });
       this.#hold(key, layer);
+      this.#layers.set(key, layer);
       progress.completed(step.digest, { isCached });
       return { layers: [...below.layers, layer], isCached };
     } catch (error) {
@@ -216,7 +220,7 @@ export class Solver implements Disposable {
       readonly results: ReadonlyMap<Step, StepResult>;
     },
   ): Promise<Layered> {
-    const { cache, running } = this.#shared;
+    const { running } = this.#shared;
     const { key, below } = how;
     if (!step.isCacheIgnored) {
       const known = this.#cached(key, below);
@@ -240,6 +244,13 @@ export class Solver implements Disposable {
           const known = this.#cached(key, below);
           if (known !== undefined) return known;
         }
+        const brought = step.isCacheIgnored
+          ? undefined
+          : await this.#options.caches.find(key, below);
+        if (brought !== undefined) {
+          this.#remember(step, { key, layer: brought });
+          return { layer: brought, isCached: true };
+        }
         const { leases } = this.#shared.options;
         // Not the build's own: that may end before the others that wait for this.
         const leaseId = leases.create();
@@ -248,18 +259,27 @@ export class Solver implements Disposable {
             tell({ kind: "begun" });
             return await this.#execute(step, { ...how, leaseId, signal: shared, tell });
           });
-          cache.put(key, {
-            type: "regular",
-            description: step.description.slice(0, descriptionCharsMax),
-            parents: this.#parentsOf(step),
-            layer,
-          });
+          this.#remember(step, { key, layer });
           return { layer, isCached: false };
         } finally {
           leases.remove(leaseId);
         }
       },
     );
+  }
+
+  #remember(step: Step, made: { readonly key: Digest; readonly layer: MadeLayer }): void {
+    this.#shared.cache.put(made.key, {
+      type: "regular",
+      description: step.description.slice(0, descriptionCharsMax),
+      parents: this.#parentsOf(step),
+      layer: made.layer,
+    });
+  }
+
+  /** Layers of all steps of this build so far, by their content keys. */
+  get layers(): ReadonlyMap<Digest, MadeLayer> {
+    return this.#layers;
   }
 
   #cached(key: Digest, below: StepResult): Layered | undefined {

@@ -135,6 +135,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     logger,
     registry,
     policy: createSignaturePolicy({ policy: () => current.imagePolicy, signatures }),
+    signatures,
   });
   const host = readHostFacts(
     config.seccompProfile === undefined ? {} : { seccompPath: config.seccompProfile },
@@ -190,6 +191,8 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     copier,
     hasher,
     sources,
+    registry,
+    unpacker,
     logger,
   });
   undo.use(builds);
