@@ -1,5 +1,4 @@
 /** Which progress of a build is shown, and where. */
-import type { StatusResponse } from "../../api/buildkit/control.ts";
 import { EngineError } from "../../lib/errors.ts";
 import type { Invocation } from "../command.ts";
 import type { BuildProgress } from "./build-progress.ts";
@@ -64,7 +63,7 @@ function openRawProgress(write: (text: string) => void): BuildProgress {
   };
 }
 
-function replaceValue(key: keyof StatusResponse | string, value: unknown): unknown {
+function replaceValue(key: string, value: unknown): unknown {
   if (typeof value === "bigint") return String(value);
   if (key === "msg" && value instanceof Uint8Array) return Buffer.from(value).toString("base64");
   return value;
