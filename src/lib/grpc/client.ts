@@ -64,6 +64,8 @@ export class GrpcClient {
       maxSendHeaderBlockLength: headerListMaxBytes,
       maxHeaderListPairs: headerCountMax,
     });
+    // setLocalWindowSize would widen the window of all streams together, but then they hang: the
+    // other side is not told, seen in Bun 1.4.5.
     const onClose = (): void => this.#end();
     this.#session.on("error", onClose);
     this.#session.on("close", onClose);

@@ -21,6 +21,12 @@ export function replayDuplex(
       if (socket.destroyed) done();
       else socket.write(chunk, () => done());
     },
+    // Many small frames, of windows above all, leave in one write.
+    writev: (chunks, done) => {
+      const bytes = chunks.map(({ chunk }) => chunk as Uint8Array);
+      if (socket.destroyed) done();
+      else socket.write(Buffer.concat(bytes), () => done());
+    },
     final: (done) => {
       if (socket.destroyed) done();
       else socket.end(() => done());
