@@ -28,7 +28,7 @@ export async function listImages(
   checkFilterNames(filters, filterNames);
   const { index } = context;
   const isWanted = createFilter(context, filters);
-  const summaries: ImageSummary[] = [];
+  const summaries: { readonly createdNs: bigint; readonly summary: ImageSummary }[] = [];
   const sharedSize = options.sharedSize === true ? createSharedSize(index.list()) : () => -1;
   const parents = new Set(index.list().map((record) => record.parentId));
   for (const record of index.list()) {
@@ -40,7 +40,7 @@ export async function listImages(
     const isPart = parents.has(record.id) || index.isFurtherPlatform(record.id);
     const isNamed = tags.length + digests.length > 0;
     if (!isNamed && isPart && options.all !== true) continue;
-    summaries.push({
+    const summary: ImageSummary = {
       Containers: context.users().containersOf(record.id).length,
       Created: createdSeconds(config),
       Id: record.id,
@@ -50,10 +50,13 @@ export async function listImages(
       RepoTags: shown.tags,
       SharedSize: sharedSize(record),
       Size: sizeOf(record),
-    });
+    };
+    summaries.push({ createdNs: createdNs(config), summary });
   }
   await Promise.resolve();
-  return summaries.toSorted((left, right) => right.Created - left.Created);
+  return summaries
+    .toSorted((left, right) => Number(right.createdNs - left.createdNs))
+    .map(({ summary }) => summary);
 }
 
 /** Bytes of an image's files, all layers together. */
