@@ -169,7 +169,9 @@ export function explainOperands(called: CalledCommand): string {
   else if (min === max) wanted = `requires ${count(min)}`;
   else if (max === Number.POSITIVE_INFINITY) wanted = `requires at least ${count(min)}`;
   else if (min === 0) wanted = `requires at most ${count(max)}`;
-  return `tug: '${name}' ${wanted}\n\n${usageLine(called)}\n\nSee '${name} --help' for more information\n`;
+  // Docker's two ways to say the same.
+  const see = max === Number.POSITIVE_INFINITY ? "See" : "Run";
+  return `tug: '${name}' ${wanted}\n\n${usageLine(called)}\n\n${see} '${name} --help' for more information\n`;
 }
 
 /** Breaks text at spaces so that lines fit; lines that are there stay. */

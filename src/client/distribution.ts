@@ -43,16 +43,25 @@ export async function getManifest(
   return { descriptor: answer.Descriptor, bytes: Buffer.from(answer.Manifest, "base64") };
 }
 
-/** Stores a manifest or an index. @returns its digest. Tug's own. */
+/**
+ * Stores a manifest or an index; what it names may be brought from other repositories of the
+ * registry. @returns its digest. Tug's own.
+ */
 export async function putManifest(
   transport: Transport,
   name: string,
-  options: { readonly mediaType: string; readonly bytes: Uint8Array; readonly headers: Headers },
+  options: {
+    readonly mediaType: string;
+    readonly bytes: Uint8Array;
+    readonly headers: Headers;
+    readonly sources: readonly string[];
+  },
 ): Promise<string> {
   async function* body(): AsyncGenerator<Uint8Array> {
     yield await Promise.resolve(options.bytes);
   }
   await using stream = await transport.stream(`PUT /distribution/${pathSegment(name)}/manifest`, {
+    query: { from: options.sources },
     headers: options.headers,
     contentType: options.mediaType,
     upload: body(),

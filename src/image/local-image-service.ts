@@ -63,6 +63,7 @@ import {
 import { pruneImages } from "./prune-images.ts";
 import { removeImage } from "./remove-image.ts";
 import { saveImages } from "./save-images.ts";
+import type { SignatureStore } from "./trust/signatures.ts";
 import { describeHistory, describeImage } from "./describe-image.ts";
 import { publishImageEvent } from "./_publish-event.ts";
 
@@ -81,6 +82,8 @@ export interface ImageServiceOptions {
   readonly registry?: RegistryClient;
   /** Who may come in and run; everybody when absent. */
   readonly policy?: ImagePolicy;
+  /** What a push stores beside an image; nothing when absent. */
+  readonly signatures?: Pick<SignatureStore, "list" | "push">;
 }
 
 /** What the parts of this folder share. */

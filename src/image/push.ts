@@ -7,7 +7,7 @@
  */
 import { EngineError } from "../lib/errors.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
-import { digestOf } from "../oci/digest.ts";
+import { type Digest, digestOf } from "../oci/digest.ts";
 import { encodeManifest } from "../oci/manifest.ts";
 import {
   familiarName,
@@ -27,6 +27,7 @@ import type { ImageContext } from "./local-image-service.ts";
 import { packLayer } from "./pack-layer.ts";
 import { type ImagePush, isForeign, packedType, planPush, storedLayer } from "./plan-push.ts";
 import { publishImageEvent } from "./_publish-event.ts";
+import { publishSignatures } from "./_publish-signatures.ts";
 import { registryOf } from "./pull.ts";
 import { runTogether } from "./_transfers.ts";
 
@@ -93,6 +94,7 @@ async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): P
   const { id } = await index.resolve(name, platform === undefined ? {} : { platform });
   const record = index.getById(id);
   const bound = platform === undefined ? index.findName(name)?.target : undefined;
+  const digests: Digest[] = [];
   const target = await context.making(async (leaseId) => {
     const push = { ...options, leaseId };
     holdParts(context, { record, leaseId });
@@ -104,8 +106,12 @@ async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): P
     for (const image of plan.images) {
       const isAlone = plan.index === undefined;
       last = await pushImage(context, { ...push, image, isAlone });
+      digests.push(last.digest);
     }
-    if (plan.index !== undefined) last = await sendDocument(push, { reference, ...plan.index });
+    if (plan.index !== undefined) {
+      last = await sendDocument(push, { reference, ...plan.index });
+      digests.push(last.digest);
+    }
     if (last === undefined) throw new EngineError("invalid-argument", "the index names no image");
     return last;
   });
@@ -125,6 +131,7 @@ async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): P
     id: familiarString(reference),
     name: familiarName(reference),
   });
+  for (const digest of digests) await publishSignatures(context, { ...options, digest });
 }
 
 /** Keeps what is being sent, should the image be removed meanwhile. */

@@ -1,3 +1,4 @@
+import { textValues } from "../api/query.ts";
 import { EngineError } from "../lib/errors.ts";
 import { type Handler, param, readBody, sendJson } from "./exchange.ts";
 import { callOf } from "./registry-routes.ts";
@@ -29,7 +30,8 @@ export const manifestRoutes: Readonly<Record<string, Handler>> = {
       );
     }
     const { manifests } = exchange.backend;
-    const call = { ...callOf(exchange), mediaType, bytes };
+    const sources = textValues(exchange.query, "from");
+    const call = { ...callOf(exchange), mediaType, bytes, sources };
     sendJson(exchange, { Digest: await manifests.put(param(exchange, "name"), call) }, 201);
   },
 };

@@ -7,7 +7,13 @@ import { atLeast, type Command, type Invocation } from "../command.ts";
 import { switchFlag } from "../flags.ts";
 import { registryAuthHeader, serverOfImage } from "../registry/credentials.ts";
 import { insecureFlag } from "./insecure-flag.ts";
-import { findList, type ListedManifest, listName, putList } from "./local-lists.ts";
+import {
+  findList,
+  type ListedManifest,
+  listName,
+  orNoSuchManifest,
+  putList,
+} from "./local-lists.ts";
 
 /** Begins a manifest list, or adds to one. */
 export const command: Command = {
@@ -44,7 +50,9 @@ async function describe(
   transport: Transport,
   { name, headers }: { readonly name: string; readonly headers: Readonly<Record<string, string>> },
 ): Promise<ListedManifest> {
-  const { Descriptor, Platforms } = await inspectDistribution(transport, name, headers);
+  const { Descriptor, Platforms } = await orNoSuchManifest(name, () =>
+    inspectDistribution(transport, name, headers),
+  );
   if (isIndexType(Descriptor.mediaType)) {
     throw new EngineError("invalid-argument", `${name} is a manifest list`);
   }

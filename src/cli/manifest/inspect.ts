@@ -9,7 +9,7 @@ import { switchFlag } from "../flags.ts";
 import { registryAuthHeader, serverOfImage } from "../registry/credentials.ts";
 import { formatDocument, indexDocument } from "./index-document.ts";
 import { insecureFlag } from "./insecure-flag.ts";
-import { findList, getList, listName } from "./local-lists.ts";
+import { findList, getList, listName, orNoSuchManifest } from "./local-lists.ts";
 
 /** Shows a manifest or a list: one in the making, or a registry's. */
 export const command: Command = {
@@ -43,11 +43,14 @@ async function run({ operands, flags, output, engine, environment }: Invocation)
   }
   const headers = await registryAuthHeader(environment, serverOfImage(first));
   const transport = await engine();
-  const { bytes } = await getManifest(transport, first, headers);
-  const document = flags.isOn("verbose")
-    ? await verbose(transport, { name: first, headers })
-    : (JSON.parse(Buffer.from(bytes).toString("utf8")) as unknown);
-  output.out(`${formatDocument(document)}\n`);
+  const { bytes } = await orNoSuchManifest(first, () => getManifest(transport, first, headers));
+  if (flags.isOn("verbose")) {
+    output.out(`${formatDocument(await verbose(transport, { name: first, headers }), "\t")}\n`);
+    return 0;
+  }
+  const document = decodeManifestOrIndex(bytes);
+  const read = JSON.parse(Buffer.from(bytes).toString("utf8")) as unknown;
+  output.out(`${formatDocument(read, isIndex(document) ? "   " : "\t")}\n`);
   return 0;
 }
 

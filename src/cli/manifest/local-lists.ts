@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { OciDescriptor } from "../../api/image.ts";
-import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
+import { codeOf, EngineError, isKind, messageOf } from "../../lib/errors.ts";
 import { formatReference, parseReference, withDefaultTag } from "../../oci/reference.ts";
 import type { Environment } from "../environment.ts";
 
@@ -48,6 +48,16 @@ export function getList(environment: Environment, name: string): ManifestList {
   const list = findList(environment, name);
   if (list !== undefined) return list;
   throw new EngineError("not-found", `No such manifest: ${name}`);
+}
+
+/** Asks for what a registry has. @throws not-found in Docker's words */
+export async function orNoSuchManifest<T>(name: string, ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!isKind(error, "not-found")) throw error;
+    throw new EngineError("not-found", `no such manifest: ${name}`, { cause: error });
+  }
 }
 
 /** Writes a list: whole, or not at all. */

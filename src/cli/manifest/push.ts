@@ -20,10 +20,13 @@ export const command: Command = {
 
 async function run({ operands, flags, output, engine, environment }: Invocation): Promise<number> {
   const name = listName(operands[0] ?? "");
-  const { mediaType, text } = indexDocument(getList(environment, name));
+  const list = getList(environment, name);
+  const { mediaType, text } = indexDocument(list);
   const headers = await registryAuthHeader(environment, serverOfImage(name));
   const bytes = Buffer.from(text);
-  output.out(`${await putManifest(await engine(), name, { mediaType, bytes, headers })}\n`);
+  const sources = list.manifests.map((manifest) => manifest.name);
+  const options = { mediaType, bytes, headers, sources };
+  output.out(`${await putManifest(await engine(), name, options)}\n`);
   if (flags.isOn("purge")) removeList(environment, name);
   return 0;
 }

@@ -27,7 +27,7 @@ export const command: Command = {
 async function run(invocation: Invocation): Promise<number> {
   const { operands, output, engine, environment } = invocation;
   const server = serverOf(hostOf(operands[0] ?? ""));
-  const credentials = await ask(invocation, server);
+  const { isKnown = false, ...credentials } = await ask(invocation, server);
   const answer = await authenticate(await engine(), { ...credentials, serveraddress: server });
   const { IdentityToken: token = "" } = answer;
   const path = await storeCredentials(environment, {
@@ -35,7 +35,7 @@ async function run(invocation: Invocation): Promise<number> {
     serveraddress: server,
     ...(token === "" ? {} : { identitytoken: token }),
   });
-  if (path !== undefined) {
+  if (path !== undefined && !isKnown) {
     output.err(
       `\nWARNING! Your credentials are stored unencrypted in '${path}'.\n` +
         "Configure a credential helper to remove this warning. See\n" +
@@ -51,11 +51,15 @@ function hostOf(operand: string): string {
   return operand === "" || operand === indexServer ? "docker.io" : host;
 }
 
+interface Asked {
+  readonly username: string;
+  readonly password: string;
+  /** They were kept already. */
+  readonly isKnown?: boolean;
+}
+
 /** From flags, standard input, the terminal, or what is kept already, in this order. */
-async function ask(
-  { flags, output, environment }: Invocation,
-  server: string,
-): Promise<{ readonly username: string; readonly password: string }> {
+async function ask({ flags, output, environment }: Invocation, server: string): Promise<Asked> {
   const username = flags.text("username");
   const isFromInput = flags.isOn("password-stdin");
   if (flags.isGiven("password")) {
@@ -64,6 +68,12 @@ async function ask(
         "invalid-argument",
         "conflicting options: cannot specify both --password and --password-stdin",
       );
+    }
+    if (flags.isGiven("username") && username === "") {
+      throw new EngineError("invalid-argument", "username is empty");
+    }
+    if (flags.text("password") === "") {
+      throw new EngineError("invalid-argument", "password is empty");
     }
     output.err("WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n");
     if (username !== "") return { username, password: flags.text("password") };
@@ -79,8 +89,11 @@ async function ask(
   }
   const known = username === "" ? await findCredentials(environment, server) : undefined;
   if (known?.username !== undefined && known.password !== undefined) {
-    output.err("Authenticating with existing credentials...\n");
-    return { username: known.username, password: known.password };
+    output.out(
+      `Authenticating with existing credentials... [Username: ${escapeControls(known.username)}]\n\n` +
+        ` Info -> To login with a different account, run 'tug logout' followed by 'tug login'\n\n\n`,
+    );
+    return { username: known.username, password: known.password, isKnown: true };
   }
   return await askTerminal({ username, password: flags.text("password"), output });
 }
@@ -110,7 +123,7 @@ async function askTerminal(options: {
   if (!isInputTerminal()) {
     throw new EngineError(
       "invalid-argument",
-      "Cannot perform an interactive login from a non TTY device",
+      "Error: Cannot perform an interactive login from a non TTY device",
     );
   }
   const { output } = options;

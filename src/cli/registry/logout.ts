@@ -14,9 +14,8 @@ export const command: Command = {
 async function run({ operands, output, environment }: Invocation): Promise<number> {
   const host = (operands[0] ?? "docker.io").replace(/^https?:\/\//, "").replace(/\/.*$/, "");
   const server = serverOf(host);
-  const isKnown = await eraseCredentials(environment, server);
-  output.out(
-    isKnown ? `Removing login credentials for ${server}\n` : `Not logged in to ${server}\n`,
-  );
+  // Docker says so whether there were any or not.
+  output.out(`Removing login credentials for ${server}\n`);
+  await eraseCredentials(environment, server);
   return 0;
 }

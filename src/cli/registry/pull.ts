@@ -7,7 +7,6 @@ import {
 } from "../../oci/reference.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { switchFlag, textFlag } from "../flags.ts";
-import { parsePlatform } from "../image/platform.ts";
 import { pullFrom } from "./pull-from.ts";
 import { trustFlag } from "./trust-flag.ts";
 
@@ -35,7 +34,6 @@ async function run(invocation: Invocation): Promise<number> {
     throw new EngineError("invalid-argument", "tag can't be used with --all-tags/-a");
   }
   const platform = flags.text("platform");
-  if (platform !== "") parsePlatform(platform);
   const isQuiet = flags.isOn("quiet");
   const reference = hasAllTags ? given : withDefaultTag(given);
   if (isBare && !hasAllTags && !isQuiet) output.out(`Using default tag: ${defaultTag}\n`);

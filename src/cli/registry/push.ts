@@ -33,6 +33,11 @@ export const command: Command = {
   run,
 };
 
+const platformNote =
+  "\n Info -> Using --platform pushes only the specified platform manifest of a multi-platform image index.\n" +
+  "         Other components, like attestations, will not be included.\n" +
+  "         To push the complete multi-platform image, remove the --platform flag.\n         \n";
+
 async function run(invocation: Invocation): Promise<number> {
   const { operands, flags, output, engine, environment } = invocation;
   const [name = ""] = operands;
@@ -50,6 +55,7 @@ async function run(invocation: Invocation): Promise<number> {
   if (isBare && !hasAllTags && !isQuiet) output.out(`Using default tag: ${defaultTag}\n`);
   const text = flags.text("platform");
   const platform = text === "" ? undefined : JSON.stringify(parsePlatform(text));
+  if (platform !== undefined) output.out(platformNote);
   const { tag } = reference;
   const stream = await pushImage(await engine(), familiarName(reference), {
     headers: await registryAuthHeader(environment, serverOf(reference.domain)),

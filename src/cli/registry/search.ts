@@ -30,11 +30,13 @@ async function run(invocation: Invocation): Promise<number> {
     term,
     filters: parseFilters(flags.list("filter")),
     headers: await registryAuthHeader(environment, serverOf(hostOfTerm(term))),
-    ...(flags.isGiven("limit") ? { limit: flags.number("limit") } : {}),
+    // Docker: a limit that is none is the registry's to choose.
+    ...(flags.number("limit") > 0 ? { limit: flags.number("limit") } : {}),
   });
-  const listing = searchListing(!flags.isOn("no-trunc"));
-  const byStars = [...found].sort((a, b) => b.star_count - a.star_count);
   const format = flags.text("format");
+  const isJson = format === "json" || format === "{{json .}}";
+  const listing = searchListing({ isTruncated: !flags.isOn("no-trunc"), isJson });
+  const byStars = [...found].sort((a, b) => b.star_count - a.star_count);
   output.out(await renderList(byStars, listing, { format, isQuiet: false, output }));
   return 0;
 }
@@ -46,17 +48,25 @@ function hostOfTerm(term: string): string {
   return isHost ? first : "docker.io";
 }
 
-function searchListing(isTruncated: boolean): Listing<ImageSearchItem> {
+function searchListing(options: {
+  readonly isTruncated: boolean;
+  readonly isJson: boolean;
+}): Listing<ImageSearchItem> {
+  const { isTruncated, isJson } = options;
   const shorten = (text: string): string => {
     const line = text.replace(/[\r\n]+/g, " ");
     const isLong = isTruncated && line.length > descriptionMaxLength;
     return isLong ? `${line.slice(0, descriptionMaxLength - 1)}…` : line;
   };
-  const mark = (isOn: boolean): string => (isOn ? "[OK]" : "");
+  const mark = (isOn: boolean): string => {
+    if (isJson) return String(isOn);
+    return isOn ? "[OK]" : "";
+  };
   return {
     typeName: "searchContext",
     quiet: "Name",
     columns: ["Name", "Description", "StarCount", "IsOfficial"],
+    jsonFields: ["Description", "IsOfficial", "Name", "StarCount"],
     headers: {
       Name: "NAME",
       Description: "DESCRIPTION",

@@ -1,6 +1,6 @@
 /** The signatures of images as users see them: what can be signed, what is, and a new one. */
 import type { ImageSignatures } from "../../api/image.ts";
-import { EngineError, isKind } from "../../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import type { Digest } from "../../oci/digest.ts";
 import {
   familiarName,
@@ -31,8 +31,6 @@ export interface TrustService {
     reference: string,
     options: TrustCall & { readonly signature: ImageSignature },
   ): Promise<void>;
-  /** Stores what is kept for a manifest beside it, after a push. */
-  publish(reference: Reference, options: TrustCall & { readonly digest: Digest }): Promise<void>;
 }
 
 /** On whose behalf a registry is asked. */
@@ -102,18 +100,6 @@ export function createTrustService(options: {
       for (const repository of manifest.repositories) {
         if (referenceName(repository) !== name) continue;
         await signatures.push(repository, { ...call, digest: manifest.digest });
-      }
-    },
-    async publish(reference, { digest, ...call }) {
-      if (signatures.list(digest).length === 0) return;
-      try {
-        await signatures.push(reference, { ...call, digest });
-      } catch (error) {
-        throw new EngineError(
-          isKind(error, "unavailable") ? "unavailable" : "internal",
-          `store the signatures of ${digest} in ${familiarName(reference)}: they are kept here`,
-          { cause: error },
-        );
       }
     },
   };
