@@ -9,7 +9,7 @@ import { silentLogger } from "../lib/log.ts";
 import { readAll, toReadableStream } from "../lib/stream-limit.ts";
 import { readTarFiles } from "../lib/tar-entries.ts";
 import { encodeTar } from "../lib/tar-writer.ts";
-import { createLeases } from "../metadata/leases.ts";
+import { createLeases, type Leases } from "../metadata/leases.ts";
 import type { Metadata } from "../metadata/metadata.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { chainId, digestOf } from "../oci/digest.ts";
@@ -37,6 +37,7 @@ describe.skipIf(!isRoot)("create() (needs root)", () => {
   let content: ContentStore;
   let snapshots: Snapshotter;
   let images: OpenedImageService;
+  let leases: Leases;
 
   beforeEach(async () => {
     root = mkdtempSync("/tmp/tug-create-image-");
@@ -55,12 +56,13 @@ describe.skipIf(!isRoot)("create() (needs root)", () => {
     metadata = openMetadata({ path: join(root, "metadata.db"), logger: silentLogger });
     content = await openContentStore({ root: join(root, "content"), logger: silentLogger });
     snapshots = openSnapshotter({ dataRoot: root, metadata, logger: silentLogger });
+    leases = createLeases();
     images = openImageService({
       content,
       snapshots,
       unpacker: openUnpacker(),
       metadata,
-      leases: createLeases(),
+      leases,
       events: createEventBus(),
       logger: silentLogger,
     });
@@ -185,6 +187,30 @@ describe.skipIf(!isRoot)("create() (needs root)", () => {
       images.create({ config, layers: [...base.layers, layer], names: [] }),
     ).rejects.toThrow("there is no snapshot");
     expect(images.count).toBe(1);
+  });
+
+  test("refuses a base whose blobs are gone, and holds them when the caller does", async () => {
+    const base = await images.layersOf("base");
+    const leased = leases.create();
+    for (const { digest, chainId: key } of base.layers) {
+      leases.add(leased, `content:${digest}`);
+      leases.add(leased, `snapshot:${key}`);
+    }
+    const layer = await step(base);
+    leases.add(leased, `snapshot:${layer.chainId}`);
+    await images.remove("base", {});
+    const draft = {
+      config: configOf(base, layer),
+      layers: [...base.layers, layer],
+      names: [parseReference("made")],
+    };
+    const { id } = await images.create(draft);
+    leases.remove(leased);
+    await images.recover();
+    expect((await saved()).size).toBeGreaterThan(4);
+    await content.remove(base.layers[0]?.digest ?? (id as never));
+    await images.remove("made", {});
+    await expect(images.create(draft)).rejects.toMatchObject({ kind: "not-found" });
   });
 
   test("speaks Docker's media types when asked to", async () => {

@@ -10,6 +10,7 @@ import { formatReference, withDefaultTag } from "../oci/reference.ts";
 import { syncFileSystemAsync } from "../sys/fs.ts";
 import type { ImageRecord, LayerRecord } from "./image-records.ts";
 import type { CreatedImage, ImageDraft, NewLayer } from "./image-service.ts";
+import { hasLayerBytes } from "./layer-source.ts";
 import type { ImageContext } from "./local-image-service.ts";
 import { publishImageEvent } from "./_publish-event.ts";
 
@@ -18,10 +19,16 @@ export async function createImage(context: ImageContext, draft: ImageDraft): Pro
   const layers = layersOf(draft);
   return await context.making(async (leaseId) => {
     const { leases, snapshots, index } = context;
-    for (const { chainId } of layers) {
+    for (const layer of layers) {
+      const { chainId, digest } = layer;
       leases.add(leaseId, `snapshot:${chainId}`);
-      if (snapshots.find(chainId)?.kind === "committed") continue;
-      throw new EngineError("not-found", `create image: there is no snapshot ${chainId}`);
+      leases.add(leaseId, `content:${digest}`);
+      if (snapshots.find(chainId)?.kind !== "committed") {
+        throw new EngineError("not-found", `create image: there is no snapshot ${chainId}`);
+      }
+      if (!hasLayerBytes(context, layer)) {
+        throw new EngineError("not-found", `create image: the blob of layer ${digest} is gone`);
+      }
     }
     const record = await storeDocuments(context, { draft, layers, leaseId });
     // One sync for documents and snapshots: from here on the image survives a power cut.

@@ -230,7 +230,8 @@ export interface ImageService {
    * in one transaction, and tells each name as an event `tag`.
    *
    * The snapshots may be committed with `durable: false`: all is synced here. From before their
-   * commit until this returns the caller holds them by a lease (`snapshot:<chainId>`), from then on
+   * commit until this returns the caller holds them by a lease (`snapshot:<chainId>`), and the blobs
+   * of a base image's layers (`content:<digest>`), whose image may be removed meanwhile; from then on
    * the image does. The layers' bytes are never read: whoever needs them has them made from the
    * snapshots (`layer-source.ts`). The same config makes the same image.
    *

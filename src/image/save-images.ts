@@ -60,9 +60,11 @@ export async function saveImages(
   const sources = blobSources(context, { images, ...options });
   const { leases } = context;
   const leaseId = leases.create();
-  for (const digest of sources.keys()) leases.add(leaseId, `content:${digest}`);
+  for (const [digest, { chainId: key }] of sources) {
+    leases.add(leaseId, `content:${digest}`);
+    if (key !== undefined) leases.add(leaseId, `snapshot:${key}`);
+  }
   for (const { record } of images) {
-    for (const { chainId: key } of record.layers) leases.add(leaseId, `snapshot:${key}`);
     publishImageEvent(context, { action: "save", record, name: record.id });
   }
   const done = (): void => void leases.remove(leaseId);

@@ -14,6 +14,8 @@ import type { ImageContext } from "./local-image-service.ts";
 /** Bytes that go out. */
 export interface BlobSource {
   readonly sizeBytes: number;
+  /** Name of the snapshot that they may be made of. */
+  readonly chainId?: Digest;
   open(): ReadableStream<Uint8Array>;
 }
 
@@ -95,8 +97,8 @@ export function addLayer(
   options: LayerReadOptions = {},
 ): boolean {
   if (!hasLayerBytes(context, layer)) return false;
-  const { digest, sizeBytes } = layer;
-  sources.set(digest, { sizeBytes, open: () => openLayer(context, layer, options) });
+  const { digest, sizeBytes, chainId } = layer;
+  sources.set(digest, { sizeBytes, chainId, open: () => openLayer(context, layer, options) });
   return true;
 }
 
