@@ -30,6 +30,8 @@ export interface LocalRequest {
   readonly excludes: readonly string[];
   /** Only these paths and what is below them; all when absent. */
   readonly followPaths?: readonly string[];
+  /** Told of the bytes that have come so far, a few times a second. */
+  readonly onProgress?: (currentBytes: number) => void;
   readonly signal?: AbortSignal;
 }
 

@@ -162,8 +162,9 @@ export class BuildSources implements AsyncDisposable {
       async (vertex) => {
         try {
           const image = await this.#findOrPull(reference, { platform, vertex });
-          for (const { chainId } of image.layers) {
+          for (const { chainId, digest } of image.layers) {
             this.#options.leases.add(this.#leaseId, `snapshot:${chainId}`);
+            this.#options.leases.add(this.#leaseId, `content:${digest}`);
           }
           return { image, shownName };
         } catch (error) {
@@ -253,6 +254,7 @@ export class BuildSources implements AsyncDisposable {
       excludes: this.#ignored,
       ...(isWhole ? {} : { followPaths: paths }),
       vertex,
+      isShown: true,
     });
     // What a client leaves out by itself, is taken out here of a folder that came whole.
     if (main.kind !== "local") clearIgnored(folder, this.#ignored);
@@ -265,6 +267,8 @@ export class BuildSources implements AsyncDisposable {
       readonly excludes?: readonly string[];
       readonly followPaths?: readonly string[];
       readonly vertex: VertexProgress;
+      /** Whether how much has come is shown. */
+      readonly isShown?: boolean;
     },
   ): Promise<string> {
     const { client } = this.#request;
@@ -277,6 +281,7 @@ export class BuildSources implements AsyncDisposable {
           name: source.name,
           excludes: how.excludes ?? [],
           ...(how.followPaths === undefined ? {} : { followPaths: how.followPaths }),
+          ...(how.isShown === true ? { onProgress: shownTransfer(how.vertex) } : {}),
           signal,
         });
         this.#close.use(folder);
@@ -368,7 +373,7 @@ export class BuildSources implements AsyncDisposable {
     let folder: Promise<string> | undefined;
     const open = async (vertex: VertexProgress): Promise<string> => {
       const ignored = source.kind === "local" ? await this.#ignoredOf(source, vertex) : [];
-      return await this.#open(source, { excludes: ignored, vertex });
+      return await this.#open(source, { excludes: ignored, vertex, isShown: true });
     };
     return makeStep({
       action: {
@@ -450,6 +455,11 @@ export class BuildSources implements AsyncDisposable {
     });
     return { step, isGit: parsed.kind === "git" };
   }
+}
+
+/** Shows how much of a context has come. */
+function shownTransfer(vertex: VertexProgress): (currentBytes: number) => void {
+  return (current) => vertex.status({ id: "transferring context:", current });
 }
 
 /** A file of a folder that came from elsewhere; links are followed inside. */

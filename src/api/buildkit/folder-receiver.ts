@@ -21,6 +21,8 @@ export interface ReceiveLimits {
   readonly fileCountMax: number;
   /** How long the sender may be silent. */
   readonly silenceMaxMs: number;
+  /** Told of the bytes that have come so far, a few times a second, and at the end. */
+  readonly onProgress?: (currentBytes: number) => void;
 }
 
 /** Bounds that no honest folder meets. */
@@ -31,6 +33,7 @@ export const receiveLimits: ReceiveLimits = {
 
 /** Files that are asked for and not yet here. */
 const requestCountMax = 64;
+const progressPeriodMs = 100;
 /** Linux limits.h: PATH_MAX and NAME_MAX. */
 const pathMaxBytes = 4096;
 const nameMaxBytes = 255;
@@ -75,6 +78,9 @@ class FolderReceiver {
   #fileCount = 0;
   #sentCount = 0;
   #sentBytes = 0;
+  /** With the stats, as clients count. */
+  #cameBytes = 0;
+  #toldMs = 0;
   #lastPath = "";
   #hasAllStats = false;
   #isFinishing = false;
@@ -98,6 +104,7 @@ class FolderReceiver {
     if (!this.#isFinishing) {
       throw new EngineError("data-loss", "receive folder: the sender ended before all was here");
     }
+    this.#limits.onProgress?.(this.#cameBytes);
     return {
       fileCount: this.#fileCount,
       sentCount: this.#sentCount,
@@ -112,6 +119,7 @@ class FolderReceiver {
   }
 
   #take(packet: Packet): void {
+    this.#tell(packet);
     switch (packet.type) {
       case packetType.stat:
         this.#takeStat(packet.stat);
@@ -124,6 +132,17 @@ class FolderReceiver {
       default:
         break;
     }
+  }
+
+  #tell(packet: Packet): void {
+    const { onProgress } = this.#limits;
+    if (onProgress === undefined) return;
+    this.#cameBytes +=
+      packet.data.length + (packet.stat === undefined ? 0 : statBytes(packet.stat));
+    const nowMs = performance.now();
+    if (nowMs - this.#toldMs < progressPeriodMs) return;
+    this.#toldMs = nowMs;
+    onProgress(this.#cameBytes);
   }
 
   #takeStat(stat: FileStat | undefined): void {
@@ -188,6 +207,11 @@ class FolderReceiver {
       this.#sendFailure ??= error;
     });
   }
+}
+
+/** About what a stat takes on the wire. */
+function statBytes(stat: FileStat): number {
+  return stat.path.length + stat.linkname.length + 24;
 }
 
 /** A path below the folder, or the name of nothing. */

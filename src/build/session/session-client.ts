@@ -1,7 +1,7 @@
 /** The client's side of a build, over its session. */
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
-import { receiveFolder } from "../../api/buildkit/folder-receiver.ts";
+import { receiveFolder, receiveLimits } from "../../api/buildkit/folder-receiver.ts";
 import { sendFolder } from "../../api/buildkit/folder-sender.ts";
 import { encodeSessionValues, sessionKeys, sessionMethods } from "../../api/buildkit/session.ts";
 import { EngineError, isKind } from "../../lib/errors.ts";
@@ -127,7 +127,11 @@ async function syncFolder(
   let isWhole = false;
   try {
     using tree = new FolderTree(taken.path, { isNew: taken.isNew });
-    const received = await receiveFolder(call, tree);
+    const { onProgress } = request;
+    const received = await receiveFolder(call, tree, {
+      ...receiveLimits,
+      ...(onProgress === undefined ? {} : { onProgress }),
+    });
     tree.finish();
     call.end();
     isWhole = true;
