@@ -7,7 +7,12 @@ import { chainIdOf, type CopyActionSource, type Step, type StepResult } from "./
 /** What reads checksums. */
 export type ChecksumReader = Pick<BuildServiceOptions, "copier" | "snapshots"> & {
   readonly signal: AbortSignal;
+  /** Told which files a source has, where they are few enough. */
+  readonly noteFiles?: (index: number, files: string) => void;
 };
+
+/** Files of one source that a list of them may have. */
+const listedFilesMax = 10_000;
 
 /** The files of a step's result; undefined when there are none. */
 export function treeOf(
@@ -31,11 +36,12 @@ export async function readContents(
   const { action } = wanted.step;
   if (action.kind === "copy") {
     return await Promise.all(
-      action.copy.sources.map(async (source) =>
+      action.copy.sources.map(async (source, index) =>
         source.kind === "content"
           ? ""
           : await readSource(reader, {
               source,
+              index,
               hasOwner: action.copy.chown !== undefined,
               result: wanted.results.get(source.from),
             }),
@@ -44,7 +50,7 @@ export async function readContents(
   }
   if (action.kind !== "run") return [];
   return await Promise.all(
-    action.run.mounts.map(async (mount) => {
+    action.run.mounts.map(async (mount, index) => {
       if ((mount.kind !== "bind" && mount.kind !== "cache") || mount.from === undefined) return "";
       const result = wanted.results.get(mount.from);
       const chainId = result === undefined ? undefined : chainIdOf(result);
@@ -53,6 +59,7 @@ export async function readContents(
       const tree = treeOf(reader, result);
       if (tree === undefined) return "";
       return await checksum(reader, {
+        index,
         tree,
         paths: [mount.source],
         isLiteral: true,
@@ -66,14 +73,16 @@ async function readSource(
   reader: ChecksumReader,
   wanted: {
     readonly source: Extract<CopyActionSource, { kind: "files" }>;
+    readonly index: number;
     readonly hasOwner: boolean;
     readonly result: StepResult | undefined;
   },
 ): Promise<string> {
-  const { source, hasOwner, result } = wanted;
+  const { source, index, hasOwner, result } = wanted;
   const tree = treeOf(reader, result);
   if (tree === undefined) throw notFound(source.paths);
   return await checksum(reader, {
+    index,
     tree,
     paths: source.paths,
     excludes: source.excludes,
@@ -90,8 +99,10 @@ function hashCacheOf(result: StepResult | undefined): { readonly hashCachePath?:
 }
 
 async function checksum(
-  { copier, signal }: ChecksumReader,
+  { copier, signal, noteFiles }: ChecksumReader,
   selection: {
+    /** Of the source or mount. */
+    readonly index: number;
     readonly tree: FileTree;
     readonly paths: readonly string[];
     readonly excludes?: readonly string[];
@@ -101,8 +112,18 @@ async function checksum(
     readonly hashCachePath?: string;
   },
 ): Promise<Digest> {
-  const request = { excludes: [], hasParents: false, ...selection };
-  return (await copier.checksum(request, { signal })).digest;
+  const { index, ...asked } = selection;
+  const { digest, files } = await copier.checksum(
+    {
+      excludes: [],
+      hasParents: false,
+      ...asked,
+      ...(noteFiles === undefined ? {} : { listedFilesMax }),
+    },
+    { signal },
+  );
+  if (files !== undefined) noteFiles?.(index, files);
+  return digest;
 }
 
 function notFound(paths: readonly string[]): EngineError {

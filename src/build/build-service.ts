@@ -35,6 +35,20 @@ export interface LocalRequest {
   readonly signal?: AbortSignal;
 }
 
+/** Blobs by digest on the client's side: an OCI layout that is a context, or a folder of cache. */
+export interface ClientStore {
+  find(digest: Digest): Promise<{ readonly sizeBytes: number } | undefined>;
+  /** The content of a blob, not checked. */
+  read(digest: Digest): AsyncIterable<Uint8Array>;
+  /** A small blob, checked. @throws data-loss when it has other content */
+  readDocument(digest: Digest): Promise<Uint8Array>;
+  /** Stores a blob; one that is there already is left. */
+  write(
+    blob: { readonly digest: Digest; readonly sizeBytes: number },
+    bytes: AsyncIterable<Uint8Array>,
+  ): Promise<void>;
+}
+
 /** The client's side of a build: its files, secrets, credentials and outputs. */
 export interface BuildClient {
   /** @throws not-found when the client has no folder of that name */
@@ -43,6 +57,11 @@ export interface BuildClient {
   secret(id: string): Promise<Uint8Array | undefined>;
   /** Path of a unix socket that speaks the ssh agent protocol for `id`. */
   sshAgent(id: string): Promise<ContextFolder | undefined>;
+  /**
+   * A store of the client's: `oci:<name>` is that of an `oci-layout` context, `local:<path>` that of a
+   * cache of type local (`src` or `dest`). Undefined when the client has no stores.
+   */
+  store?(id: string): ClientStore | undefined;
   /** For a registry's host. */
   credentials(host: string): Promise<Credentials | undefined>;
   /** Gives a tar to the client, as the output of number `index`. */

@@ -1,0 +1,359 @@
+/** One build, from its Dockerfile to its outputs. */
+import { EngineError, isKind } from "../lib/errors.ts";
+import { createMatcher } from "../lib/ignore-patterns.ts";
+import { pictureOf } from "../lib/source-picture.ts";
+import type { Digest } from "../oci/digest.ts";
+import { imagePlatform } from "../oci/image-config.ts";
+import { hostPlatform, type Platform } from "../oci/platform.ts";
+import type { BuildRequest, BuildResult, BuildWarning } from "./build-service.ts";
+import { BuildSources } from "./build-sources.ts";
+import { ClassicNarrator, type NarratedImage } from "./_classic-narrator.ts";
+import type { Dockerfile } from "./dockerfile/instruction.ts";
+import { lintDockerfile, lintViolation } from "./dockerfile/lint.ts";
+import { parseDockerfile } from "./dockerfile/parse.ts";
+import { exportResults, type PlatformResult } from "./export.ts";
+import { placeOf } from "./failure.ts";
+import { type Graph, planGraph } from "./graph.ts";
+import { Progress } from "./progress.ts";
+import { pushCache, RemoteCaches, type RemoteCacheUse } from "./remote-cache.ts";
+import { Solver, type SolverShared } from "./solve.ts";
+import { squashResult } from "./squash.ts";
+import { envOf } from "./_stage-planner.ts";
+import type { MadeLayer } from "./step.ts";
+import { answerBeforeBuild, answerCheck } from "./subrequests.ts";
+
+/**
+ * Builds.
+ *
+ * When this returns or throws, nothing of the build runs any more.
+ *
+ * @throws what went wrong first, with `details.location` and `details.picture` where it has a place
+ */
+export async function runBuild(
+  shared: SolverShared,
+  build: { readonly request: BuildRequest; readonly signal: AbortSignal },
+): Promise<BuildResult> {
+  const { leases } = shared.options;
+  const leaseId = leases.create();
+  try {
+    return await new BuildRun(shared, { ...build, leaseId }).run();
+  } finally {
+    leases.remove(leaseId);
+  }
+}
+
+class BuildRun {
+  readonly #shared: SolverShared;
+  readonly #request: BuildRequest;
+  /** Fires at the end of the caller's patience, and at the first failure. */
+  readonly #signal: AbortSignal;
+  readonly #failing = new AbortController();
+  readonly #leaseId: string;
+  readonly #progress: Progress;
+  readonly #narrator: ClassicNarrator;
+  readonly #sources: BuildSources;
+  readonly #caches: RemoteCaches;
+  readonly #cacheUse: RemoteCacheUse;
+  readonly #solver: Solver;
+  /** What instructions came to, in order. */
+  readonly #kept: NarratedImage[] = [];
+
+  constructor(
+    shared: SolverShared,
+    build: {
+      readonly request: BuildRequest;
+      readonly signal: AbortSignal;
+      readonly leaseId: string;
+    },
+  ) {
+    const { request, leaseId } = build;
+    const signal = AbortSignal.any([build.signal, this.#failing.signal]);
+    const narrator = new ClassicNarrator(request.progress);
+    const progress = new Progress((event) => {
+      request.progress(event);
+      narrator.hear(event);
+    });
+    const use = { request, progress, leaseId, signal };
+    this.#shared = shared;
+    this.#request = request;
+    this.#signal = signal;
+    this.#leaseId = leaseId;
+    this.#progress = progress;
+    this.#narrator = narrator;
+    this.#sources = new BuildSources(shared.options, use);
+    this.#cacheUse = use;
+    this.#caches = new RemoteCaches(shared.options, use);
+    this.#solver = new Solver(shared, {
+      ...use,
+      caches: this.#caches,
+      onBegun: (step) => narrator.begun(step),
+    });
+  }
+
+  async run(): Promise<BuildResult> {
+    let dockerfile: Dockerfile | undefined;
+    try {
+      const bytes = await this.#sources.readDockerfile();
+      dockerfile = parseDockerfile(bytes);
+      return await this.#build(dockerfile, bytes);
+    } catch (error) {
+      this.#failing.abort();
+      await this.#keepSteps();
+      throw withPicture(error, { dockerfile, request: this.#request });
+    } finally {
+      await this.#solver.idle();
+      this.#solver[Symbol.dispose]();
+      await this.#sources[Symbol.asyncDispose]();
+    }
+  }
+
+  async #build(dockerfile: Dockerfile, bytes: Uint8Array): Promise<BuildResult> {
+    const request = this.#request;
+    const answers = answerBeforeBuild(dockerfile, { request, bytes });
+    if (answers !== undefined) return { metadata: {}, warnings: [], answers };
+    const graphs = await this.#plan(dockerfile);
+    const warnings = checkAndTell(dockerfile, {
+      request,
+      progress: this.#progress,
+      sources: this.#sources,
+      graphs,
+    });
+    if (request.subrequest === "check") {
+      return { metadata: {}, warnings, answers: answerCheck({ request, bytes, warnings }) };
+    }
+    const violation = lintViolation(dockerfile, { warnings });
+    if (violation !== undefined) throw violation;
+    this.#announce(graphs);
+    const results = await this.#solve(graphs);
+    const parentId = await this.#keepSteps();
+    return { ...(await this.#export(results, parentId)), warnings };
+  }
+
+  async #plan(dockerfile: Dockerfile): Promise<readonly Graph[]> {
+    const request = this.#request;
+    const sources = this.#sources;
+    const platforms = request.platforms.length === 0 ? [hostPlatform()] : request.platforms;
+    const ready = Promise.all([sources.readIgnored(), this.#caches.open()]);
+    ready.catch(() => undefined);
+    const graphs: Graph[] = [];
+    for (const platform of platforms) {
+      graphs.push(
+        await planGraph(graphInput(dockerfile, { request, sources, platform, platforms })),
+      );
+    }
+    await ready;
+    return graphs;
+  }
+
+  #announce(graphs: readonly Graph[]): void {
+    for (const step of graphs.flatMap(({ steps }) => steps)) {
+      const inputs = [...(step.below === undefined ? [] : [step.below]), ...step.reads];
+      this.#progress.announce({
+        digest: step.digest,
+        name: step.name,
+        inputs: inputs.map(({ digest }) => digest),
+      });
+    }
+  }
+
+  async #solve(graphs: readonly Graph[]): Promise<readonly PlatformResult[]> {
+    const solver = this.#solver;
+    const [first] = graphs;
+    const narrated =
+      first === undefined
+        ? Promise.resolve()
+        : this.#narrator.narrate(first, {
+            solve: async (step) => await solver.solve(step),
+            keep: (made) => void this.#kept.push(made),
+          });
+    narrated.catch(() => undefined);
+    const results = await settleAll(
+      graphs.map(async (graph): Promise<PlatformResult> => {
+        const { last } = graph;
+        const result = last === undefined ? undefined : await solver.solve(last);
+        const solved = { graph, result: result ?? { layers: [], isCached: true } };
+        return this.#request.isSquashed
+          ? await squashResult(this.#shared.options, {
+              solved,
+              leaseId: this.#leaseId,
+              signal: this.#signal,
+            })
+          : solved;
+      }),
+      this.#failing,
+    );
+    await narrated;
+    return results;
+  }
+
+  /** Makes images of what instructions came to. @returns the last one */
+  async #keepSteps(): Promise<Digest | undefined> {
+    let parentId: Digest | undefined;
+    if (this.#request.keepsSteps !== true) return parentId;
+    for (const { config, layers } of this.#kept.splice(0)) {
+      const made = await this.#shared.options.images.create({
+        config,
+        layers,
+        names: [],
+        ...(parentId === undefined ? {} : { parentId }),
+      });
+      parentId = made.id;
+    }
+    return parentId;
+  }
+
+  async #export(
+    results: readonly PlatformResult[],
+    parentId: Digest | undefined,
+  ): Promise<BuildResult> {
+    const { options, cache } = this.#shared;
+    const request = this.#request;
+    const keys = cache.dirtyKeys;
+    const isInline = request.cacheTo.some(({ type }) => type === "inline");
+    const exported = await exportResults(
+      {
+        options,
+        request,
+        progress: this.#progress,
+        signal: this.#signal,
+        ...(parentId === undefined ? {} : { parentId }),
+        ...(isInline ? { inlineLayers: ownLayers(results, this.#solver.layers) } : {}),
+      },
+      results,
+    );
+    await this.#exportCaches(results);
+    // An image is stored after a sync of the whole file system.
+    if (exported.imageId !== undefined) cache.flush(keys);
+    return { ...exported, warnings: [] };
+  }
+
+  /** Sends caches to where they are wanted: with `min` those of the result's own layers alone. */
+  async #exportCaches(results: readonly PlatformResult[]): Promise<void> {
+    for (const place of this.#request.cacheTo) {
+      if (place.type === "inline") continue;
+      if (place.type === "local") {
+        throw new EngineError(
+          "not-implemented",
+          "a cache of type local is not written yet: use registry or inline",
+        );
+      }
+      const all = this.#solver.layers;
+      const layers = place.mode === "max" ? all : ownLayers(results, all);
+      await pushCache(this.#shared.options, this.#cacheUse, { place, layers });
+    }
+  }
+}
+
+function graphInput(
+  dockerfile: Dockerfile,
+  wanted: {
+    readonly request: BuildRequest;
+    readonly sources: BuildSources;
+    readonly platform: Platform;
+    readonly platforms: readonly Platform[];
+  },
+): Parameters<typeof planGraph>[0] {
+  const { request, sources } = wanted;
+  return {
+    dockerfile,
+    ...(request.target === undefined ? {} : { target: request.target }),
+    platform: wanted.platform,
+    buildPlatform: hostPlatform(),
+    args: request.args,
+    labels: request.labels,
+    hasNoCache: request.hasNoCache,
+    noCacheStages: request.noCacheStages,
+    network: request.network,
+    extraHosts: request.extraHosts,
+    allows: request.allows,
+    showsPlatform: wanted.platforms.length > 1,
+    sources: sources.forGraph,
+  };
+}
+
+/** Of layers by key those that the results have. */
+function ownLayers(
+  results: readonly PlatformResult[],
+  layers: ReadonlyMap<Digest, MadeLayer>,
+): ReadonlyMap<Digest, MadeLayer> {
+  const chains = new Set(
+    results.flatMap(({ result }) => result.layers.map(({ chainId }) => chainId)),
+  );
+  return new Map([...layers].filter(([, { chainId }]) => chains.has(chainId)));
+}
+
+/** Tells what is valid in a Dockerfile and most likely not meant. */
+function checkAndTell(
+  dockerfile: Dockerfile,
+  at: {
+    readonly request: BuildRequest;
+    readonly progress: Progress;
+    readonly sources: BuildSources;
+    readonly graphs: readonly Graph[];
+  },
+): readonly BuildWarning[] {
+  const { request, progress, sources } = at;
+  const [graph] = at.graphs;
+  const warnings = lintDockerfile(dockerfile, {
+    args: request.args,
+    ...(request.target === undefined ? {} : { target: request.target }),
+    ...(graph === undefined ? {} : { platform: graph.platform }),
+    baseImage: (index) => {
+      const image = graph?.baseImages.get(index);
+      if (image === undefined) return undefined;
+      const { Env = [], Shell } = image.config.config ?? {};
+      return {
+        env: envOf(Env),
+        ...(Shell === undefined ? {} : { shell: Shell }),
+        platform: imagePlatform(image.config),
+      };
+    },
+    ...(sources.ignored.length === 0 ? {} : { ignore: createMatcher(sources.ignored) }),
+  });
+  const digest = sources.dockerfileVertex;
+  for (const warning of warnings) {
+    progress.tell({ kind: "warning", warning, ...(digest === undefined ? {} : { digest }) });
+  }
+  return warnings;
+}
+
+/** Waits for all; the first failure stops the rest, and is thrown when they have ended. */
+async function settleAll<T>(
+  work: readonly Promise<T>[],
+  failing: AbortController,
+): Promise<readonly T[]> {
+  const reasons: unknown[] = [];
+  const values = await Promise.all(
+    work.map(async (each) => {
+      try {
+        return [await each];
+      } catch (error) {
+        reasons.push(error);
+        failing.abort();
+        return [];
+      }
+    }),
+  );
+  if (reasons.length > 0) {
+    throw reasons.find((reason) => !isKind(reason, "canceled")) ?? reasons[0];
+  }
+  return values.flat();
+}
+
+/** Adds to a failure the lines of the Dockerfile that it comes from. */
+function withPicture(
+  error: unknown,
+  at: { readonly dockerfile: Dockerfile | undefined; readonly request: BuildRequest },
+): unknown {
+  const place = placeOf(error);
+  const { dockerfile, request } = at;
+  if (!(error instanceof EngineError) || place === undefined || dockerfile === undefined) {
+    return error;
+  }
+  const name = request.dockerfileName;
+  const picture = pictureOf(dockerfile.lines, place, name === undefined ? {} : { name });
+  return new EngineError(error.kind, error.message, {
+    cause: error.cause ?? error,
+    details: { ...error.details, picture },
+  });
+}
