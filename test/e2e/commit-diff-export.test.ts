@@ -1,7 +1,7 @@
 /** `commit`, `diff`, `export`: what a container wrote, as an image, a list, an archive. */
 import { describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { clientNames } from "../support/clients.ts";
 import { uniqueName } from "../support/engine.ts";
@@ -161,3 +161,18 @@ test("a container's own configuration is completed, not replaced, by the body's"
   expect(at(shown, "Config", "Cmd")).toBeNull();
   expect(at(shown, "Config", "Healthcheck", "Interval")).toBe(5_000_000_000);
 });
+
+test.skipIf(engine.daemon === undefined)(
+  "a committed layer is kept once: as its snapshot",
+  async () => {
+    const id = textAt(
+      (await engine.api("POST", `/commit?container=${await ran(script)}&repo=once`)).json,
+      "Id",
+    );
+    const layers = listAt((await engine.api("GET", `/images/${id}/json`)).json, "RootFS", "Layers");
+    const blob = String(layers[1]).slice("sha256:".length);
+    const blobs = join(engine.daemon?.dataRoot ?? "", "content/blobs/sha256");
+    expect(existsSync(join(blobs, blob))).toBe(false);
+    expect(engine.daemon?.log()).not.toContain("kept as a blob");
+  },
+);
