@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { clientNames } from "../support/clients.ts";
 import { uniqueName } from "../support/engine.ts";
 import { at, listAt, textAt } from "../support/json.ts";
+import { until } from "../support/process.ts";
 import { useEngine } from "../support/use-engine.ts";
 
 const engine = await useEngine({ images: ["busybox"] });
@@ -16,6 +17,16 @@ async function ran(script: string): Promise<string> {
   const id = await engine.runDetached({ Image: "busybox", Cmd: ["sh", "-c", script] }, name);
   await engine.api("POST", `/containers/${id}/wait`);
   return name;
+}
+
+/** Starts a container that writes a file and stays; resolves when the file is written. */
+async function startWriter(name: string): Promise<void> {
+  const command = "echo 1 >/data.new; mv /data.new /data; exec sleep 100";
+  await engine.runDetached({ Image: "busybox", Cmd: ["sh", "-c", command] }, name);
+  await until(
+    async () => (await engine.api("GET", `/containers/${name}/changes`)).text.includes('"/data"'),
+    "the file to be written",
+  );
 }
 
 const script =
@@ -74,10 +85,7 @@ for (const name of clientNames) {
 
     test("commit of a running container pauses it, and lets it go on", async () => {
       const container = uniqueName("running");
-      await engine.runDetached(
-        { Image: "busybox", Cmd: ["sh", "-c", "echo 1 >/data; exec sleep 100"] },
-        container,
-      );
+      await startWriter(container);
       const image = uniqueName("live");
       await cli.ok("commit", container, image);
       const state = (await engine.api("GET", `/containers/${container}/json`)).json;
@@ -119,10 +127,7 @@ for (const name of clientNames) {
       expect(list).not.toMatch(/home\/app|bin\/true\b|\.wh\./);
       expect(statSync(file).size).toBeGreaterThan(100_000);
       const running = uniqueName("exported");
-      await engine.runDetached(
-        { Image: "busybox", Cmd: ["sh", "-c", "echo 1 >/data; exec sleep 100"] },
-        running,
-      );
+      await startWriter(running);
       await cli.ok("export", "-o", file, running);
       expect(spawnSync("tar", ["-xOf", file, "data"]).stdout.toString()).toBe("1\n");
       await cli.ok("rm", "-f", running);
