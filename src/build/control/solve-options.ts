@@ -240,7 +240,8 @@ export function readCaches(options: {
   const seen = new Set<string>();
   const cacheFrom: CachePlace[] = [];
   for (const entry of imports) {
-    const key = JSON.stringify([entry.type, [...entry.attrs].toSorted()]);
+    const pairs = [...entry.attrs].map((pair) => JSON.stringify(pair));
+    const key = JSON.stringify([entry.type, pairs.toSorted()]);
     if (seen.has(key)) continue;
     seen.add(key);
     cacheFrom.push(readCachePlace(entry, "importer"));

@@ -21,13 +21,17 @@ export function callDuplex(call: BytesCall): Duplex {
       isReading = true;
       void pump();
     },
-    write: (chunk: Uint8Array, _encoding, done) => {
-      call.send({ data: chunk }).then(
-        () => done(),
-        (error: unknown) => done(error instanceof Error ? error : undefined),
-      );
-    },
+    write: (chunk: Uint8Array, _encoding, done) => void relay(chunk, done),
   });
+  const relay = async (chunk: Uint8Array, done: (error?: Error) => void): Promise<void> => {
+    let failure: Error | undefined;
+    try {
+      await call.send({ data: chunk });
+    } catch (error) {
+      failure = error instanceof Error ? error : undefined;
+    }
+    done(failure);
+  };
   const pump = async (): Promise<void> => {
     try {
       for (let wantsMore = true; wantsMore && !duplex.destroyed; ) {
