@@ -276,9 +276,11 @@ function startRequest(
 /** Passes on what the command prints. Returns once nothing can be missed. */
 async function readOutput(
   shim: Shim,
-  { onOutput }: Running,
+  { onOutput, undo }: Running,
 ): Promise<{ readonly ended: Promise<void> }> {
   const stream = await shim.attach({ stdin: false, stdout: true, stderr: true });
+  // A shim stays as long as somebody listens to it.
+  undo.defer(() => void stream.destroy());
   const limit = new OutputLimit();
   const frames = new OutputFrames((name, bytes) => {
     const shown = limit.take(bytes);
