@@ -274,6 +274,7 @@ export class StagePlanner {
       action,
       name: this.nameStep(shown),
       description: options.shown ?? instruction.original,
+      place: `${this.stage.name ?? this.stage.index}/${this.#commandCount}`,
       reads,
       ...(this.last === undefined ? {} : { below: this.last }),
       isCacheIgnored: this.isCacheIgnored,

@@ -5,6 +5,7 @@ import { pictureOf } from "../lib/source-picture.ts";
 import type { Digest } from "../oci/digest.ts";
 import { imagePlatform } from "../oci/image-config.ts";
 import { hostPlatform, type Platform } from "../oci/platform.ts";
+import { BuildExplainer } from "./build-explainer.ts";
 import type { BuildRequest, BuildResult, BuildWarning } from "./build-service.ts";
 import { BuildSources } from "./build-sources.ts";
 import { ClassicNarrator, type NarratedImage } from "./_classic-narrator.ts";
@@ -55,6 +56,7 @@ class BuildRun {
   readonly #caches: RemoteCaches;
   readonly #cacheUse: RemoteCacheUse;
   readonly #solver: Solver;
+  readonly #explainer: BuildExplainer;
   /** What instructions came to, in order. */
   readonly #kept: NarratedImage[] = [];
 
@@ -83,8 +85,14 @@ class BuildRun {
     this.#sources = new BuildSources(shared.options, use);
     this.#cacheUse = use;
     this.#caches = new RemoteCaches(shared.options, use);
+    this.#explainer = new BuildExplainer(shared.history, {
+      request,
+      progress,
+      contextName: () => this.#sources.contextName,
+    });
     this.#solver = new Solver(shared, {
       ...use,
+      explainer: this.#explainer,
       caches: this.#caches,
       onBegun: (step) => narrator.begun(step),
     });
@@ -126,7 +134,8 @@ class BuildRun {
     this.#announce(graphs);
     const results = await this.#solve(graphs);
     const parentId = await this.#keepSteps();
-    return { ...(await this.#export(results, parentId)), warnings };
+    const { metadata, ...exported } = await this.#export(results, parentId);
+    return { ...exported, metadata: { ...metadata, ...this.#explainer.metadata }, warnings };
   }
 
   async #plan(dockerfile: Dockerfile): Promise<readonly Graph[]> {

@@ -146,6 +146,8 @@ export interface BuildRequest {
   /** Each instruction's result is an image without a name, also of a build that fails: what the
    * classic builder's IDs stand for. */
   readonly keepsSteps?: boolean;
+  /** Each step says why it hit or missed. */
+  readonly explains?: boolean;
   /** Entitlements given: RUN --security=insecure, --network=host. */
   readonly allows: ReadonlySet<"security.insecure" | "network.host" | "device">;
   readonly cacheFrom: readonly CachePlace[];

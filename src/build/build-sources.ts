@@ -78,6 +78,7 @@ export class BuildSources implements AsyncDisposable {
           followPaths: [name, `${name}.dockerignore`],
           vertex,
         });
+        this.#dockerfileFolder = folder;
         const id = "transferring dockerfile:";
         const found = readInFolder(folder, { path: name, sizeMaxBytes: dockerfileBytesMax });
         if (found === undefined) {
@@ -95,6 +96,17 @@ export class BuildSources implements AsyncDisposable {
       },
     );
     return bytes;
+  }
+
+  #dockerfileFolder: string | undefined;
+
+  /** Names the context, the same from build to build. */
+  get contextName(): string {
+    const { main, outputs } = this.#request;
+    if (main.kind === "git" || main.kind === "http") return main.url;
+    // A client's folder is found again, in one of several copies; a tar has nothing but its target.
+    if (main.kind === "local") return (this.#dockerfileFolder ?? "").replace(/-\d+$/, "");
+    return JSON.stringify(outputs.flatMap((output) => ("names" in output ? output.names : [])));
   }
 
   #ownIgnored: Uint8Array | undefined;

@@ -19,6 +19,7 @@ import { listCache, pruneCache, type PruneOptions } from "./cache-use.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import { unpackContext } from "./unpack-context.ts";
 import { runBuild } from "./build-run.ts";
+import { StepHistory } from "./step-history.ts";
 import { openSolverShared, type SolverShared, stepSnapshotPrefix } from "./solve.ts";
 
 /** A builder that is closed with its daemon. */
@@ -52,6 +53,7 @@ class LocalBuildService implements OpenedBuildService {
       options,
       cache: this.#cache,
       cacheMounts: this.#cacheMounts,
+      history: new StepHistory({ root: join(options.dataRoot, "build", "history"), logger }),
     });
     this.#tasks = new TaskGroup({ onError: (error, name) => logger.warn(name, { error }) });
   }
@@ -150,6 +152,7 @@ class LocalBuildService implements OpenedBuildService {
 
   /** Stores what the cache learned, once its layers are on the disk. */
   #storeLater(): void {
+    this.#shared.history.save();
     const keys = this.#cache.dirtyKeys;
     if (keys.length === 0 || this.#tasks.signal.aborted) return;
     this.#tasks.run("store the build cache", async () => {

@@ -13,6 +13,7 @@ import { createId } from "../lib/id.ts";
 import { Semaphore } from "../lib/semaphore.ts";
 import { nowNs } from "../lib/time.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
+import type { BuildExplainer } from "./build-explainer.ts";
 import type { BuildRequest } from "./build-service.ts";
 import type { CacheMounts } from "./cache-mounts.ts";
 import type { CacheTable } from "./cache-table.ts";
@@ -25,6 +26,7 @@ import type { RemoteCaches } from "./remote-cache.ts";
 import { runStep } from "./run-step.ts";
 import { SharedWork } from "./_shared-work.ts";
 import { stepKey } from "./step-key.ts";
+import type { StepHistory } from "./step-history.ts";
 import { type BuiltLayer, chainIdOf, type MadeLayer, type Step, type StepResult } from "./step.ts";
 
 /** Steps that run at the same time on one machine, of all builds together. */
@@ -52,13 +54,14 @@ export interface SolverShared {
   readonly options: BuildServiceOptions;
   readonly cache: CacheTable;
   readonly cacheMounts: CacheMounts;
+  readonly history: StepHistory;
   readonly running: SharedWork<Layered, StepEvent>;
   readonly places: Semaphore;
 }
 
 /** Makes what all builds share. */
 export function openSolverShared(
-  shared: Pick<SolverShared, "options" | "cache" | "cacheMounts">,
+  shared: Pick<SolverShared, "options" | "cache" | "cacheMounts" | "history">,
 ): SolverShared {
   return { ...shared, running: new SharedWork(), places: new Semaphore(stepsMax) };
 }
@@ -73,6 +76,7 @@ export interface SolveOptions {
   readonly caches: RemoteCaches;
   /** Told when a step is really done, not found. */
   readonly onBegun?: (step: Step) => void;
+  readonly explainer?: BuildExplainer;
 }
 
 /** Solves the steps of one build. Closing it lets go of what it used. */
@@ -151,6 +155,7 @@ export class Solver implements Disposable {
     const { progress } = this.#options;
     const [below, results] = await this.#needs(step);
     let hasBegun = false;
+    let explain: ((made: { isCached: boolean; layer?: MadeLayer }) => void) | undefined;
     try {
       if (below.layers.length >= layersMax) {
         throw new EngineError(
@@ -158,7 +163,10 @@ export class Solver implements Disposable {
           `the image would have more than ${layersMax} layers`,
         );
       }
-      const contents = await readContents(this.#checksums, { step, results });
+      const files = new Map<number, string>();
+      const noteFiles = (index: number, lines: string): void => void files.set(index, lines);
+      const reader = { ...this.#checksums, noteFiles };
+      const contents = await readContents(reader, { step, results });
       const { sourceDateEpoch: epochS } = this.#options.request;
       const key = stepKey(step.action, {
         below: chainIdOf(below),
@@ -168,13 +176,20 @@ export class Solver implements Disposable {
       this.#keys.set(step.digest, key);
       this.#begin(step);
       hasBegun = true;
+      explain = (made) =>
+        this.#options.explainer?.note(step, {
+          ...{ key, below: chainIdOf(below), contents, files },
+          ...made,
+        });
       const { layer, isCached } = await this.#layer(step, { key, below, results });
       this.#hold(key, layer);
+      explain({ isCached, layer });
       this.#layers.set(key, layer);
       progress.completed(step.digest, { isCached });
       return { layers: [...below.layers, layer], isCached };
     } catch (error) {
       if (!hasBegun) this.#begin(step);
+      explain?.({ isCached: false });
       progress.completed(step.digest, { error: messageOf(error) });
       throw placed(error, step.location);
     }

@@ -35,6 +35,8 @@ export interface Step {
   readonly platform: Platform;
   /** What the cache's listing shows. */
   readonly description: string;
+  /** Where it stands in the Dockerfile: stage and number; absent for what no instruction says. */
+  readonly place?: string;
 }
 
 /** What a step does. */

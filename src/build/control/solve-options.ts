@@ -39,6 +39,7 @@ export type FrontendPart = Pick<
       | "cgroupParent"
       | "sourceDateEpoch"
       | "subrequest"
+      | "explains"
     >
   >;
 
@@ -81,6 +82,7 @@ export function readFrontendAttrs(
     ...optional("cgroupParent", attrs.get("cgroup-parent")),
     ...optional("sourceDateEpoch", readEpoch(attrs.get("build-arg:SOURCE_DATE_EPOCH"))),
     ...optional("subrequest", subrequest),
+    ...optional("explains", readBool(attrs.get("explain"))),
   };
 }
 

@@ -25,9 +25,13 @@ export function checksumOf(request: ChecksumRequest, caches: HashCaches): Checks
   try {
     const matches = resolveSelection(tree, request, (path) => notFound(path, request));
     const excludes = new PatternList(request.excludes.map(encodeByteString));
-    const sum = new TreeSum(tree, { ignoresOwners: request.ignoresOwners === true, cache });
+    const sum = new TreeSum(tree, {
+      ignoresOwners: request.ignoresOwners === true,
+      cache,
+      listedFilesMax: request.listedFilesMax ?? 0,
+    });
     for (const match of matches) {
-      sum.begin(match.name);
+      sum.begin(match);
       walkMatch(tree, match, { excludes, visitor: sum });
     }
     if (hashCachePath !== undefined && cache !== undefined) {
@@ -58,27 +62,38 @@ function mtimeOf(path: string): bigint {
   return statSync(path, { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n;
 }
 
+interface SumOptions {
+  readonly ignoresOwners: boolean;
+  readonly cache: HashCache | undefined;
+  readonly listedFilesMax: number;
+}
+
+/** Digits of a digest that a list of files has: to see a change, not to prove one. */
+const listedDigits = 12;
+
 /** Hashes a walk. Each record ends where its kind says, so that no two walks read alike. */
 class TreeSum implements Visitor {
   readonly #tree: MergedTree;
-  readonly #options: { readonly ignoresOwners: boolean; readonly cache: HashCache | undefined };
+  readonly #options: SumOptions;
+  /** Undefined when there are too many, or nobody asks. */
+  #listed: string[] | undefined;
   readonly #hash: Hash = createHash("sha256");
   /** Device and inode of a file with several names → the first of them, of one match. */
   #links = new Map<string, string>();
+  #match = "";
   #entryCount = 0;
   #sizeBytes = 0;
   #hashedBytes = 0;
 
-  constructor(
-    tree: MergedTree,
-    options: { readonly ignoresOwners: boolean; readonly cache: HashCache | undefined },
-  ) {
+  constructor(tree: MergedTree, options: SumOptions) {
     this.#tree = tree;
     this.#options = options;
+    if (options.listedFilesMax > 0) this.#listed = [];
   }
 
-  begin(name: string): void {
+  begin({ name, path }: { readonly name: string; readonly path: string }): void {
     this.#links = new Map();
+    this.#match = path.replace(/^\/+/, "");
     this.#record("match", name);
   }
 
@@ -103,10 +118,28 @@ class TreeSum implements Visitor {
     const attributes = this.#attributes(stat);
     if (stat.isFile()) {
       this.#sizeBytes += Number(stat.size);
-      this.#record("file", path, attributes, this.#content(node), this.#linkOf(path, stat));
+      const content = this.#content(node);
+      this.#record("file", path, attributes, content, this.#linkOf(path, stat));
+      this.#list(path, { attributes, content });
     } else if (stat.isSymbolicLink()) {
-      this.#record("link", path, attributes, this.#tree.readLink(node));
+      const content = this.#tree.readLink(node);
+      this.#record("link", path, attributes, content);
+      this.#list(path, { attributes, content: createHash("sha256").update(content).digest("hex") });
     } else this.#record("node", path, attributes, String(stat.rdev));
+  }
+
+  /** The file that a match names has no path below it. */
+  #list(path: string, file: { readonly attributes: string; readonly content: string }): void {
+    if (this.#listed === undefined || path.includes("\n")) return;
+    if (this.#listed.length >= this.#options.listedFilesMax) {
+      this.#listed = undefined;
+      return;
+    }
+    const attributes = file.attributes.replaceAll(" ", ":");
+    const name = decodeByteString(
+      path === "" || this.#match === "" ? this.#match + path : `${this.#match}/${path}`,
+    );
+    this.#listed.push(`${file.content.slice(0, listedDigits)} ${attributes} ${name}`);
   }
 
   end(): Omit<Checksum, "matches"> {
@@ -115,6 +148,7 @@ class TreeSum implements Visitor {
       entryCount: this.#entryCount,
       sizeBytes: this.#sizeBytes,
       hashedBytes: this.#hashedBytes,
+      ...(this.#listed === undefined ? {} : { files: this.#listed.join("\n") }),
     };
   }
 

@@ -97,7 +97,7 @@ export function decodeAnswer(line: string): Answer {
 
 function decodeChecksum(value: unknown): Checksum {
   const fields = Object(value) as Partial<Record<keyof Checksum, unknown>>;
-  const { digest, matches, entryCount, sizeBytes, hashedBytes } = fields;
+  const { digest, matches, entryCount, sizeBytes, hashedBytes, files } = fields;
   const isSound =
     typeof digest === "string" &&
     isDigest(digest) &&
@@ -106,7 +106,14 @@ function decodeChecksum(value: unknown): Checksum {
     typeof sizeBytes === "number" &&
     typeof hashedBytes === "number";
   if (!isSound) throw malformed();
-  return { digest, matches: matches as Match[], entryCount, sizeBytes, hashedBytes };
+  return {
+    digest,
+    matches: matches as Match[],
+    entryCount,
+    sizeBytes,
+    hashedBytes,
+    ...(typeof files === "string" ? { files } : {}),
+  };
 }
 
 function decodeFailure(failure: unknown): EngineError {

@@ -72,6 +72,8 @@ export interface ChecksumRequest extends Selection {
   readonly hashCachePath?: string;
   /** What the "not found" sentence calls the tree; a random name, as BuildKit's, when absent. */
   readonly refName?: string;
+  /** Asks for a line per file, unless there are more. */
+  readonly listedFilesMax?: number;
 }
 
 /** What a copy of a selection would bring. */
@@ -86,6 +88,8 @@ export interface Checksum {
   readonly sizeBytes: number;
   /** Of these bytes were read; the rest was known from an earlier time. */
   readonly hashedBytes: number;
+  /** `content attributes path` a line: short digests of both, to see which files differ. */
+  readonly files?: string;
 }
 
 /** One file or folder that a path of a selection names. */

@@ -13,6 +13,7 @@ import { type BuildOutputs, readBuildOutputs } from "./build-outputs.ts";
 import { readSecrets, readSshAgents } from "./build-secrets.ts";
 import type { BuildProgress } from "./build-progress.ts";
 import { choosePlace } from "./choose-progress.ts";
+import { formatExplanations } from "./explanations.ts";
 import { callOf, readSolveFlags } from "./solve-request.ts";
 import { formatWarnings } from "./warnings.ts";
 
@@ -37,10 +38,12 @@ async function run(invocation: Invocation): Promise<number> {
     const made = await build(invocation, { context, outputs, progress, signal: interrupt.signal });
     progress.close();
     tell(invocation, { made, progress });
+    tellExplanations(invocation, progress);
     return exitCodeOf(made);
   } catch (error) {
     progress.close();
     if (!isKind(error)) throw error;
+    tellExplanations(invocation, progress);
     output.err(
       isKind(error, "canceled")
         ? "ERROR: failed to build: canceled\n"
@@ -120,6 +123,11 @@ function tell(
   const { warnings } = progress.trace;
   if (flags.isOn("quiet")) output.out(`${imageId}\n`);
   else if (warnings.length > 0) output.err(formatWarnings(warnings));
+}
+
+/** A table for people; programs find it in `--metadata-file`. */
+function tellExplanations({ flags, output }: Invocation, progress: BuildProgress): void {
+  if (flags.isOn("explain")) output.err(formatExplanations(progress.trace));
 }
 
 /** A linter that finds something fails, as Docker's. */

@@ -80,6 +80,7 @@ export function readSolveFlags(
         .join(","),
     );
   readAttestations(flags, attrs);
+  if (flags.isOn("explain")) attrs.set("explain", "true");
   const imports = flags.list("cache-from").map((text) => readCache(text, "cache-from"));
   const exports = flags.list("cache-to").map((text) => readCache(text, "cache-to"));
   if (exports.some(({ type }) => type === "inline"))
