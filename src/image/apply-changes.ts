@@ -38,8 +38,8 @@ function linesOf(change: string): readonly string[] {
     .filter((line) => line.trim() !== "" && !line.trimStart().startsWith("#"));
 }
 
-function withoutCommand({ Cmd: _, ...config }: ImageRunConfig): ImageRunConfig {
-  return config;
+function withoutCommand(config: ImageRunConfig): ImageRunConfig {
+  return Object.fromEntries(Object.entries(config).filter(([name]) => name !== "Cmd"));
 }
 
 const instructions: Readonly<Record<string, Apply>> = {

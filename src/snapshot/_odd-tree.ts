@@ -19,7 +19,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { digestOf } from "../oci/digest.ts";
-import { deviceNumber, getXattr, makeNode, setTimes, setXattr } from "../sys/fs.ts";
+import { deviceNumber, makeNode, setTimes, setXattr } from "../sys/fs.ts";
 import { readLayerXattrs } from "./_layer-xattrs.ts";
 
 const secondNs = 1_000_000_000n;
@@ -130,9 +130,4 @@ export function describeTree(root: string): string[] {
   };
   visit(Buffer.from(root), "");
   return lines;
-}
-
-/** The capability that `makeOddTree` gives a file, as it is now. */
-export function capabilityOf(path: string): Uint8Array | undefined {
-  return getXattr(path, "security.capability");
 }
