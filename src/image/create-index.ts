@@ -21,21 +21,25 @@ export async function createIndex(context: ImageContext, draft: IndexDraft): Pro
     const bytes = encodeIndex({
       schemaVersion: 2,
       mediaType: ociMediaTypes.index,
-      manifests: records.map((record) => ({
-        mediaType: record.manifestMediaType,
-        digest: record.manifestDigest,
-        size: record.manifestSizeBytes,
-        platform: imagePlatform(index.config(record)),
-      })),
+      manifests: [
+        ...records.map((record) => ({
+          mediaType: record.manifestMediaType,
+          digest: record.manifestDigest,
+          size: record.manifestSizeBytes,
+          platform: imagePlatform(index.config(record)),
+        })),
+        ...(draft.attachments ?? []).map(({ descriptor }) => descriptor),
+      ],
       ...(draft.annotations === undefined ? {} : { annotations: draft.annotations }),
     });
     const { digest } = await content.put(bytes);
     leases.add(leaseId, `content:${digest}`);
     const target = { digest, mediaType: ociMediaTypes.index, sizeBytes: bytes.length };
     const names = draft.names.map((name) => formatReference(withDefaultTag(name)));
+    const attachments = (draft.attachments ?? []).flatMap(({ blobs }) => blobs);
     metadata.transaction(() => {
       for (const name of names) {
-        index.bind(name, first.id, { target, others: others.map(({ id }) => id) });
+        index.bind(name, first.id, { target, others: others.map(({ id }) => id), attachments });
       }
     });
     for (const name of names) {

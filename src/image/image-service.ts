@@ -4,6 +4,7 @@
  * An image is stored whole before it has a record: blobs synced, layers unpacked and synced, then
  * the record in one transaction. Its ID is the digest of its config.
  */
+import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { ImageConfig, ImageRunConfig } from "../oci/image-config.ts";
 import type { Platform } from "../oci/platform.ts";
@@ -17,6 +18,8 @@ import type {
   ImageInspect,
   ImageSummary,
 } from "../api/image.ts";
+import type { PackedLayer } from "./distribution-records.ts";
+import type { LayerPacking } from "./pack-layer.ts";
 import type { DistributionDescription } from "./registry-queries.ts";
 
 /** An image as a container is made from it. */
@@ -137,6 +140,16 @@ export interface IndexDraft {
   readonly images: readonly Digest[];
   readonly names: readonly Reference[];
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Manifests beside those of the images, as attestations are, with all blobs that they need. */
+  readonly attachments?: readonly IndexAttachment[];
+}
+
+/** A manifest of an index that is no image. */
+export interface IndexAttachment {
+  /** As the index names it: with platform and annotations. */
+  readonly descriptor: Descriptor;
+  /** The manifest and its blobs; held by a lease of the caller's. */
+  readonly blobs: readonly Digest[];
 }
 
 /** What an image is made of: for who adds to it. */
@@ -252,6 +265,16 @@ export interface ImageService {
     layer: LayerRecord,
     options?: { readonly isTar?: boolean; readonly signal?: AbortSignal },
   ): ReadableStream<Uint8Array>;
+  /** Has a layer as a blob of that packing, which the lease holds; packed once.
+   * @throws data-loss as `openLayer`, canceled */
+  packLayer(
+    layer: LayerRecord,
+    options: {
+      readonly packing: LayerPacking;
+      readonly leaseId: string;
+      readonly signal: AbortSignal;
+    },
+  ): Promise<PackedLayer>;
   /** Sends an image to the registry of its name. */
   push(reference: string, options: PushOptions): Promise<void>;
   /** Searches a registry: the one that the term begins with, or Docker Hub. */

@@ -27,7 +27,7 @@ import { createIndex } from "./create-index.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { commitImage } from "./commit-image.ts";
 import { createImage } from "./create-image.ts";
-import { DistributionRecords } from "./distribution-records.ts";
+import { DistributionRecords, type PackedLayer } from "./distribution-records.ts";
 import { ImageIndex } from "./image-index.ts";
 import { type LayerRecord, openImageTables } from "./image-records.ts";
 import { openLayer, openLayerTar } from "./layer-source.ts";
@@ -52,6 +52,7 @@ import { importImage, type ImportOptions } from "./import-image.ts";
 import { listImages, type ListOptions } from "./list-images.ts";
 import { loadImages } from "./load-images.ts";
 import { openUrl } from "./open-url.ts";
+import { type LayerPacking, storePackedLayer } from "./pack-layer.ts";
 import { pullAllTags, pullImage } from "./pull.ts";
 import { pushImages } from "./push.ts";
 import {
@@ -262,6 +263,17 @@ class LocalImageService implements OpenedImageService {
   ): ReadableStream<Uint8Array> {
     const open = options.isTar === true ? openLayerTar : openLayer;
     return open(this.#context, layer, options);
+  }
+
+  async packLayer(
+    layer: LayerRecord,
+    options: {
+      readonly packing: LayerPacking;
+      readonly leaseId: string;
+      readonly signal: AbortSignal;
+    },
+  ): Promise<PackedLayer> {
+    return await storePackedLayer(this.#context, { layer, ...options });
   }
 
   async push(reference: string, options: PushOptions): Promise<void> {

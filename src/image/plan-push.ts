@@ -27,10 +27,18 @@ export interface ImagePush {
   readonly bytes?: Uint8Array;
 }
 
+/** A manifest of an index that is no image, as attestations are: sent as it is. */
+export interface AttachmentPush {
+  readonly manifest: Manifest;
+  readonly bytes: Uint8Array;
+}
+
 /** What goes under one tag. */
 export interface TagPush {
   /** One for each platform. */
   readonly images: readonly ImagePush[];
+  /** What the index names beside them. */
+  readonly attachments?: readonly AttachmentPush[];
   /** The index that names them; absent for a single manifest. */
   readonly index?: { readonly mediaType: string; readonly bytes: Uint8Array };
 }
@@ -52,14 +60,35 @@ async function planIndex(context: ImageContext, target: NameTarget): Promise<Tag
   const bytes = await content.read(target.digest, { sizeMaxBytes: manifestSizeMaxBytes });
   const records = new Map(index.list().map((record) => [record.manifestDigest, record]));
   const images: ImagePush[] = [];
+  const attachments: AttachmentPush[] = [];
   for (const { digest, mediaType } of decodeIndex(bytes).manifests) {
     const record = records.get(digest);
-    if (record === undefined || !isManifestType(mediaType)) return undefined;
+    if (!isManifestType(mediaType)) return undefined;
+    if (record === undefined) {
+      const attachment = await planAttachment(context, digest);
+      if (attachment === undefined) return undefined;
+      attachments.push(attachment);
+      continue;
+    }
     const image = await planImage(context, record);
     if (image.bytes === undefined) return undefined;
     images.push(image);
   }
-  return { images, index: { mediaType: target.mediaType, bytes } };
+  if (images.length === 0) return undefined;
+  return { images, attachments, index: { mediaType: target.mediaType, bytes } };
+}
+
+/** Undefined when a part of it is not here. */
+async function planAttachment(
+  { content }: ImageContext,
+  digest: Digest,
+): Promise<AttachmentPush | undefined> {
+  if (content.find(digest) === undefined) return undefined;
+  const bytes = await content.read(digest, { sizeMaxBytes: manifestSizeMaxBytes });
+  const manifest = decodeManifest(bytes);
+  const blobs = [manifest.config, ...manifest.layers];
+  const isWhole = blobs.every((blob) => content.find(blob.digest)?.sizeBytes === blob.size);
+  return isWhole ? { manifest, bytes } : undefined;
 }
 
 async function planImage(context: ImageContext, record: ImageRecord): Promise<ImagePush> {

@@ -108,6 +108,13 @@ async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): P
       last = await pushImage(context, { ...push, image, isAlone });
       digests.push(last.digest);
     }
+    for (const { manifest, bytes } of plan.attachments ?? []) {
+      for (const descriptor of [manifest.config, ...manifest.layers]) {
+        await sendBlob(context, { ...push, descriptor });
+      }
+      const to = withDigest(reference, digestOf(bytes));
+      await sendDocument(push, { reference: to, mediaType: manifest.mediaType, bytes });
+    }
     if (plan.index !== undefined) {
       last = await sendDocument(push, { reference, ...plan.index });
       digests.push(last.digest);
