@@ -2,7 +2,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import type { FlagReader } from "../flag-reader.ts";
 import { listFlag, textFlag } from "../flags.ts";
-import { getList, type ListedManifest, listName, putList } from "./local-lists.ts";
+import { findList, type ListedManifest, listName, putList } from "./local-lists.ts";
 
 /** Says of a manifest of a list what it is for. */
 export const command: Command = {
@@ -21,7 +21,7 @@ export const command: Command = {
 
 async function run({ operands, flags, environment }: Invocation): Promise<number> {
   const [list = "", manifest = ""] = operands.map(listName);
-  const { manifests } = getList(environment, list);
+  const manifests = findList(environment, list)?.manifests ?? [];
   if (!manifests.some(({ name }) => name === manifest)) {
     throw new EngineError("not-found", `manifest for image ${manifest} does not exist in ${list}`);
   }

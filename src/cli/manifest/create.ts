@@ -1,7 +1,7 @@
 import type { OciDescriptor } from "../../api/image.ts";
 import { inspectDistribution } from "../../client/distribution.ts";
 import type { Transport } from "../../client/transport.ts";
-import { EngineError } from "../../lib/errors.ts";
+import { EngineError, messageOf } from "../../lib/errors.ts";
 import { isIndexType } from "../../oci/media-types.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { switchFlag } from "../flags.ts";
@@ -26,7 +26,7 @@ export const command: Command = {
 
 async function run({ operands, flags, output, engine, environment }: Invocation): Promise<number> {
   const [first = "", ...names] = operands;
-  const name = listName(first);
+  const name = nameOfNew(first);
   const known = findList(environment, name);
   if (known !== undefined && !flags.isOn("amend")) {
     throw new EngineError(
@@ -44,6 +44,15 @@ async function run({ operands, flags, output, engine, environment }: Invocation)
   putList(environment, { name, manifests: [...manifests.values()] });
   output.out(`Created manifest list ${name}\n`);
   return 0;
+}
+
+function nameOfNew(text: string): string {
+  try {
+    return listName(text);
+  } catch (error) {
+    const sentence = `error parsing name for manifest list ${text}: ${messageOf(error)}`;
+    throw new EngineError("invalid-argument", sentence, { cause: error });
+  }
 }
 
 async function describe(
