@@ -59,9 +59,15 @@ export class StepHistory {
   readonly #root: string;
   readonly #logger: Logger;
   readonly #keys = new Map<string, string>();
+  readonly #recordsMax: number;
   readonly #pending = new Map<string, StepFacts>();
 
-  constructor(options: { readonly root: string; readonly logger: Logger }) {
+  constructor(options: {
+    readonly root: string;
+    readonly logger: Logger;
+    readonly recordsMax?: number;
+  }) {
+    this.#recordsMax = options.recordsMax ?? recordsMax;
     this.#root = options.root;
     this.#logger = options.logger;
   }
@@ -118,7 +124,7 @@ export class StepHistory {
     });
     let [count, sizeBytes] = [files.length, files.reduce((sum, file) => sum + file.sizeBytes, 0)];
     for (const file of files.toSorted((left, right) => left.mtimeMs - right.mtimeMs)) {
-      if (count <= recordsMax && sizeBytes <= sizeMaxBytes) return;
+      if (count <= this.#recordsMax && sizeBytes <= sizeMaxBytes) return;
       rmSync(file.path, { force: true });
       count -= 1;
       sizeBytes -= file.sizeBytes;
