@@ -107,8 +107,8 @@ async function openRegistries(): Promise<Registries> {
     await runOk(argv, { timeoutMs: 120_000 });
   };
   await fill(`oci:${archive.ociFolder}:big`, bigImage);
-  const deep = await makeDeepImage();
-  await fill(`oci:${deep}:deep`, deepImage);
+  const deep = mkdtempSync("/tmp/tugbench-deep-");
+  await fill(`oci:${await makeDeepImage(deep)}:deep`, deepImage);
   rmSync(deep, { recursive: true, force: true });
   const elsewhere = await shareWithNamespace([source, sink]);
   return {
@@ -141,9 +141,8 @@ async function shareWithNamespace(
   );
 }
 
-/** An OCI layout of many small layers. */
-async function makeDeepImage(): Promise<string> {
-  const folder = mkdtempSync("/tmp/tugbench-deep-");
+/** An OCI layout of many small layers, made in a folder. */
+async function makeDeepImage(folder: string): Promise<string> {
   const { writeOciImage } = await import("./load-archive.ts");
   const layers: string[] = [];
   for (let index = 0; index < deepLayerCount; index += 1) {
