@@ -104,6 +104,9 @@ export interface CachePlace {
   readonly attributes: Readonly<Record<string, string>>;
 }
 
+/** What a Dockerfile may do only when its client, and the engine, let it: it may be anybody's. */
+export type Entitlement = "security.insecure" | "network.host" | "device";
+
 /** One build. */
 export interface BuildRequest {
   /** Names the build for `cancel` and for who asks twice. */
@@ -149,7 +152,7 @@ export interface BuildRequest {
   /** Each step says why it hit or missed. */
   readonly explains?: boolean;
   /** Entitlements given: RUN --security=insecure, --network=host. */
-  readonly allows: ReadonlySet<"security.insecure" | "network.host" | "device">;
+  readonly allows: ReadonlySet<Entitlement>;
   readonly cacheFrom: readonly CachePlace[];
   readonly cacheTo: readonly CachePlace[];
   readonly outputs: readonly BuildOutput[];

@@ -49,6 +49,22 @@ describe("parseConfigFile()", () => {
     expect(config.runtimes["r"]).toEqual({ path: "/r", args: ["-x"] });
   });
 
+  test("grants builds the host's network and no more, unless it is told otherwise", () => {
+    const granted = (json: string): readonly string[] => [
+      ...resolveConfig(parseConfigFile(json, "d.json"), new Map()).builderEntitlements,
+    ];
+    expect(granted("{}")).toEqual(["network.host", "device"]);
+    expect(granted('{"builder-entitlements": []}')).toEqual([]);
+    const docker =
+      '{"builder": {"entitlements": {"security-insecure": true, "network-host": false}}}';
+    expect(granted(docker)).toEqual(["device", "security.insecure"]);
+    const flags = configOf("--builder-entitlement", "security.insecure");
+    expect([...flags.builderEntitlements]).toEqual(["security.insecure"]);
+    expect(() => granted('{"builder-entitlements": ["all"]}')).toThrow("one of network.host");
+    expect(() => granted('{"builder": {"entitlements": {"all": true}}}')).toThrow('"all" is none');
+    expect(() => granted('{"builder": {"gc": {}}}')).toThrow("builder.gc");
+  });
+
   test("takes an empty file", () => expect(parseConfigFile(" \n", "d.json").size).toBe(0));
 
   const refused: readonly (readonly [string, RegExp])[] = [

@@ -8,6 +8,8 @@ import { type LogLevel, logLevels } from "../lib/log.ts";
 import { parseSize } from "../lib/size.ts";
 import type { RegistryConfig } from "../remote/registry-client.ts";
 import type { Policy } from "../image/trust/policy-file.ts";
+import type { Entitlement } from "../build/build-service.ts";
+import { entitlementsOf, withBuilder } from "./builder-config.ts";
 import { policyOf } from "./policy-config.ts";
 import { proxyKeys, registryConfigOf } from "./registry-config.ts";
 import { commandFlags, type DaemonOption, daemonOptions } from "./options.ts";
@@ -50,6 +52,8 @@ export interface DaemonConfig {
   readonly registry: RegistryConfig;
   /** Which images may be pulled and run; all when absent. */
   readonly imagePolicy?: Policy;
+  /** What clients may let a Dockerfile do. */
+  readonly builderEntitlements: ReadonlySet<Entitlement>;
 }
 
 /** Certificates for tcp hosts. */
@@ -146,7 +150,7 @@ export function parseConfigFile(text: string, path: string): ReadonlyMap<string,
     throw new EngineError("invalid-argument", `${path}: the configuration is an object, { … }`);
   }
   const values = new Map<string, unknown>();
-  for (const [key, value] of withProxies(document)) {
+  for (const [key, value] of withBuilder(withProxies(document))) {
     const known = daemonOptions.find((entry) => entry.key === key);
     if (known === undefined) {
       throw new EngineError(
@@ -283,6 +287,7 @@ function build(values: ReadonlyMap<string, unknown>): DaemonConfig {
     isUnauthenticatedTcpAllowed: isOn("allow-unauthenticated-tcp"),
     registry: registryConfigOf(values, process.env),
     ...(imagePolicy === undefined ? {} : { imagePolicy }),
+    builderEntitlements: entitlementsOf(values),
   };
 }
 

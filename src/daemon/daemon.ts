@@ -223,6 +223,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     platforms: [hostPlatform()],
     snapshotter: snapshots.driverName,
     hostGatewayIp: () => gatewayOf(networks),
+    entitlements: config.builderEntitlements,
     logger,
   });
   undo.defer(() => buildkit.close());

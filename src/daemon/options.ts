@@ -1,4 +1,5 @@
 import type { FlagDefinition } from "../lib/flags.ts";
+import { builderOptions } from "./builder-config.ts";
 import { policyOptions } from "./policy-config.ts";
 import { registryOptions } from "./registry-config.ts";
 
@@ -126,6 +127,7 @@ export const daemonOptions: readonly DaemonOption[] = [
   }),
   ...registryOptions,
   ...policyOptions,
+  ...builderOptions,
 ];
 
 /** Flags that are no options: they say what to do. */

@@ -185,6 +185,7 @@ function requestOf(
     value === null ? [] : [[name, value] as const],
   );
   const { platform, target, dockerfile, shmSizeBytes, cgroupParent } = parameters;
+  const network = networkOf(parameters.networkMode);
   return {
     id: parameters.buildId === "" ? createId() : parameters.buildId,
     client: clientOf(exchange),
@@ -198,7 +199,7 @@ function requestOf(
     hasNoCache: parameters.hasNoCache,
     noCacheStages: [],
     isPulled: parameters.isPulled,
-    network: networkOf(parameters.networkMode),
+    network,
     extraHosts: parameters.extraHosts,
     ...(shmSizeBytes === 0 ? {} : { shmSizeBytes }),
     ...(cgroupParent === "" ? {} : { cgroupParent }),
@@ -206,8 +207,8 @@ function requestOf(
     resources: resourcesOf(parameters),
     isSquashed: parameters.isSquashed,
     keepsSteps: true,
-    // Who may ask for a classic build may run any container.
-    allows: new Set(["network.host", "security.insecure"]),
+    // Who asks may run any container, but the Dockerfile may be somebody else's.
+    allows: new Set(network === "host" ? ["network.host"] : []),
     cacheFrom: [],
     cacheTo: [],
     outputs: [{ kind: "image", names: build.names, isPushed: false, isStored: true }],

@@ -100,6 +100,7 @@ beforeEach(async () => {
     platforms: [hostPlatform()],
     snapshotter: "overlay2",
     hostGatewayIp: () => "10.0.0.1",
+    entitlements: new Set(["network.host"]),
     logger: silentLogger,
   });
   const [own, far] = await connectPair();
@@ -139,6 +140,22 @@ describe("a build", () => {
     expect(exporterResponse.get("containerimage.config.digest")).toBe(digestOf("image"));
     expect(built[0]).toMatchObject({ target: "t", outputs: [{ kind: "image", names: ["x:1"] }] });
     expect([...(built[0]?.allows ?? [])]).toEqual(["network.host"]);
+  });
+
+  test.each([
+    ["security.insecure", "granting entitlement security.insecure is not allowed by build daemon"],
+    ["device=nvidia.com/gpu", "granting entitlement device is not allowed by build daemon"],
+    ["all", "unknown entitlement: all"],
+  ])("is refused when the client gives it %s and the engine does not", async (name, sentence) => {
+    const asked = client.unary(controlMethods.solve, {
+      ...direct,
+      ref: "r1",
+      entitlements: ["network.host", name],
+    });
+    expect(await asked.catch((error) => error)).toMatchObject({
+      message: expect.stringContaining(sentence),
+    });
+    expect(built).toEqual([]);
   });
 
   test("takes the exporter of an old client", async () => {

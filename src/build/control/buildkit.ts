@@ -13,7 +13,7 @@ import { createGrpcServer, streamHandler, unaryHandler } from "../../lib/grpc/se
 import type { Logger } from "../../lib/log.ts";
 import type { Platform } from "../../oci/platform.ts";
 import { removeTree } from "../../sys/fs.ts";
-import type { BuildService } from "../build-service.ts";
+import type { BuildService, Entitlement } from "../build-service.ts";
 import { ContextFolders } from "../session/context-folders.ts";
 import { type SessionHeaders, SessionPool } from "../session/session-pool.ts";
 import { BuildJobs } from "./build-jobs.ts";
@@ -50,16 +50,18 @@ export interface BuildkitOptions {
   readonly snapshotter: string;
   /** The host's address as containers reach it. */
   readonly hostGatewayIp: () => string | undefined;
+  /** What clients may give to a Dockerfile when they ask for it. */
+  readonly entitlements: ReadonlySet<Entitlement>;
   readonly logger: Logger;
 }
 
 /** Opens the protocol. */
 export function createBuildkit(options: BuildkitOptions): Buildkit {
-  const { service, logger, socketRoot } = options;
+  const { service, logger, socketRoot, entitlements } = options;
   const sessions = new SessionPool({ logger });
   const folders = new ContextFolders({ root: options.contextRoot, logger });
   const jobs = new BuildJobs();
-  const runner = { service, sessions, folders, jobs, socketRoot, logger };
+  const runner = { service, sessions, folders, jobs, socketRoot, entitlements, logger };
   const worker = (): WorkerRecord => workerOf(options);
   const server = createGrpcServer({
     logger,

@@ -1,10 +1,8 @@
 /** Runs what a client asks for over BuildKit's protocol, as a build of the build service. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import type { TypedAttrs } from "../../api/buildkit/control.ts";
 import type { GatewaySolveRequest } from "../../api/buildkit/gateway.ts";
 import { type Definition, sourceInfoType } from "../../api/buildkit/llb.ts";
-import { codeOf, EngineError } from "../../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { createId } from "../../lib/id.ts";
 import type { Logger } from "../../lib/log.ts";
 import { toReadableStream } from "../../lib/stream-limit.ts";
@@ -16,12 +14,14 @@ import type {
   BuildService,
   ContextFolder,
   ContextSource,
+  Entitlement,
   LocalRequest,
 } from "../build-service.ts";
 import type { ContextFolders } from "../session/context-folders.ts";
 import { createSessionClient, type SessionClient } from "../session/session-client.ts";
 import type { Session, SessionPool } from "../session/session-pool.ts";
 import type { BuildJob, BuildJobs, PendingResult } from "./build-jobs.ts";
+import { readDockerfileSource } from "./_dockerfile-source.ts";
 import { asSolveFailure } from "./error-details.ts";
 import { readOutputs } from "./outputs.ts";
 import { resultOfDefinition } from "./result-definition.ts";
@@ -33,9 +33,6 @@ import {
   uploadHost,
 } from "./solve-options.ts";
 
-/** Largest Dockerfile of which a picture is drawn. */
-const pictureMaxBytes = 1024 * 1024;
-
 /** Attributes that name the session of one folder, where several builds share folders. */
 const folderSessionPrefix = "local-sessionid:";
 
@@ -46,6 +43,8 @@ export interface RunnerOptions {
   readonly folders: ContextFolders;
   readonly jobs: BuildJobs;
   readonly socketRoot: string;
+  /** What the engine lets clients give to a Dockerfile. */
+  readonly entitlements: ReadonlySet<Entitlement>;
   readonly logger: Logger;
 }
 
@@ -112,7 +111,7 @@ async function run(
     upload === undefined ? part.main : { kind: "folder", path: upload.path };
   const request: BuildRequest = {
     ...part,
-    ...requestBasics(job, call),
+    ...requestBasics(options, job, call),
     main,
     client: { ...client, folder: watchDockerfile(job, { part, client }) },
   };
@@ -120,6 +119,7 @@ async function run(
 }
 
 function requestBasics(
+  { entitlements }: RunnerOptions,
   job: BuildJob,
   call: FrontendCall,
 ): Omit<BuildRequest, keyof FrontendPart | "client"> {
@@ -137,7 +137,7 @@ function requestBasics(
   return {
     id: `${job.request.ref}-${createId().slice(0, 8)}`,
     isSquashed: false,
-    allows: readEntitlements(job.request.entitlements),
+    allows: readEntitlements(job.request.entitlements, entitlements),
     ...caches,
     outputs: call.outputs,
     attestations: { sbom, ...(isAttested ? { provenance } : {}) },
@@ -146,12 +146,24 @@ function requestBasics(
   };
 }
 
-function readEntitlements(names: readonly string[]): BuildRequest["allows"] {
-  const allows = new Set<"security.insecure" | "network.host" | "device">();
+/** What the client gives to the Dockerfile, which it may have from anywhere. */
+function readEntitlements(
+  names: readonly string[],
+  granted: ReadonlySet<Entitlement>,
+): ReadonlySet<Entitlement> {
+  const allows = new Set<Entitlement>();
   for (const name of names) {
-    if (name === "security.insecure" || name === "network.host") allows.add(name);
-    else if (name === "device" || name.startsWith("device=")) allows.add("device");
-    else throw new EngineError("invalid-argument", `unknown entitlement: ${name}`);
+    const wanted = name.startsWith("device=") ? "device" : name;
+    if (wanted !== "security.insecure" && wanted !== "network.host" && wanted !== "device") {
+      throw new EngineError("invalid-argument", `unknown entitlement: ${name}`);
+    }
+    if (!granted.has(wanted)) {
+      throw new EngineError(
+        "invalid-argument",
+        `granting entitlement ${wanted} is not allowed by build daemon configuration`,
+      );
+    }
+    allows.add(wanted);
   }
   return allows;
 }
@@ -229,7 +241,7 @@ function watchDockerfile(
   return async (request) => {
     const folder = await build.client.folder(request);
     if (dockerfileFrom?.kind === "local" && dockerfileFrom.name === request.name) {
-      const data = readDockerfile(folder.path, dockerfileName);
+      const data = readDockerfileSource(folder.path, dockerfileName);
       if (data !== undefined) {
         const info = { filename: dockerfileName, data, language: "Dockerfile" };
         job.source = fillMessage(sourceInfoType, info);
@@ -237,17 +249,4 @@ function watchDockerfile(
     }
     return folder;
   };
-}
-
-function readDockerfile(folder: string, name: string): Uint8Array | undefined {
-  const path = join(folder, name);
-  // The name is the client's, and may lead anywhere.
-  if (!path.startsWith(`${folder}/`)) return undefined;
-  try {
-    const data = readFileSync(path);
-    return data.length > pictureMaxBytes ? undefined : data;
-  } catch (error) {
-    if (codeOf(error) !== undefined) return undefined;
-    throw error;
-  }
 }
