@@ -14,6 +14,7 @@
  * This folder knows no client: the classic `POST /build` and BuildKit's protocol both call `build`.
  */
 import type { Credentials } from "../remote/registry-client.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Platform } from "../oci/platform.ts";
 
@@ -35,20 +36,6 @@ export interface LocalRequest {
   readonly signal?: AbortSignal;
 }
 
-/** Blobs by digest on the client's side: an OCI layout that is a context, or a folder of cache. */
-export interface ClientStore {
-  find(digest: Digest): Promise<{ readonly sizeBytes: number } | undefined>;
-  /** The content of a blob, not checked. */
-  read(digest: Digest): AsyncIterable<Uint8Array>;
-  /** A small blob, checked. @throws data-loss when it has other content */
-  readDocument(digest: Digest): Promise<Uint8Array>;
-  /** Stores a blob; one that is there already is left. */
-  write(
-    blob: { readonly digest: Digest; readonly sizeBytes: number },
-    bytes: AsyncIterable<Uint8Array>,
-  ): Promise<void>;
-}
-
 /** The client's side of a build: its files, secrets, credentials and outputs. */
 export interface BuildClient {
   /** @throws not-found when the client has no folder of that name */
@@ -57,17 +44,28 @@ export interface BuildClient {
   secret(id: string): Promise<Uint8Array | undefined>;
   /** Path of a unix socket that speaks the ssh agent protocol for `id`. */
   sshAgent(id: string): Promise<ContextFolder | undefined>;
-  /**
-   * A store of the client's: `oci:<name>` is that of an `oci-layout` context, `local:<path>` that of a
-   * cache of type local (`src` or `dest`). Undefined when the client has no stores.
-   */
-  store?(id: string): ClientStore | undefined;
   /** For a registry's host. */
   credentials(host: string): Promise<Credentials | undefined>;
   /** Gives a tar to the client, as the output of number `index`. */
   sendTar(tar: ReadableStream<Uint8Array>, options: { readonly index: number }): Promise<void>;
+  /** A folder of the client's that holds blobs by digest (an image layout), by the name that both
+   * sides know it under; undefined from a client that serves none. Names are not checked here. */
+  contentStore?(id: string): ClientContent | undefined;
   /** Gives a folder's content to the client. */
   sendFolder(path: string, options: { readonly index: number }): Promise<void>;
+}
+
+/** Blobs that lie at the client's. */
+export interface ClientContent {
+  /** Undefined when the blob is not there. */
+  sizeOf(digest: Digest): Promise<number | undefined>;
+  /** Streams a blob; nothing of it is checked. @throws not-found */
+  open(digest: Digest): AsyncIterable<Uint8Array>;
+  /** Sends a blob unless it is there. */
+  put(
+    descriptor: Pick<Descriptor, "digest" | "size">,
+    open: (offset: number) => ReadableStream<Uint8Array>,
+  ): Promise<void>;
 }
 
 /** Where the main context or a named one comes from. */

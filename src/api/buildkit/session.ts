@@ -34,6 +34,8 @@ export const sessionKeys = {
   /** Behind a key: its values are percent-encoded when this is "1". */
   encodedSuffix: "-encoded",
   exporterId: "buildkit-attachable-exporter-id",
+  /** Which of several stores of blobs is meant. */
+  storeId: "buildkit-attachable-store-id",
   exporterMetaPrefix: "exporter-md-",
   sshId: "buildkit.ssh.id",
   uploadPath: "urlpath",

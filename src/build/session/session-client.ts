@@ -12,7 +12,7 @@ import { removeTree } from "../../sys/fs.ts";
 import type { Credentials } from "../../remote/registry-client.ts";
 import type { BuildClient, ContextFolder, LocalRequest } from "../build-service.ts";
 import { forwardAgent } from "./_agent-socket.ts";
-import { openClientStore } from "./client-store.ts";
+import { openClientContent } from "./client-content.ts";
 import type { ContextFolders } from "./context-folders.ts";
 import { openDiskFolder } from "./_disk-folder.ts";
 import { FolderTree } from "./_folder-tree.ts";
@@ -77,7 +77,7 @@ export function createSessionClient(options: SessionClientOptions): SessionClien
       known.set(wanted, answer);
       return await answer;
     },
-    store: (id) => openClientStore(id, { session, signal }),
+    contentStore: (id) => openClientContent(session, { id, signal }),
     sendTar: async (tar, { index }) => await sendFile(options, { tar, index }),
     sendFolder: async (path, { index }) => {
       const call = session.client.open(sessionMethods.sendFolder, {

@@ -14,7 +14,6 @@ import {
 } from "node:fs";
 import net from "node:net";
 import { join } from "node:path";
-import { contentMethods, storeIdKey, writeAction } from "../../api/buildkit/content.ts";
 import { sendFolder } from "../../api/buildkit/folder-sender.ts";
 import { receiveFolder } from "../../api/buildkit/folder-receiver.ts";
 import { type FileStat, fileStatType, goMode, packetType } from "../../api/buildkit/fsutil.ts";
@@ -37,7 +36,6 @@ import { silentLogger } from "../../lib/log.ts";
 import { fillMessage } from "../../lib/protobuf.ts";
 import { listXattr } from "../../sys/fs.ts";
 import { readAll } from "../../lib/stream-limit.ts";
-import { type Digest, digestOf } from "../../oci/digest.ts";
 import type { ContextFolder } from "../build-service.ts";
 import { openDiskFolder } from "./_disk-folder.ts";
 import { FolderTree } from "./_folder-tree.ts";
@@ -491,52 +489,6 @@ describe("a session", () => {
     const upload = client.pullUpload(new URL("http://buildkit-session/abc"));
     const bytes = await readAll(upload, { sizeMaxBytes: 100, what: "upload" });
     expect(Buffer.from(bytes).toString()).toBe("from /abc");
-  });
-
-  test("has stores of blobs", async () => {
-    const blobs = new Map<string, Buffer>();
-    const put = (content: string): Digest => {
-      const digest = digestOf(content);
-      blobs.set(digest, Buffer.from(content));
-      return digest;
-    };
-    const client = await openClient([
-      unaryHandler(contentMethods.info, async ({ digest }, { metadata }) => {
-        expect(metadata.get(storeIdKey)).toEqual(["oci:x"]);
-        const blob = blobs.get(digest);
-        if (blob === undefined) throw new EngineError("not-found", "no such blob");
-        return await Promise.resolve({ info: { digest, size: blob.length } });
-      }),
-      streamHandler(contentMethods.read, async (call) => {
-        const request = await call.next();
-        await call.send({ data: blobs.get(request?.digest ?? "") ?? Buffer.from("other") });
-      }),
-      streamHandler(contentMethods.write, async (call) => {
-        const chunks: Buffer[] = [];
-        for (let next = await call.next(); next !== undefined; next = await call.next()) {
-          if (next.action === writeAction.write) chunks.push(Buffer.from(next.data));
-          else blobs.set(next.expected, Buffer.concat(chunks));
-          await call.send({ action: next.action, offset: next.offset + next.data.length });
-        }
-      }),
-    ]);
-    const store = client.store?.("oci:x");
-    const there = put("there");
-    expect(await store?.find(there)).toEqual({ sizeBytes: 5 });
-    expect(await store?.find(digestOf("gone"))).toBeUndefined();
-    expect(Buffer.from((await store?.readDocument(there)) ?? []).toString()).toBe("there");
-    const broken = store?.readDocument(digestOf("gone")).catch((error) => error);
-    expect(await broken).toMatchObject({ kind: "data-loss" });
-    const big = Buffer.alloc(1_500_000, 5);
-    const digest = digestOf(big);
-    await store?.write(
-      { digest, sizeBytes: big.length },
-      (async function* () {
-        yield big;
-      })(),
-    );
-    expect(blobs.get(digest)?.equals(big)).toBe(true);
-    expect((await openAgain()).store?.("oci:x")).toBeUndefined();
   });
 
   test("is waited for, and not for ever", async () => {
