@@ -6,6 +6,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync }
 import { dirname, join } from "node:path";
 import { openCopier } from "../build/copy/copier.ts";
 import { openBuildService } from "../build/local-build-service.ts";
+import { withContextFolders } from "../build/session/context-cache.ts";
+import { ContextFolders } from "../build/session/context-folders.ts";
 import { openSources } from "../build/source/sources.ts";
 import { type ContainerDefaults, openContainers } from "../container/local-containers.ts";
 import { openContentStore } from "../content/local-content-store.ts";
@@ -214,9 +216,11 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
       storageDriver: snapshots.driverName,
       seccompProfile,
     });
+  const folders = new ContextFolders({ root: join(config.dataRoot, "build", "clients"), logger });
+  const builder = withContextFolders(builds, folders);
   const buildkit = createBuildkitLoader({
-    service: builds,
-    contextRoot: join(config.dataRoot, "build", "clients"),
+    service: builder,
+    folders,
     socketRoot: join(config.execRoot, "buildkit"),
     engineId: id,
     engineVersion: tugVersion,
@@ -233,7 +237,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     backend: {
       containers,
       images,
-      builds,
+      builds: builder,
       buildkit: buildkit.load,
       trust: createTrustService({ images, signatures }),
       manifests: createManifestService(registry),
@@ -243,7 +247,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
       system: {
         info: () => Promise.resolve(info()),
         version: systemVersion,
-        diskUsage: createDiskUsage({ images, containers, volumes, build: builds }),
+        diskUsage: createDiskUsage({ images, containers, volumes, build: builder }),
       },
     },
     logger,

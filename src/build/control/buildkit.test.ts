@@ -14,6 +14,7 @@ import { silentLogger } from "../../lib/log.ts";
 import { digestOf } from "../../oci/digest.ts";
 import { hostPlatform } from "../../oci/platform.ts";
 import type { BuildRequest, BuildResult, BuildService, CacheRecord } from "../build-service.ts";
+import { ContextFolders } from "../session/context-folders.ts";
 import { type Buildkit, createBuildkit } from "./buildkit.ts";
 import { ProgressLog } from "./progress-log.ts";
 
@@ -93,7 +94,7 @@ beforeEach(async () => {
   build = async () => await Promise.resolve(result);
   buildkit = createBuildkit({
     service,
-    contextRoot: join(root, "contexts"),
+    folders: new ContextFolders({ root: join(root, "contexts"), logger: silentLogger }),
     socketRoot: join(root, "sockets"),
     engineId: "engine",
     engineVersion: "1",

@@ -14,7 +14,7 @@ import type { Logger } from "../../lib/log.ts";
 import type { Platform } from "../../oci/platform.ts";
 import { removeTree } from "../../sys/fs.ts";
 import type { BuildService, Entitlement } from "../build-service.ts";
-import { ContextFolders } from "../session/context-folders.ts";
+import type { ContextFolders } from "../session/context-folders.ts";
 import { type SessionHeaders, SessionPool } from "../session/session-pool.ts";
 import { BuildJobs } from "./build-jobs.ts";
 import { controlHandlers } from "./control-service.ts";
@@ -41,7 +41,7 @@ export interface Buildkit {
 export interface BuildkitOptions {
   readonly service: BuildService;
   /** Where clients' folders are kept. */
-  readonly contextRoot: string;
+  readonly folders: ContextFolders;
   /** Where sockets are made; lives in memory, and its path is short. */
   readonly socketRoot: string;
   readonly engineId: string;
@@ -57,9 +57,8 @@ export interface BuildkitOptions {
 
 /** Opens the protocol. */
 export function createBuildkit(options: BuildkitOptions): Buildkit {
-  const { service, logger, socketRoot, entitlements } = options;
+  const { service, folders, logger, socketRoot, entitlements } = options;
   const sessions = new SessionPool({ logger });
-  const folders = new ContextFolders({ root: options.contextRoot, logger });
   const jobs = new BuildJobs();
   const runner = { service, sessions, folders, jobs, socketRoot, entitlements, logger };
   const worker = (): WorkerRecord => workerOf(options);
