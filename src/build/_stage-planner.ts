@@ -4,6 +4,7 @@ import { formatPlatform, type Platform } from "../oci/platform.ts";
 import type { ImageLayers } from "../image/image-service.ts";
 import { builderArgs, settleArg } from "./dockerfile/arguments.ts";
 import { expandInstruction, type Scope } from "./dockerfile/expand.ts";
+import { explainComment } from "./dockerfile/hints.ts";
 import type { Instruction, Stage } from "./dockerfile/instruction.ts";
 import { parseInstruction } from "./dockerfile/parse.ts";
 import { shownText } from "./_shown-text.ts";
@@ -25,6 +26,8 @@ export interface StagePlan {
   readonly narration: readonly NarratedStep[];
   /** Variables of its end, arguments included: what a stage on top of it begins with. */
   readonly env: ReadonlyMap<string, string>;
+  /** Arguments that are declared at its end, with their values. */
+  readonly declared: ReadonlyMap<string, string | undefined>;
 }
 
 type StageInstruction = Stage["instructions"][number];
@@ -51,7 +54,15 @@ async function namedStage(planner: GraphPlanner, stage: Stage): Promise<StagePla
   const last =
     base.kind === "step" ? base.step : imageStep(base, { name: base.shownName, platform });
   if (!planner.steps.includes(last)) planner.steps.push(last);
-  return { stage, platform, last, draft, narration: [], env: envOf(draft.env) };
+  return {
+    stage,
+    platform,
+    last,
+    draft,
+    narration: [],
+    env: envOf(draft.env),
+    declared: new Map(),
+  };
 }
 
 /** What a stage's instructions are read with. */
@@ -62,8 +73,8 @@ export class StagePlanner {
   readonly platform: Platform;
   /** Variables for words and commands: those of the image and the arguments in scope. */
   env: Map<string, string> = new Map();
-  /** Arguments declared in this stage, in order; undefined where nobody gave a value. */
-  readonly declared: Map<string, string | undefined> = new Map();
+  /** Arguments declared in this stage and in those it is made on, in order; undefined where nobody gave a value. */
+  declared: Map<string, string | undefined> = new Map();
   draft: StageImage;
   last: Step | undefined;
   readonly #narration: NarratedStep[] = [];
@@ -110,8 +121,8 @@ export class StagePlanner {
         throw placed(error, instruction.location);
       }
     }
-    const { stage, platform, last, draft } = this;
-    return { stage, platform, last, draft, narration: this.#narration, env: this.env };
+    const { stage, platform, last, draft, env, declared } = this;
+    return { stage, platform, last, draft, narration: this.#narration, env, declared };
   }
 
   #parseTrigger(text: string): StageInstruction {
@@ -140,6 +151,7 @@ export class StagePlanner {
       const below = await this.planner.stage(base.stage, this.chain);
       this.last = below.last;
       this.draft = below.draft.fork(this.platform);
+      this.declared = new Map(below.declared);
       this.env = new Map([...below.env, ...envOf(this.draft.env)]);
       return below.draft.config.OnBuild ?? [];
     }
@@ -269,6 +281,7 @@ export class StagePlanner {
     },
   ): Step {
     const { instruction, reads } = options;
+    const hint = explainComment(instruction);
     const shown = shownText(options.shown ?? instruction.original, this.env);
     const step = makeStep({
       action,
@@ -276,6 +289,7 @@ export class StagePlanner {
       description: options.shown ?? instruction.original,
       place: `${this.stage.name ?? this.stage.index}/${this.#commandCount}`,
       reads,
+      ...(hint === undefined ? {} : { hint }),
       ...(this.last === undefined ? {} : { below: this.last }),
       isCacheIgnored: this.isCacheIgnored,
       location: instruction.location,

@@ -199,7 +199,7 @@ export class BuildSources implements AsyncDisposable {
     const { platform } = how;
     if (!this.#request.isPulled) {
       try {
-        return await images.layersOf(reference, { platform });
+        return await images.layersOf(reference, { platform, use: "build" });
       } catch (error) {
         if (!isKind(error, "not-found")) throw error;
       }
@@ -220,7 +220,7 @@ export class BuildSources implements AsyncDisposable {
         });
       },
     });
-    return await images.layersOf(reference, { platform });
+    return await images.layersOf(reference, { platform, use: "build" });
   }
 
   #mainContext(paths: readonly string[]): Step {

@@ -27,6 +27,17 @@ export function placedError(error: EngineError, location: Location | undefined):
   });
 }
 
+/** The same failure with what was most likely meant, when it is about what is not there. */
+export function hinted(error: unknown, hint: string | undefined): unknown {
+  if (hint === undefined || !(error instanceof EngineError) || error.kind !== "not-found") {
+    return error;
+  }
+  return new EngineError(error.kind, `${error.message} (${hint})`, {
+    cause: error.cause,
+    details: error.details,
+  });
+}
+
 /** Where a failure comes from; undefined when it says none. */
 export function placeOf(error: unknown): Location | undefined {
   const location = error instanceof EngineError ? error.details["location"] : undefined;

@@ -37,6 +37,8 @@ export interface Step {
   readonly description: string;
   /** Where it stands in the Dockerfile: stage and number; absent for what no instruction says. */
   readonly place?: string;
+  /** What was most likely meant, told when it finds no files. */
+  readonly hint?: string;
 }
 
 /** What a step does. */

@@ -6,7 +6,11 @@
  */
 import { posix } from "node:path";
 import type { BuildRequest, BuildWarning } from "./build-service.ts";
+import type { EngineError } from "../lib/errors.ts";
+import { pictureOf } from "../lib/source-picture.ts";
 import type { Dockerfile, Location, Stage } from "./dockerfile/instruction.ts";
+import { isOurs } from "./dockerfile/lint-rules.ts";
+import { placeOf } from "./failure.ts";
 
 type Answers = Readonly<Record<string, string>>;
 
@@ -30,8 +34,9 @@ export function answerBeforeBuild(dockerfile: Dockerfile, asked: Asked): Answers
 
 /** Answers a check. */
 export function answerCheck(
-  asked: Asked & { readonly warnings: readonly BuildWarning[] },
+  asked: Asked & { readonly warnings: readonly BuildWarning[]; readonly refusal?: EngineError },
 ): Answers {
+  const { refusal } = asked;
   const filename = posix.basename(asked.request.dockerfileName ?? "Dockerfile");
   const document = {
     warnings: asked.warnings.map((warning) => ({
@@ -44,16 +49,33 @@ export function answerCheck(
     sources: [
       { filename, data: Buffer.from(asked.bytes).toString("base64"), language: "Dockerfile" },
     ],
+    ...(refusal === undefined ? {} : { buildError: buildErrorOf(refusal) }),
   };
+  const lines = new TextDecoder().decode(asked.bytes).split(/\r?\n/);
+  const picture = (place: Location): string => `${pictureOf(lines, place, { name: filename })}\n`;
   const text = asked.warnings.map(
-    ({ rule, url, detail, startLine }) =>
-      `\nWARNING: ${rule} - ${url}\n${detail}\n${filename}:${startLine}\n`,
+    (warning) =>
+      `\nWARNING: ${warning.rule} - ${warning.url}\n${warning.detail}\n${picture(warning)}`,
   );
+  if (refusal !== undefined) {
+    const place = placeOf(refusal);
+    text.push(`\nERROR: ${refusal.message}\n${place === undefined ? "" : picture(place)}`);
+  }
+  // Hints of our own are no reason to fail.
+  const isGood = refusal === undefined && asked.warnings.every(({ rule }) => isOurs(rule));
   return {
     "result.json": JSON.stringify(document, undefined, 2),
     "result.txt": text.join(""),
-    "result.statuscode": "0",
+    "result.statuscode": isGood ? "0" : "1",
     version: "1.0.0",
+  };
+}
+
+function buildErrorOf(refusal: EngineError): object {
+  const place = placeOf(refusal);
+  return {
+    message: refusal.message,
+    ...(place === undefined ? {} : { location: locationOf(place) }),
   };
 }
 

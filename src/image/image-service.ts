@@ -258,7 +258,7 @@ export interface ImageService {
    * @throws not-found for an image that is not here */
   createIndex(draft: IndexDraft): Promise<Digest>;
   /** What to build on. @throws as `resolve` */
-  layersOf(reference: string, options?: { readonly platform?: Platform }): Promise<ImageLayers>;
+  layersOf(reference: string, options?: ResolveOptions): Promise<ImageLayers>;
   /** Streams a layer's bytes as its digest names them, from its blob or made anew; `isTar`: those
    * its diff ID names. @throws data-loss when they are not to be had any more */
   openLayer(

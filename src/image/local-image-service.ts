@@ -246,12 +246,9 @@ class LocalImageService implements OpenedImageService {
     return await commitImage(this.#context, draft);
   }
 
-  async layersOf(
-    reference: string,
-    options: { readonly platform?: Platform } = {},
-  ): Promise<ImageLayers> {
+  async layersOf(reference: string, options: ResolveOptions = {}): Promise<ImageLayers> {
     const { index } = this.#context;
-    const { id, config } = await index.resolve(reference, options);
+    const { id, config } = await this.resolve(reference, options);
     const { layers, manifestDigest } = index.find(id);
     const chainId = layers.at(-1)?.chainId;
     return { id, config, layers, manifestDigest, ...(chainId === undefined ? {} : { chainId }) };
