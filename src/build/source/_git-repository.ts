@@ -8,6 +8,7 @@ import { type GitCommand, gitEnvironment, runGit } from "./_git-command.ts";
 import type { ScratchFolders } from "./_scratch-folders.ts";
 import type { GitCommit, GitFolder, GitRequest } from "./source.ts";
 
+const gitDirName = Buffer.from(".git");
 const commitForm = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 
 /** Repositories fetched before, each as a bare one of its own. */
@@ -199,7 +200,7 @@ export class GitRepositories {
       const update = ["submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"];
       await runGit(here, update);
     }
-    if (!options.keepsGitDir) removeGitDirs(path);
+    if (!options.keepsGitDir) removeGitDirs(Buffer.from(path));
     const { subdir } = request.source;
     if (subdir === undefined) return path;
     await findFolder({ ...command, gitDir: mirror }, { commit, subdir });
@@ -246,11 +247,11 @@ function withoutUser(remote: string): string {
   return url.href;
 }
 
-/** Folders of repositories and of their submodules; links are not followed. */
-function removeGitDirs(path: string): void {
-  for (const entry of readdirSync(path, { withFileTypes: true })) {
-    const at = join(path, entry.name);
-    if (entry.name === ".git") rmSync(at, { recursive: true, force: true });
+/** Folders of repositories and of their submodules; names are bytes, and links are not followed. */
+function removeGitDirs(path: Buffer): void {
+  for (const entry of readdirSync(path, { withFileTypes: true, encoding: "buffer" })) {
+    const at = Buffer.concat([path, Buffer.from("/"), entry.name]);
+    if (entry.name.equals(gitDirName)) rmSync(at, { recursive: true, force: true });
     else if (entry.isDirectory()) removeGitDirs(at);
   }
 }

@@ -97,7 +97,7 @@ export class HttpFiles {
         return this.#give(url, { folder, stored });
       }
       if (answer.status < 200 || answer.status >= 400) {
-        const sentence = `invalid response status ${answer.status}`;
+        const sentence = `failed to load cache key: invalid response status ${answer.status}`;
         const kind = answer.status === 404 ? "not-found" : "unavailable";
         throw new EngineError(kind, sentence, { details: { status: answer.status } });
       }

@@ -53,7 +53,7 @@ const refused = [
 
 describe("parseContextUrl()", () => {
   test.each(repositories)("%s is a repository", (text, wanted) => {
-    expect(parseContextUrl(text)).toEqual({ kind: "git", ...wanted });
+    expect(parseContextUrl(text, { allowsFiles: true })).toEqual({ kind: "git", ...wanted });
   });
 
   test.each(["http://host/a.tar.gz", "https://host/Dockerfile?x=1", "https://host/a.git2"])(
@@ -72,9 +72,15 @@ describe("parseContextUrl()", () => {
 
   test.each(refused)("refuses %s", (text) => {
     try {
-      expect(parseContextUrl(text)).toBe("refused" as never);
+      expect(parseContextUrl(text, { allowsFiles: true })).toBe("refused" as never);
     } catch (error) {
       expect(isKind(error, "invalid-argument")).toBe(true);
+    }
+  });
+
+  test("takes no repository of this machine, which the daemon alone may read", () => {
+    for (const text of ["file:///root/a.git", "FILE:///root/a.git#main", "file://host/a.git"]) {
+      expect(parseContextUrl(text)).toBeUndefined();
     }
   });
 

@@ -13,14 +13,16 @@ const refForm = /^(?!-)(?!.*\.\.)[^\s~^:?*[\\\x00-\x1f\x7f]+$/;
  * Tells what the context of `docker build`, or a source of ADD, names: a repository, a file behind a
  * URL, or undefined for a path.
  *
- * `https://…` is a repository when its path ends in `.git`; `git://`, `ssh://`, `git@host:path` and
- * `file://….git` are; so is `github.com/user/name`, unless `isLocal` says that a folder has the name.
+ * `https://…` is a repository when its path ends in `.git`; `git://`, `ssh://` and `git@host:path` are;
+ * so is `github.com/user/name`, unless `allowsShortForm` is false, as a folder may have the name.
  *
+ * @param options.allowsFiles takes `file://….git` for a repository of this machine. Never for what a
+ * Dockerfile or a client says: the daemon can read what they may not
  * @throws invalid-argument for a malformed URL, ref, or query of a repository
  */
 export function parseContextUrl(
   text: string,
-  options: { readonly allowsShortForm?: boolean } = {},
+  options: { readonly allowsShortForm?: boolean; readonly allowsFiles?: boolean } = {},
 ): ContextUrl | undefined {
   if (text.length > urlMaxChars) throw refused(text, `longer than ${urlMaxChars} characters`);
   if (options.allowsShortForm !== false && /^github\.com\/[^/]+\/[^/]+/.test(text)) {
@@ -34,6 +36,7 @@ export function parseContextUrl(
     return scp?.[1] === undefined ? undefined : gitUrl(text, text);
   }
   if (!gitSchemes.has(scheme)) return undefined;
+  if (scheme === "file:" && options.allowsFiles !== true) return undefined;
   const [path = ""] = beforeFragment.split("?", 1);
   const isRepository = scheme === "git:" || scheme === "ssh:" || /\.git\/?$/.test(path);
   if (isRepository) return gitUrl(text, text);

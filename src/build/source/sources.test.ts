@@ -75,7 +75,7 @@ function makeRepository(name: string): {
 }
 
 function request(url: string, options: Partial<GitRequest> = {}): GitRequest {
-  const parsed = parseContextUrl(url);
+  const parsed = parseContextUrl(url, { allowsFiles: true });
   if (parsed?.kind !== "git") throw new Error(`${url} is no repository`);
   const { kind: _kind, ...source } = parsed;
   return { source: source as GitUrl, keepsGitDir: false, ...options };
@@ -146,6 +146,22 @@ describe.skipIf(!canRun)("git sources (need root and git)", () => {
     expect(existsSync(join(folder.path, "module/.git"))).toBe(false);
     await using without = await sources.fetchGit(request(`${outer.url}?submodules=0`));
     expect(readdirSync(join(without.path, "module"))).toEqual([]);
+  });
+
+  test("fetchGit() brings submodules beside folders whose names are no text", async () => {
+    await using sources = await open();
+    const inner = makeRepository("inner-bytes");
+    const outer = makeRepository("outer-bytes");
+    const name = Buffer.from([0x2f, 0xff, 0xfe]);
+    mkdirSync(Buffer.concat([Buffer.from(outer.path), name]));
+    writeFileSync(Buffer.concat([Buffer.from(outer.path), name, Buffer.from("/f")]), "bytes");
+    git(outer.path, "add", ".");
+    git(outer.path, "submodule", "--quiet", "add", inner.url, "module");
+    git(outer.path, "commit", "--quiet", "-m", "module");
+    await using folder = await sources.fetchGit(request(outer.url));
+    const file = Buffer.concat([Buffer.from(folder.path), name, Buffer.from("/f")]);
+    expect(readFileSync(file, "utf8")).toBe("bytes");
+    expect(existsSync(join(folder.path, "module/.git"))).toBe(false);
   });
 
   test("fetchGit() needs no repository for a commit that it has", async () => {
