@@ -9,14 +9,16 @@ import { BuildExplainer } from "./build-explainer.ts";
 import type { BuildRequest, BuildResult, BuildWarning } from "./build-service.ts";
 import { BuildSources } from "./build-sources.ts";
 import { ClassicNarrator, type NarratedImage } from "./_classic-narrator.ts";
-import type { Dockerfile } from "./dockerfile/instruction.ts";
-import { lintDockerfile, lintViolation } from "./dockerfile/lint.ts";
+import { parseCheck } from "./dockerfile/directives.ts";
+import type { Directives, Dockerfile } from "./dockerfile/instruction.ts";
+import { checkDockerfile, lintViolation } from "./dockerfile/lint.ts";
 import { parseDockerfile } from "./dockerfile/parse.ts";
 import { exportResults, type PlatformResult } from "./export.ts";
 import { placeOf } from "./failure.ts";
 import { type Graph, planGraph } from "./graph.ts";
 import { Progress } from "./progress.ts";
-import { pushCache, RemoteCaches, type RemoteCacheUse } from "./remote-cache.ts";
+import { RemoteCaches, type RemoteCacheUse } from "./cache/remote-caches.ts";
+import { writeCache } from "./cache/write-cache.ts";
 import { Solver, type SolverShared } from "./solve.ts";
 import { squashResult } from "./squash.ts";
 import { envOf } from "./_stage-planner.ts";
@@ -119,23 +121,39 @@ class BuildRun {
     const request = this.#request;
     const answers = answerBeforeBuild(dockerfile, { request, bytes });
     if (answers !== undefined) return { metadata: {}, warnings: [], answers };
-    const graphs = await this.#plan(dockerfile);
+    const check = lintOptionsOf(request);
+    const { graphs, refusal } = await this.#planOrRefuse(dockerfile);
     const warnings = checkAndTell(dockerfile, {
       request,
       progress: this.#progress,
       sources: this.#sources,
       graphs,
+      ...check,
     });
     if (request.subrequest === "check") {
-      return { metadata: {}, warnings, answers: answerCheck({ request, bytes, warnings }) };
+      const found = { request, bytes, warnings, ...(refusal === undefined ? {} : { refusal }) };
+      return { metadata: {}, warnings, answers: answerCheck(found) };
     }
-    const violation = lintViolation(dockerfile, { warnings });
+    const violation = lintViolation(dockerfile, { warnings, ...check });
     if (violation !== undefined) throw violation;
     this.#announce(graphs);
     const results = await this.#solve(graphs);
     const parentId = await this.#keepSteps();
     const { metadata, ...exported } = await this.#export(results, parentId);
     return { ...exported, metadata: { ...metadata, ...this.#explainer.metadata }, warnings };
+  }
+
+  /** A check tells what it can of a Dockerfile that cannot be built. */
+  async #planOrRefuse(
+    dockerfile: Dockerfile,
+  ): Promise<{ readonly graphs: readonly Graph[]; readonly refusal?: EngineError }> {
+    try {
+      return { graphs: await this.#plan(dockerfile) };
+    } catch (error) {
+      const isChecked = this.#request.subrequest === "check" && !this.#signal.aborted;
+      if (!isChecked || !(error instanceof EngineError)) throw error;
+      return { graphs: [], refusal: error };
+    }
   }
 
   async #plan(dockerfile: Dockerfile): Promise<readonly Graph[]> {
@@ -230,26 +248,28 @@ class BuildRun {
       },
       results,
     );
-    await this.#exportCaches(results);
+    const written = await this.#exportCaches(results);
     // An image is stored after a sync of the whole file system.
     if (exported.imageId !== undefined) cache.flush(keys);
-    return { ...exported, warnings: [] };
+    return { ...exported, metadata: { ...exported.metadata, ...written }, warnings: [] };
   }
 
   /** Sends caches to where they are wanted: with `min` those of the result's own layers alone. */
-  async #exportCaches(results: readonly PlatformResult[]): Promise<void> {
+  async #exportCaches(
+    results: readonly PlatformResult[],
+  ): Promise<Readonly<Record<string, string>>> {
+    let metadata: Readonly<Record<string, string>> = {};
     for (const place of this.#request.cacheTo) {
       if (place.type === "inline") continue;
-      if (place.type === "local") {
-        throw new EngineError(
-          "not-implemented",
-          "a cache of type local is not written yet: use registry or inline",
-        );
-      }
       const all = this.#solver.layers;
       const layers = place.mode === "max" ? all : ownLayers(results, all);
-      await pushCache(this.#shared.options, this.#cacheUse, { place, layers });
+      const use = this.#cacheUse;
+      metadata = {
+        ...metadata,
+        ...(await writeCache(this.#shared.options, use, { place, layers })),
+      };
     }
+    return metadata;
   }
 }
 
@@ -299,12 +319,14 @@ function checkAndTell(
     readonly progress: Progress;
     readonly sources: BuildSources;
     readonly graphs: readonly Graph[];
+    readonly check?: NonNullable<Directives["check"]>;
   },
 ): readonly BuildWarning[] {
   const { request, progress, sources } = at;
   const [graph] = at.graphs;
-  const warnings = lintDockerfile(dockerfile, {
+  const { warnings } = checkDockerfile(dockerfile, {
     args: request.args,
+    ...(at.check === undefined ? {} : { check: at.check }),
     ...(request.target === undefined ? {} : { target: request.target }),
     ...(graph === undefined ? {} : { platform: graph.platform }),
     baseImage: (index) => {
@@ -324,6 +346,24 @@ function checkAndTell(
     progress.tell({ kind: "warning", warning, ...(digest === undefined ? {} : { digest }) });
   }
   return warnings;
+}
+
+/** What a build argument says about the check, in place of the file's directive. */
+function lintOptionsOf({ args }: BuildRequest): {
+  readonly check?: NonNullable<Directives["check"]>;
+} {
+  const name = "BUILDKIT_DOCKERFILE_CHECK";
+  const text = args.get(name);
+  if (text === undefined || text === "") return {};
+  try {
+    return { check: parseCheck(text) };
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    const reason = error.message.replace(/^.*?failed to parse check options: /, "");
+    throw new EngineError("invalid-argument", `failed to parse build-arg:${name}: ${reason}`, {
+      cause: error,
+    });
+  }
 }
 
 /** Waits for all; the first failure stops the rest, and is thrown when they have ended. */

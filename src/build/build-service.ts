@@ -100,6 +100,8 @@ export interface CachePlace {
   readonly type: "local" | "registry" | "inline";
   readonly mode: "min" | "max";
   readonly attributes: Readonly<Record<string, string>>;
+  /** Only an image of that name that is here: what the classic builder means. */
+  readonly isLocalOnly?: boolean;
 }
 
 /** What a Dockerfile may do only when its client, and the engine, let it: it may be anybody's. */

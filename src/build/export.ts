@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import type { Digest } from "../oci/digest.ts";
-import { encodeCacheConfig, inlineCacheField } from "../oci/cache-config.ts";
+import { encodeInlineCache, inlineCacheField } from "../oci/cache-config.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
 import { choosePlatform, formatPlatform, hostPlatform } from "../oci/platform.ts";
 import {
@@ -23,7 +23,7 @@ import type { BuildServiceOptions } from "./environment.ts";
 import type { Graph } from "./graph.ts";
 import { imageIdOf, makeImageConfig } from "./image-config.ts";
 import type { Progress, VertexProgress } from "./progress.ts";
-import { cacheOf } from "./remote-cache.ts";
+import { inlineRecords } from "./cache/write-cache.ts";
 import { type BuiltLayer, chainIdOf, type MadeLayer, type StepResult } from "./step.ts";
 
 /** What one platform has come to. */
@@ -184,8 +184,9 @@ function draftOf(
   const epoch = epochS === undefined ? {} : { epochS };
   const config = makeImageConfig(graph.draft, { layers, ...epoch });
   if (how.inlineLayers === undefined) return { config, layers };
-  const cache = encodeCacheConfig(cacheOf(how.inlineLayers));
-  const withCache = { ...config, [inlineCacheField]: Buffer.from(cache).toString("base64") };
+  const records = inlineRecords(layers, how.inlineLayers);
+  if (records.length === 0) return { config, layers };
+  const withCache = { ...config, [inlineCacheField]: encodeInlineCache(records) };
   return { config: withCache, layers };
 }
 

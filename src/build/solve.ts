@@ -20,9 +20,9 @@ import type { CacheTable } from "./cache-table.ts";
 import { type ChecksumReader, readContents } from "./_step-contents.ts";
 import { copyStep, folderStep } from "./copy-step.ts";
 import type { BuildServiceOptions } from "./environment.ts";
-import { placed } from "./failure.ts";
+import { hinted, placed } from "./failure.ts";
 import type { Progress } from "./progress.ts";
-import type { RemoteCaches } from "./remote-cache.ts";
+import type { RemoteCaches } from "./cache/remote-caches.ts";
 import { runStep } from "./run-step.ts";
 import { SharedWork } from "./_shared-work.ts";
 import { stepKey } from "./step-key.ts";
@@ -187,7 +187,8 @@ export class Solver implements Disposable {
       this.#layers.set(key, layer);
       progress.completed(step.digest, { isCached });
       return { layers: [...below.layers, layer], isCached };
-    } catch (error) {
+    } catch (failure) {
+      const error = hinted(failure, step.hint);
       if (!hasBegun) this.#begin(step);
       explain?.({ isCached: false });
       progress.completed(step.digest, { error: messageOf(error) });

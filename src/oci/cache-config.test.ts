@@ -1,48 +1,76 @@
 import { describe, expect, test } from "bun:test";
 import {
-  type CacheLayer,
+  type CacheConfig,
   decodeCacheConfig,
   decodeInlineCache,
   encodeCacheConfig,
+  encodeInlineCache,
   inlineCacheField,
 } from "./cache-config.ts";
 import { digestOf } from "./digest.ts";
+import { ociMediaTypes } from "./media-types.ts";
 
-const layer = (name: string, more: Partial<CacheLayer> = {}): CacheLayer => ({
+const layer = (name: string) => ({
   blob: digestOf(`blob ${name}`),
   diffId: digestOf(name),
-  tarSizeBytes: 2048,
+  mediaType: ociMediaTypes.layerGzip,
   sizeBytes: 7,
-  createdNs: "1700000000000000000",
-  ...more,
 });
+const record = (name: string, number: number) => ({
+  digest: digestOf(`key ${name}`),
+  layer: number,
+  createdNs: "1700000000123456789",
+  inputs: [],
+});
+const cache: CacheConfig = {
+  layers: [layer("a"), { ...layer("b"), parent: 0 }],
+  records: [record("a", 0), record("b", 1)],
+};
+const bytesOf = (document: unknown) => Buffer.from(JSON.stringify(document));
+const parsed = () => JSON.parse(Buffer.from(encodeCacheConfig(cache)).toString());
 
 describe("cache config", () => {
   test("comes back as it was", () => {
-    const config = new Map([
-      [digestOf("key a"), layer("a")],
-      [digestOf("key b"), layer("b", { epochS: 0 })],
-    ]);
-    expect(decodeCacheConfig(encodeCacheConfig(config))).toEqual(config);
+    expect(decodeCacheConfig(encodeCacheConfig(cache))).toEqual(cache);
   });
 
-  test("an image's own comes back, and an image without one has none", () => {
-    const config = new Map([[digestOf("key"), layer("a")]]);
-    const field = Buffer.from(encodeCacheConfig(config)).toString("base64");
-    const image = { architecture: "amd64", os: "linux", [inlineCacheField]: field };
-    expect(decodeInlineCache(Buffer.from(JSON.stringify(image)))).toEqual(config);
-    expect(decodeInlineCache(Buffer.from("{}"))).toBeUndefined();
-  });
-
-  test("leaves out records of other builders", () => {
-    const document = {
-      layers: [{ blob: digestOf("x"), parent: -1, annotations: {} }],
-      records: [
-        { digest: digestOf("k"), layers: [{ layer: 0, createdAt: "2020" }] },
-        { digest: "?" },
+  test("has the form that other builders read", () => {
+    expect(parsed()).toEqual({
+      layers: [
+        {
+          blob: digestOf("blob a"),
+          parent: -1,
+          annotations: { mediaType: ociMediaTypes.layerGzip, diffID: digestOf("a"), size: 7 },
+        },
+        {
+          blob: digestOf("blob b"),
+          parent: 0,
+          annotations: { mediaType: ociMediaTypes.layerGzip, diffID: digestOf("b"), size: 7 },
+        },
       ],
-    };
-    expect(decodeCacheConfig(Buffer.from(JSON.stringify(document)))).toEqual(new Map());
+      records: [
+        {
+          layers: [{ layer: 0, createdAt: "2023-11-14T22:13:20.123456789Z" }],
+          digest: digestOf("key a"),
+        },
+        {
+          layers: [{ layer: 1, createdAt: "2023-11-14T22:13:20.123456789Z" }],
+          digest: digestOf("key b"),
+        },
+      ],
+    });
+    const linked = { ...cache, records: [record("a", 0), { ...record("b", 1), inputs: [0] }] };
+    const document = JSON.parse(Buffer.from(encodeCacheConfig(linked)).toString());
+    expect(document.records[1].inputs).toEqual([[{ link: 0 }]]);
+  });
+
+  test("of an image comes back, and an image without one has none", () => {
+    const field = encodeInlineCache(cache.records);
+    const image = { architecture: "amd64", os: "linux", [inlineCacheField]: field };
+    expect(decodeInlineCache(bytesOf(image))).toEqual(cache.records);
+    expect(decodeInlineCache(Buffer.from("{}"))).toBeUndefined();
+    const odd = { [inlineCacheField]: Buffer.from("{}").toString("base64") };
+    expect(decodeInlineCache(bytesOf(odd))).toEqual([]);
   });
 
   test.each(["", "[]", "{", '{"layers":1}', '{"records":[1]}', '{"layers":[{"annotations":[]}]}'])(
@@ -52,15 +80,35 @@ describe("cache config", () => {
     },
   );
 
+  test("keeps the places of layers when one makes no sense", () => {
+    for (const annotations of [{}, { diffID: "sha256:x", size: 1 }, { size: -1 }]) {
+      const document = parsed();
+      document.layers[0].annotations = annotations;
+      const left = decodeCacheConfig(bytesOf(document));
+      expect(left.layers).toEqual([layer("b")]);
+      expect(left.records).toEqual([record("b", 0)]);
+    }
+  });
+
   test.each([
-    { "tug.size": "-1" },
-    { "tug.tar-size": "1e9" },
-    { "tug.created": "now" },
-    { "containerd.io/uncompressed": "sha256:x" },
-  ])("leaves out a layer with %j", (annotation) => {
-    const bytes = encodeCacheConfig(new Map([[digestOf("key"), layer("a")]]));
-    const document = JSON.parse(Buffer.from(bytes).toString());
-    Object.assign(document.layers[0].annotations, annotation);
-    expect(decodeCacheConfig(Buffer.from(JSON.stringify(document))).size).toBe(0);
+    { layers: [{ layer: 2, createdAt: "2020-01-01T00:00:00Z" }] },
+    { layers: [{ layer: -1, createdAt: "2020-01-01T00:00:00Z" }] },
+    { layers: [] },
+    { layers: [{ layer: 0 }] },
+    { layers: [{ layer: 0, createdAt: "now" }] },
+    { layers: [{ layer: 0, createdAt: "1960-01-01T00:00:00Z" }] },
+    { digest: "?" },
+  ])("leaves out a record with %j", (change) => {
+    const document = parsed();
+    Object.assign(document.records[0], change);
+    expect(decodeCacheConfig(bytesOf(document)).records).toEqual([record("b", 1)]);
+  });
+
+  test("takes no notice of records that go round in a circle", () => {
+    const document = parsed();
+    document.records[0].inputs = [[{ link: 1 }]];
+    document.records[1].inputs = [[{ link: 0 }], [{ link: 99 }]];
+    document.layers[0].parent = 1;
+    expect(decodeCacheConfig(bytesOf(document)).records).toEqual(cache.records);
   });
 });

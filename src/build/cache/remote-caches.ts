@@ -1,0 +1,138 @@
+/**
+ * Build caches elsewhere: results of steps that another machine has made.
+ *
+ * 1. When a build begins, each place that it names tells the keys that it knows (`read-cache.ts`). A
+ *    place that cannot be read is shown as such, and left out.
+ * 2. A step that is not in the cache here is looked for there; its layer is brought and unpacked on
+ *    what the step stands on (`restore-layer.ts`). Layers that no step wants stay where they are.
+ *
+ * A cache is believed in one thing: that a key's step comes to a layer. Whatever else is wrong with
+ * it — a missing blob, other bytes, an archive that is none — makes the step run.
+ */
+import { isKind, messageOf } from "../../lib/errors.ts";
+import { decodeInlineCache } from "../../oci/cache-config.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { imageConfigMaxBytes } from "../../oci/image-config.ts";
+import type { BuildRequest, CachePlace } from "../build-service.ts";
+import type { BuildServiceOptions } from "../environment.ts";
+import type { Progress } from "../progress.ts";
+import { chainIdOf, type MadeLayer, type StepResult } from "../step.ts";
+import { openCacheStore } from "./cache-store.ts";
+import { type CachedLayer, type CachedLayers, readCache } from "./read-cache.ts";
+import { restoreLayer } from "./restore-layer.ts";
+
+/** What works with caches elsewhere. */
+export type RemoteCacheOptions = Pick<
+  BuildServiceOptions,
+  "registry" | "content" | "snapshots" | "images" | "leases" | "logger" | "unpacker" | "hasher"
+>;
+
+/** How caches are reached in one build. */
+export interface RemoteCacheUse {
+  readonly request: BuildRequest;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+  /** Holds what is fetched. */
+  readonly leaseId: string;
+}
+
+/** Caches that a build may take from. */
+export class RemoteCaches {
+  readonly #options: RemoteCacheOptions;
+  readonly #use: RemoteCacheUse;
+  /** In the order in which the build names them. */
+  #places: readonly CachedLayers[] = [];
+
+  constructor(options: RemoteCacheOptions, use: RemoteCacheUse) {
+    this.#options = options;
+    this.#use = use;
+  }
+
+  /** Asks all places what they know. @throws canceled, and nothing else */
+  async open(): Promise<void> {
+    const { cacheFrom } = this.#use.request;
+    const read = await Promise.all(cacheFrom.map(async (place) => await this.#read(place)));
+    this.#places = read.flat();
+  }
+
+  /** The layer of a step, brought here; undefined when no place has it. @throws canceled */
+  async find(key: Digest, below: StepResult): Promise<MadeLayer | undefined> {
+    for (const place of this.#places) {
+      const cached = place.get(key);
+      if (cached === undefined) continue;
+      try {
+        return await this.#restore(cached, below);
+      } catch (error) {
+        if (this.#use.signal.aborted) throw error;
+        const { digest } = cached.descriptor;
+        this.#options.logger.warn("a step runs that a cache has", { key, digest, error });
+      }
+    }
+    return undefined;
+  }
+
+  async #restore(cached: CachedLayer, below: StepResult): Promise<MadeLayer> {
+    const { leases } = this.#options;
+    const { request, leaseId, signal } = this.#use;
+    const { sourceDateEpoch: epochS } = request;
+    const { store, descriptor, diffId, createdNs } = cached;
+    return await restoreLayer(this.#options, {
+      below: chainIdOf(below),
+      diffId,
+      createdNs,
+      ...(epochS === undefined ? {} : { epochS }),
+      fetch: async () => {
+        leases.add(leaseId, `content:${descriptor.digest}`);
+        return await store.fetch(descriptor);
+      },
+      leaseId,
+      signal,
+    });
+  }
+
+  async #read(place: CachePlace): Promise<readonly CachedLayers[]> {
+    const { progress, request, signal, leaseId } = this.#use;
+    const { content, leases } = this.#options;
+    const name = place.attributes["ref"] ?? `local:${place.attributes["src"] ?? ""}`;
+    const found: CachedLayers[] = [];
+    try {
+      const own = await this.#readOwn(place);
+      if (own !== undefined) found.push(own);
+      if (place.isLocalOnly === true) return found;
+      await progress.during(`importing cache manifest from ${name}`, async () => {
+        const options = { ...this.#options, client: request.client, signal };
+        const store = await openCacheStore(options, place, "from");
+        const hold = (digest: Digest): void => leases.add(leaseId, `content:${digest}`);
+        found.push(await readCache(store, { content, hold }));
+      });
+    } catch (error) {
+      if (signal.aborted) throw error;
+      this.#options.logger.debug("read a cache", { name, reason: messageOf(error) });
+    }
+    return found;
+  }
+
+  /** The cache of an image that is here under the place's name, as its own config tells it. */
+  async #readOwn(place: CachePlace): Promise<CachedLayers | undefined> {
+    const { images, content } = this.#options;
+    const { ref } = place.attributes;
+    if (place.type === "local" || ref === undefined || ref === "") return undefined;
+    try {
+      const { id, layers } = await images.layersOf(ref);
+      const bytes = await content.read(id, { sizeMaxBytes: imageConfigMaxBytes });
+      const found = new Map<Digest, CachedLayer>();
+      for (const { digest: key, layer: number, createdNs } of decodeInlineCache(bytes) ?? []) {
+        const layer = layers[number];
+        if (layer === undefined) continue;
+        const { diffId, digest, sizeBytes: size, mediaType } = layer;
+        const descriptor = { digest, size, mediaType };
+        const store = { fetch: async () => await Promise.resolve(content.get(digest)) };
+        found.set(key, { store, descriptor, diffId, createdNs });
+      }
+      return found;
+    } catch (error) {
+      if (isKind(error, "not-found", "invalid-argument", "conflict")) return undefined;
+      throw error;
+    }
+  }
+}
