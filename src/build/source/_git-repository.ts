@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError, isKind } from "../../lib/errors.ts";
 import { KeyedMutex } from "../../lib/keyed-mutex.ts";
@@ -249,10 +249,10 @@ function withoutUser(remote: string): string {
 
 /** Folders of repositories and of their submodules; names are bytes, and links are not followed. */
 function removeGitDirs(path: Buffer): void {
-  for (const entry of readdirSync(path, { withFileTypes: true, encoding: "buffer" })) {
-    const at = Buffer.concat([path, Buffer.from("/"), entry.name]);
-    if (entry.name.equals(gitDirName)) rmSync(at, { recursive: true, force: true });
-    else if (entry.isDirectory()) removeGitDirs(at);
+  for (const name of readdirSync(path, { encoding: "buffer" })) {
+    const at = Buffer.concat([path, Buffer.from("/"), name]);
+    if (gitDirName.equals(name)) rmSync(at, { recursive: true, force: true });
+    else if (lstatSync(at).isDirectory()) removeGitDirs(at);
   }
 }
 
