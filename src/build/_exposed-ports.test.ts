@@ -4,7 +4,10 @@ import { parseExposedPorts } from "./_exposed-ports.ts";
 describe("parseExposedPorts()", () => {
   test.each([
     [["80"], ["80/tcp"]],
-    [["80", "80/tcp"], ["80/tcp"]],
+    [
+      ["80", "80/tcp"],
+      ["80/tcp", "80/tcp"],
+    ],
     [
       ["53/udp", "90/SCTP"],
       ["53/udp", "90/sctp"],

@@ -3,14 +3,12 @@ import { EngineError } from "../lib/errors.ts";
 const portMax = 65_535;
 
 /**
- * Reads the words of EXPOSE: `80`, `80/udp`, `8000-8005/tcp`; each port once, sorted.
+ * Reads the words of EXPOSE: `80`, `80/udp`, `8000-8005/tcp`; sorted, what is said twice twice.
  *
  * @throws invalid-argument in the words of Docker's parser
  */
 export function parseExposedPorts(words: readonly string[]): readonly string[] {
-  const ports = new Set<string>();
-  for (const word of words) for (const port of parseWord(word)) ports.add(port);
-  return [...ports].toSorted();
+  return words.flatMap(parseWord).toSorted();
 }
 
 function parseWord(word: string): readonly string[] {

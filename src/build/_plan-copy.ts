@@ -18,7 +18,7 @@ export async function planCopy(stage: StagePlanner, instruction: CopyInstruction
     throw new EngineError(
       "invalid-argument",
       remotes.length === 0
-        ? "checksum is not supported for non-remote sources"
+        ? "checksum requires HTTP(S) or Git sources"
         : "checksum is only supported for a single remote source",
     );
   }
@@ -29,15 +29,7 @@ export async function planCopy(stage: StagePlanner, instruction: CopyInstruction
   for (const { name, content } of sources.heredocs) {
     planned.push({ kind: "content", name, bytes: new TextEncoder().encode(content) });
   }
-  const hasSeveral = planned.length > 1 || sources.paths.length + sources.heredocs.length > 1;
   const destination = resolveTarget(stage.draft.workingDir, target);
-  if (hasSeveral && !destination.endsWith("/") && destination !== "/") {
-    throw new EngineError(
-      "invalid-argument",
-      `When using ${instruction.kind.toUpperCase()} with more than one source file, ` +
-        "the destination must be a directory and end with a /",
-    );
-  }
   const reads = planned.flatMap((source) => (source.kind === "files" ? [source.from] : []));
   stage.change(
     {

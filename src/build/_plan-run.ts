@@ -68,7 +68,10 @@ function commandOf(stage: StagePlanner, command: CommandLine): PlannedCommand {
   if (first === undefined) return { args: [...stage.draft.shell, command.text], shown: plain };
   const isAlone = /^<<-?\s*(["']?)[^\s"'<]+\1\s*$/.test(command.text.trim());
   if (!isAlone) {
-    const bodies = command.heredocs.map(({ content, name }) => `\n${content}${name}`);
+    // The shell takes the tabs away itself.
+    const bodies = command.heredocs.map(
+      ({ content, written, name }) => `\n${written ?? content}${name}`,
+    );
     return { args: [...stage.draft.shell, command.text + bodies.join("")], shown: plain };
   }
   const shown = (instruction: RunInstruction): string =>

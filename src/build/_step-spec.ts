@@ -90,7 +90,8 @@ function specInput(options: Pick<BuildServiceOptions, "defaults">, plan: StepSpe
     securityOpt: [],
     devices: [],
     mounts: mounts.inputs,
-    etcFiles: plan.etcFiles,
+    // What a command wrote there would be lost.
+    etcFiles: { ...plan.etcFiles, areReadOnly: true },
     shmSizeBytes: build.shmSizeBytes ?? defaults.shmSizeBytes ?? 0,
     namespaces: {
       network:

@@ -183,7 +183,9 @@ export class BuildSources implements AsyncDisposable {
           if (this.#signal.aborted || !(error instanceof EngineError)) throw error;
           throw new EngineError(
             error.kind,
-            `${reference}: failed to resolve source metadata for ${shownName}: ${error.message}`,
+            parsed === undefined
+              ? `failed to parse stage name ${JSON.stringify(reference)}: ${error.message}`
+              : `${reference}: failed to resolve source metadata for ${shownName}: ${error.message}`,
             { cause: error, details: error.details },
           );
         }

@@ -239,11 +239,6 @@ describe("planGraph()", () => {
     expect(names(graph).at(1)).toBe("[2/4] RUN <<EOF (echo 1...)");
   });
 
-  test("several sources need a folder to go to", async () => {
-    const error = await failure(plan("FROM scratch\nCOPY a b /c\n"));
-    expect(error.message).toContain("the destination must be a directory and end with a /");
-  });
-
   test("mounts get their targets from the working folder, and secrets their usual place", async () => {
     const line =
       "RUN --mount=type=bind,target=b --mount=type=secret,id=s --mount=type=secret,id=t,env=T --mount=type=cache,target=/c x";

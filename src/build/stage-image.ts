@@ -158,6 +158,11 @@ export class StageImage {
     this.#config = { ...this.#config, ...config };
   }
 
+  #drop(key: "Cmd" | "Entrypoint"): void {
+    const { [key]: _, ...rest } = this.#config;
+    this.#config = rest;
+  }
+
   #applyAndTell(instruction: ConfigInstruction): string {
     switch (instruction.kind) {
       case "env":
@@ -170,6 +175,8 @@ export class StageImage {
         const args = this.argsOf(instruction.command);
         this.#hasOwnCommand = true;
         this.#change({ Cmd: args, ArgsEscaped: true });
+        // Docker: an empty list is none, seen in 28.5
+        if (args.length === 0) this.#drop("Cmd");
         return `CMD ${goQuotedList(args)}`;
       }
       case "entrypoint":
@@ -203,11 +210,9 @@ export class StageImage {
   #applyEntrypoint(command: CommandLine): string {
     const args = this.argsOf(command);
     this.#change({ Entrypoint: args });
-    if (!this.#hasOwnCommand) {
-      // The base's command was made for the base's entry point.
-      const { Cmd: _, ...rest } = this.#config;
-      this.#config = rest;
-    }
+    if (args.length === 0) this.#drop("Entrypoint");
+    // The base's command was made for the base's entry point.
+    if (!this.#hasOwnCommand) this.#drop("Cmd");
     return `ENTRYPOINT ${goQuotedList(args)}`;
   }
 

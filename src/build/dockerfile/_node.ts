@@ -161,7 +161,8 @@ function takeHeredocs(
       throw refuse("unterminated heredoc", { startLine, endLine: reader.lineCount });
     }
     const content = mark.hasTabsStripped ? stripTabs(written) : written;
-    return { heredoc: { ...mark, content }, written };
+    const asWritten = content === written ? {} : { written };
+    return { heredoc: { ...mark, content, ...asWritten }, written };
   });
 }
 

@@ -22,6 +22,8 @@ export interface Heredoc {
   /** `<<-`: leading tabs are gone already. */
   readonly hasTabsStripped: boolean;
   readonly content: string;
+  /** The content as it stands in the file, where that is another. */
+  readonly written?: string;
 }
 
 /** How a command is written. `text` of a shell command is passed to the shell as it stands. */

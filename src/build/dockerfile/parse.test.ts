@@ -141,7 +141,7 @@ describe("RUN", () => {
     const { command } = only("run", "RUN cat <<'A' <<-B\na\nA\n\tb\n\tB");
     expect(command.form === "shell" && command.heredocs).toEqual([
       { name: "A", isExpanded: false, hasTabsStripped: false, content: "a\n" },
-      { name: "B", isExpanded: true, hasTabsStripped: true, content: "b\n" },
+      { name: "B", isExpanded: true, hasTabsStripped: true, content: "b\n", written: "\tb\n" },
     ]);
   });
 

@@ -129,7 +129,8 @@ function shmMount(input: MountPlanInput): readonly RuntimeMount[] {
 }
 
 function etcMounts(input: MountPlanInput): readonly RuntimeMount[] {
-  const readOnly = input.isRootReadOnly ? ["ro"] : [];
+  const isReadOnly = input.isRootReadOnly || input.etcFiles.areReadOnly === true;
+  const readOnly = isReadOnly ? ["ro"] : [];
   const options = ["rbind", ...readOnly, "rprivate"];
   const { resolvConf, hostname, hosts } = input.etcFiles;
   const files: readonly (readonly [string, string | undefined])[] = [

@@ -100,6 +100,7 @@ export interface SpecInput {
     readonly hostname?: string;
     readonly hosts?: string;
     readonly resolvConf?: string;
+    readonly areReadOnly?: boolean;
   };
   readonly shmSizeBytes: number;
   readonly namespaces: {
