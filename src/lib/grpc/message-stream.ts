@@ -7,6 +7,8 @@ import { encodeFrame, FrameReader } from "./frames.ts";
 export const messageMaxBytes: number = 16 * 1024 * 1024;
 /** What may wait to be read before the sender is held back. */
 const queueMaxBytes = 1024 * 1024;
+/** What a message costs besides its bytes: empty ones must not come without end. */
+const messageCostBytes = 64;
 
 /** Reads and writes messages on a stream that it shares with whoever deals with its headers. */
 export class MessageStream {
@@ -43,7 +45,7 @@ export class MessageStream {
     for (;;) {
       const message = this.#queue.shift();
       if (message !== undefined) {
-        this.#queueBytes -= message.length;
+        this.#queueBytes -= message.length + messageCostBytes;
         if (this.#isPaused && this.#queueBytes < queueMaxBytes / 2) {
           this.#isPaused = false;
           this.#stream.resume();
@@ -77,7 +79,7 @@ export class MessageStream {
     try {
       for (const message of this.#frames.push(chunk)) {
         this.#queue.push(message);
-        this.#queueBytes += message.length;
+        this.#queueBytes += message.length + messageCostBytes;
       }
     } catch (error) {
       this.fail(error);
