@@ -73,7 +73,7 @@ export class StagePlanner {
   readonly platform: Platform;
   /** Variables for words and commands: those of the image and the arguments in scope. */
   env: Map<string, string> = new Map();
-  /** Arguments declared in this stage and in those it is made on, in order; undefined where nobody gave a value. */
+  /** Arguments declared in this stage and those below, in order; undefined where none gave a value. */
   declared: Map<string, string | undefined> = new Map();
   draft: StageImage;
   last: Step | undefined;
