@@ -51,7 +51,8 @@ describe("kept folders", () => {
     await idle.release();
     const records = await withContextFolders(service, folders).diskUsage();
     const local = records.filter(({ type }) => type === "source.local");
-    expect(local.map(({ isInUse }) => isInUse).toSorted()).toEqual([false, true]);
+    expect(local.filter(({ isInUse }) => isInUse).length).toBe(1);
+    expect(local.length).toBe(2);
     expect(local[0]?.sizeBytes).toBeGreaterThanOrEqual(100_000);
     expect(records).toContain(step);
     await busy.release();
