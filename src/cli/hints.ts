@@ -31,7 +31,14 @@ export function withHints(transport: Transport): Transport {
 async function hinted(transport: Transport, error: unknown): Promise<unknown> {
   if (!isKind(error, "not-found")) return error;
   const wanted = noSuchImage.exec(error.message)?.[1];
-  if (wanted === undefined) return error;
+  return wanted === undefined ? error : await withNearestImage(transport, { error, wanted });
+}
+
+/** A refusal for want of an image, with the one that may have been meant. */
+export async function withNearestImage(
+  transport: Transport,
+  { error, wanted }: { readonly error: EngineError; readonly wanted: string },
+): Promise<EngineError> {
   const [{ listImages }, { suggest }] = await Promise.all([
     import("../client/images.ts"),
     import("./suggest.ts"),

@@ -7,6 +7,7 @@ import { EngineError, isKind } from "../../lib/errors.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
 import { familiarString, isFullId, parseReference, withDefaultTag } from "../../oci/reference.ts";
 import type { Invocation } from "../command.ts";
+import { withNearestImage } from "../hints.ts";
 import { pullFrom } from "../registry/pull-from.ts";
 import { parsePlatform } from "../image/platform.ts";
 import { createRequest } from "../options/create-request.ts";
@@ -48,17 +49,20 @@ export async function createFrom(
     );
   }
   const pull = pullOf(invocation);
+  const image = request.Image ?? "";
   const options = { request, name: flags.text("name"), platform: flags.text("platform") };
-  if (pull === "always") await pullImage(transport, request.Image ?? "", invocation);
+  if (pull === "always") await pullImage(transport, image, invocation);
   const created = await createContainer(transport, options).catch(async (error: unknown) => {
     if (pull !== "missing" || !isMissingImage(error)) {
-      throw withHint(error, request.Image ?? "", invocation);
+      const isMissing = isMissingImage(error);
+      throw await withHint(error, { transport, image, invocation, isMissing });
     }
-    output.err(`Unable to find image '${missingName(request.Image ?? "")}' locally\n`);
+    output.err(`Unable to find image '${missingName(image)}' locally\n`);
     try {
-      await pullImage(transport, request.Image ?? "", invocation);
+      await pullImage(transport, image, invocation);
     } catch (failure) {
-      throw withHint(failure, request.Image ?? "", invocation);
+      const isMissing = failure instanceof EngineError;
+      throw await withHint(failure, { transport, image, invocation, isMissing });
     }
     return createContainer(transport, options);
   });
@@ -105,11 +109,26 @@ async function pullImage(
   });
 }
 
-/** A flag without its dash is taken for an image: say so. */
-function withHint(failure: unknown, image: string, invocation: Invocation): unknown {
+/** A flag without its dash is taken for an image: say so; else the image that may have been meant. */
+async function withHint(
+  failure: unknown,
+  options: {
+    readonly transport: Transport;
+    readonly image: string;
+    readonly invocation: Invocation;
+    /** The image is not here. */
+    readonly isMissing: boolean;
+  },
+): Promise<unknown> {
+  const { transport, image, invocation, isMissing } = options;
+  if (!(failure instanceof EngineError)) return failure;
   const match = /(?:^|-)([a-zA-Z])$/.exec(image);
   const next = invocation.operands[1];
-  if (!(failure instanceof EngineError) || match === null || next === undefined) return failure;
+  if (match === null || next === undefined) {
+    return isMissing
+      ? await withNearestImage(transport, { error: failure, wanted: image })
+      : failure;
+  }
   return new EngineError(
     failure.kind,
     `${failure.message}\n'${image}' was taken for the image's name: did you mean -${match[1]} ${next}?`,
