@@ -101,11 +101,62 @@ test("decompress() passes unpacked bytes and nothing on as they are", async () =
   expect((await unpack([Buffer.from("ab"), Buffer.from("c")])).toString()).toBe("abc");
 });
 
-test("decompress() says which packing it does not know", async () => {
-  await expect(unpack([Buffer.from("BZh91AY&SY")])).rejects.toMatchObject({
-    kind: "not-implemented",
-    message: "unpack data: bzip2 compression is not supported",
+describe.each(["bzip2", "xz"] as const)("decompress() of %s, by its program", (program) => {
+  const has = Bun.which(program) !== null;
+  if (!has) console.warn(`skipped: the program ${program} is not installed`);
+  const pack = (bytes: Uint8Array): Buffer =>
+    Buffer.from(Bun.spawnSync([program, "-1", "--compress", "--stdout"], { stdin: bytes }).stdout);
+
+  test.skipIf(!has)("gives what was packed, in whatever pieces it comes", async () => {
+    const bytes = pack(content);
+    expect((await unpack([bytes])).equals(content)).toBe(true);
+    expect((await unpack(slices(bytes, 777))).equals(content)).toBe(true);
+    expect((await unpack([pack(Buffer.alloc(0))])).length).toBe(0);
   });
+
+  test.skipIf(!has)("refuses what is cut or damaged", async () => {
+    const bytes = pack(content);
+    const damaged = Buffer.from(bytes).fill(0x5a, 200, 300);
+    for (const bad of [bytes.subarray(0, bytes.length - 20), damaged]) {
+      await expect(unpack([bad])).rejects.toMatchObject({
+        kind: "invalid-argument",
+        message: expect.stringContaining(`unpack ${program} data: `),
+      });
+    }
+  });
+
+  test.skipIf(!has)(
+    "is bounded in size and ratio",
+    async () => {
+      const bomb = pack(Buffer.alloc(70 * 1024 ** 2));
+      const limits = { expandedSizeMaxBytes: 1_000_000, expansionRatioMax: 600 };
+      await expect(unpack([bomb], limits)).rejects.toThrow("more than 1000000 bytes unpacked");
+      await expect(unpack([bomb])).rejects.toThrow("expands more than 600 times");
+    },
+    20_000,
+  );
+
+  test.skipIf(!has)(
+    "tells the failure of its source, and closes it when nobody reads on",
+    async () => {
+      const bytes = pack(content);
+      let isClosed = false;
+      async function* source(fails: boolean): AsyncGenerator<Uint8Array, void> {
+        try {
+          yield bytes.subarray(0, 100);
+          if (fails) throw new TypeError("the line went dead");
+          for (let at = 100; at < bytes.length; at += 100) yield bytes.subarray(at, at + 100);
+          for (;;) yield bytes;
+        } finally {
+          isClosed = true;
+        }
+      }
+      await expect(Array.fromAsync(decompress(source(true)))).rejects.toThrow("the line went dead");
+      isClosed = false;
+      for await (const _chunk of decompress(source(false))) break;
+      expect(isClosed).toBe(true);
+    },
+  );
 });
 
 test("decompress() closes its source when the consumer stops", async () => {

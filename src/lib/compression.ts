@@ -1,5 +1,6 @@
 import { Transform, type TransformCallback } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
+import { unpackWithProgram } from "./_unpack-program.ts";
 import { ZstdFrames } from "./_zstd-frames.ts";
 import { codeOf, EngineError, messageOf } from "./errors.ts";
 import type { ByteSource } from "./stream-limit.ts";
@@ -52,8 +53,10 @@ const magics: readonly (readonly [Compression, readonly number[]])[] = [
  * Reads several gzip members and zstd frames as one stream. The source is closed when the consumer
  * stops early.
  *
+ * bzip2 and xz are unpacked by the programs of that name.
+ *
  * @throws invalid-argument for truncated, damaged or too far expanding data
- * @throws not-implemented for bzip2 and xz
+ * @throws unavailable without the program
  */
 export async function* decompress(
   source: ByteSource,
@@ -71,6 +74,14 @@ export async function* decompressAs(
   kind: Compression,
   options: { readonly source: ByteSource; readonly limits: ExpansionLimits },
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  if (kind === "bzip2" || kind === "xz") {
+    const check = (counts: ExpansionCounts): void => {
+      const refusal = refuseExpansion(kind, { ...counts, limits: options.limits });
+      if (refusal !== undefined) throw refusal;
+    };
+    yield* unpackWithProgram(kind, { source: options.source, check });
+    return;
+  }
   const decoder = decompressor(kind, options.limits);
   const feeding = feed(decoder, options.source);
   try {
@@ -96,7 +107,7 @@ export function decompressor(
   limits: ExpansionLimits = defaultExpansionLimits,
 ): Transform {
   if (kind === "bzip2" || kind === "xz") {
-    throw new EngineError("not-implemented", `unpack data: ${kind} compression is not supported`);
+    throw new EngineError("not-implemented", `unpack data: ${kind} is unpacked by a program alone`);
   }
   return new Decompressor(kind, limits);
 }
@@ -171,16 +182,32 @@ class Decompressor extends Transform {
   }
 
   #check(): EngineError | undefined {
-    const { expandedSizeMaxBytes, expansionRatioMax } = this.#limits;
-    if (this.#expandedBytes > expandedSizeMaxBytes) {
-      const sentence = `unpack ${this.#kind} data: more than ${expandedSizeMaxBytes} bytes unpacked`;
-      return new EngineError("invalid-argument", sentence);
-    }
-    const allowed = Math.max(ratioFreeBytes, this.#packedBytes * expansionRatioMax);
-    if (this.#expandedBytes <= allowed) return undefined;
-    const sentence = `unpack ${this.#kind} data: expands more than ${expansionRatioMax} times`;
+    return refuseExpansion(this.#kind, {
+      packedBytes: this.#packedBytes,
+      expandedBytes: this.#expandedBytes,
+      limits: this.#limits,
+    });
+  }
+}
+
+interface ExpansionCounts {
+  readonly packedBytes: number;
+  readonly expandedBytes: number;
+}
+
+function refuseExpansion(
+  kind: Compression,
+  counts: ExpansionCounts & { readonly limits: ExpansionLimits },
+): EngineError | undefined {
+  const { expandedSizeMaxBytes, expansionRatioMax } = counts.limits;
+  if (counts.expandedBytes > expandedSizeMaxBytes) {
+    const sentence = `unpack ${kind} data: more than ${expandedSizeMaxBytes} bytes unpacked`;
     return new EngineError("invalid-argument", sentence);
   }
+  const allowed = Math.max(ratioFreeBytes, counts.packedBytes * expansionRatioMax);
+  if (counts.expandedBytes <= allowed) return undefined;
+  const sentence = `unpack ${kind} data: expands more than ${expansionRatioMax} times`;
+  return new EngineError("invalid-argument", sentence);
 }
 
 async function feed(decoder: Transform, source: ByteSource): Promise<void> {

@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import { readSync } from "node:fs";
 import {
   decompressAs,
@@ -6,19 +5,12 @@ import {
   detectionSizeBytes,
   ratioFreeBytes,
 } from "../../lib/compression.ts";
-import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { tarBlockBytes } from "../../lib/tar-header.ts";
 
 const chunkBytes = 256 * 1024;
 /** How much an archive may grow when it is unpacked. */
 const limits = { expandedSizeMaxBytes: 64 * 1024 ** 3, expansionRatioMax: 600 };
-/** Two programs of Debian's, for what has no decoder here; the bound is on memory. */
-const programs = {
-  xz: ["xz", "--decompress", "--stdout", "--threads=1", "--memlimit-decompress=512MiB"],
-  bzip2: ["bzip2", "--decompress", "--stdout"],
-} as const;
-const messageMaxBytes = 4096;
-
 /**
  * Opens a regular file as a tar archive, packed or not.
  *
@@ -35,11 +27,7 @@ export async function openArchive(
   if (kind === "none") {
     return count === tarBlockBytes && isTarHeader(first) ? readFile(fd) : undefined;
   }
-  const unpacked =
-    kind === "xz" || kind === "bzip2"
-      ? runProgram(kind, fd)
-      : decompressAs(kind, { source: readFile(fd), limits });
-  return startOf(unpacked);
+  return startOf(decompressAs(kind, { source: readFile(fd), limits }));
 }
 
 /** Puts back what had to be read to tell whether it is an archive. */
@@ -99,53 +87,6 @@ async function* readFile(fd: number): AsyncGenerator<Uint8Array, void, undefined
     at += count;
     yield chunk.subarray(0, count);
   }
-}
-
-async function* runProgram(
-  kind: keyof typeof programs,
-  fd: number,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const [program, ...argv] = programs[kind];
-  const child = spawn(program, argv, {
-    stdio: [fd, "pipe", "pipe"],
-    env: { LC_ALL: "C", PATH: process.env["PATH"] ?? "" },
-  });
-  const failure = Promise.withResolvers<EngineError | undefined>();
-  let message = "";
-  let expandedBytes = 0;
-  child.stderr?.on("data", (chunk: Buffer) => {
-    if (message.length < messageMaxBytes) message += chunk.toString();
-  });
-  child.on("error", (error) => failure.resolve(notStarted(program, error)));
-  child.on("close", (code) => {
-    const sentence = `unpack ${kind} data: ${message.trim() || `${program} ended with ${code}`}`;
-    failure.resolve(code === 0 ? undefined : new EngineError("invalid-argument", sentence));
-  });
-  try {
-    for await (const chunk of child.stdout ?? []) {
-      const bytes = chunk as Uint8Array;
-      expandedBytes += bytes.length;
-      if (expandedBytes > limits.expandedSizeMaxBytes) throw tooLarge(kind);
-      yield bytes;
-    }
-    const failed = await failure.promise;
-    if (failed !== undefined) throw failed;
-  } finally {
-    child.kill("SIGKILL");
-  }
-}
-
-function notStarted(program: string, error: Error): EngineError {
-  const isMissing = codeOf(error) === "ENOENT";
-  const reason = isMissing ? "the program is not installed" : messageOf(error);
-  return new EngineError("unavailable", `unpack archive: run ${program}: ${reason}`, {
-    cause: error,
-  });
-}
-
-function tooLarge(kind: string): EngineError {
-  const sentence = `unpack ${kind} data: more than ${limits.expandedSizeMaxBytes} bytes unpacked`;
-  return new EngineError("invalid-argument", sentence);
 }
 
 /** Bounds of what an archive may hold; its unpacked size as above. */
