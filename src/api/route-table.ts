@@ -236,6 +236,8 @@ const implemented: readonly Row[] = [
   operation("ImageBuild", "POST /build", "ndjson", { request: "tar", response: "JsonMessage" }),
   operation("BuildPrune", "POST /build/prune", "json", { since: "1.31" }),
   operation("BuildCancel", "POST /build/cancel", "none", { since: "1.39" }),
+  operation("Session", "POST /session", "hijack", { since: "1.31" }),
+  operation("Grpc", "POST /grpc", "hijack", { since: "1.39" }),
   operation("NetworkList", "GET /networks", "json", { response: "Network[]" }),
   operation("NetworkInspect", "GET /networks/{id}", "json", { response: "Network" }),
   operation("VolumeList", "GET /volumes", "json", { response: "VolumeListResponse" }),
@@ -293,8 +295,6 @@ const planned: readonly Row[] = [
   operation("CheckpointList", "GET /containers/{id}/checkpoints", "json"),
   operation("CheckpointCreate", "POST /containers/{id}/checkpoints", "none"),
   operation("CheckpointDelete", "DELETE /containers/{id}/checkpoints/{checkpoint}", "none"),
-  operation("Session", "POST /session", "hijack", { since: "1.31" }),
-  operation("Grpc", "POST /grpc", "hijack", { since: "1.39" }),
   operation("VolumeUpdate", "PUT /volumes/{name}", "none", { since: "1.42" }),
   operation("NetworkListSlash", "GET /networks/", "json", { response: "Network[]" }),
   operation("NetworkCreate", "POST /networks/create", "json", {
