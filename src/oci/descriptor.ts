@@ -1,4 +1,4 @@
-import { compact, type Fields } from "./_json.ts";
+import { compact, decodeDocument, type Fields } from "./_json.ts";
 import { type Digest, isDigest } from "./digest.ts";
 import { normalizePlatform, type Platform } from "./platform.ts";
 
@@ -46,6 +46,15 @@ export function decodeDescriptor(fields: Fields): Descriptor {
     platform: platform === undefined ? undefined : decodePlatform(platform),
     artifactType: fields.text("artifactType"),
   });
+}
+
+/** Largest descriptor that travels alone. */
+const descriptorMaxBytes = 64 * 1024;
+
+/** Decodes a descriptor that travels alone, as JSON. @throws invalid-argument */
+export function decodeDescriptorText(text: string): Descriptor {
+  const limits = { sizeMaxBytes: descriptorMaxBytes, what: "descriptor" };
+  return decodeDescriptor(decodeDocument(new TextEncoder().encode(text), limits));
 }
 
 /** Decodes a platform and normalises it. */

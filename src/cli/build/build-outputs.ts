@@ -7,6 +7,7 @@ import { EngineError } from "../../lib/errors.ts";
 import type { FlagReader } from "../flag-reader.ts";
 import { splitCsv } from "../options/mount.ts";
 import { type Output, writeBytes } from "../output.ts";
+import { type BuildStores, openLayoutOutput } from "./build-stores.ts";
 
 /** Exporters, and places for what they send. */
 export interface BuildOutputs {
@@ -15,7 +16,11 @@ export interface BuildOutputs {
 }
 
 /** Reads outputs; an image by the names of `--tag` when there are none. @throws invalid-argument */
-export function readBuildOutputs(flags: FlagReader, output: Output): BuildOutputs {
+export function readBuildOutputs(
+  flags: FlagReader,
+  output: Output,
+  stores: BuildStores,
+): BuildOutputs {
   const texts = [
     ...flags.list("output"),
     ...(flags.isOn("push") ? ["type=registry"] : []),
@@ -26,11 +31,13 @@ export function readBuildOutputs(flags: FlagReader, output: Output): BuildOutput
   const targets = new Map<number, OutputTarget>();
   const exporters = entries.map((entry, index): TypedAttrs => {
     const { type = "", dest, ...rest } = Object.fromEntries(entry);
-    const target = targetOf({ type, dest }, output);
+    const isLayout = (type === "oci" || type === "docker") && entry.get("tar") === "false";
+    if (isLayout) openLayoutOutput(needDest(type, dest), stores);
+    const target = isLayout ? undefined : targetOf({ type, dest }, output);
     if (target !== undefined) targets.set(index, target);
     const attrs = new Map(Object.entries(rest));
     if (names !== "" && !attrs.has("name")) attrs.set("name", names);
-    return exporterOf(type, { attrs, hasTarget: target !== undefined });
+    return exporterOf(type, { attrs, hasTarget: isLayout || target !== undefined });
   });
   return { exporters, targets };
 }
@@ -80,16 +87,18 @@ function exporterOf(
   }
 }
 
+function needDest(type: string, dest: string | undefined): string {
+  if (dest !== undefined && dest !== "") return dest;
+  throw new EngineError("invalid-argument", `dest is required for ${type} output`);
+}
+
 function targetOf(
   { type, dest }: { readonly type: string; readonly dest: string | undefined },
   output: Output,
 ): OutputTarget | undefined {
   switch (type) {
     case "local":
-      if (dest === undefined || dest === "") {
-        throw new EngineError("invalid-argument", "dest is required for local output");
-      }
-      return { kind: "folder", path: resolve(dest) };
+      return { kind: "folder", path: resolve(needDest(type, dest)) };
     case "tar":
     case "oci":
       return fileTarget(dest ?? "-", output);

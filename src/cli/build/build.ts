@@ -10,6 +10,7 @@ import { type BuildContext, openBuildContext } from "./build-context.ts";
 import { describeBuildFailure } from "./build-failure.ts";
 import { buildFlags } from "./build-flags.ts";
 import { type BuildOutputs, readBuildOutputs } from "./build-outputs.ts";
+import { type BuildStores, noStores } from "./build-stores.ts";
 import { readSecrets, readSshAgents } from "./build-secrets.ts";
 import type { BuildProgress } from "./build-progress.ts";
 import { choosePlace } from "./choose-progress.ts";
@@ -28,14 +29,17 @@ export const command: Command = {
 
 async function run(invocation: Invocation): Promise<number> {
   const { operands, flags, output } = invocation;
-  const outputs = readBuildOutputs(flags, output);
+  const stores = noStores();
+  const outputs = readBuildOutputs(flags, output, stores);
   using context = await openBuildContext(operands[0] ?? "", flags.text("file"));
   const progress = choosePlace(invocation);
   const interrupt = new AbortController();
   const stop = (): void => interrupt.abort();
   process.once("SIGINT", stop).once("SIGTERM", stop);
   try {
-    const made = await build(invocation, { context, outputs, progress, signal: interrupt.signal });
+    const { signal } = interrupt;
+    const made = await build(invocation, { context, outputs, stores, progress, signal });
+    for (const conclude of stores.conclude) conclude(made);
     progress.close();
     tell(invocation, { made, progress });
     tellExplanations(invocation, progress);
@@ -58,6 +62,7 @@ async function run(invocation: Invocation): Promise<number> {
 interface Parts {
   readonly context: BuildContext;
   readonly outputs: BuildOutputs;
+  readonly stores: BuildStores;
   readonly progress: BuildProgress;
   readonly signal: AbortSignal;
 }
@@ -65,13 +70,15 @@ interface Parts {
 type Made = ReadonlyMap<string, string>;
 
 async function build(invocation: Invocation, parts: Parts): Promise<Made> {
-  const { flags, environment } = invocation;
-  const { context, outputs, progress, signal } = parts;
+  const { flags, environment, output } = invocation;
+  const { context, outputs, stores, progress, signal } = parts;
   const { variables } = environment;
   const { request, folders } = readSolveFlags(flags, {
     context: context.attrs,
     exporters: outputs.exporters,
     variables,
+    stores,
+    warn: (sentence) => output.err(`WARNING: ${sentence}\n`),
   });
   const transport: Transport = await invocation.engine();
   await using session = await openBuildSession(transport, {
@@ -81,6 +88,7 @@ async function build(invocation: Invocation, parts: Parts): Promise<Made> {
     credentials: async (host) => await credentialsOf(invocation, host),
     sshAgents: readSshAgents(flags.list("ssh"), variables),
     outputs: outputs.targets,
+    stores: stores.folders,
     uploads: context.uploads,
     signal,
   });

@@ -7,6 +7,12 @@ import type { FlagReader } from "../flag-reader.ts";
 import { parsePlatform } from "../image/platform.ts";
 import { splitCsv } from "../options/mount.ts";
 import { isRemote } from "./build-context.ts";
+import {
+  type BuildStores,
+  exportLocalCache,
+  importLocalCache,
+  openLayoutContext,
+} from "./build-stores.ts";
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -49,11 +55,14 @@ export function readSolveFlags(
     readonly context: ReadonlyMap<string, string>;
     readonly exporters: readonly TypedAttrs[];
     readonly variables: Variables;
+    /** Takes up what flags ask of the session. */
+    readonly stores: BuildStores;
+    readonly warn: (sentence: string) => void;
   },
 ): SolvePart {
-  const { variables } = given;
+  const { variables, stores, warn } = given;
   const call = callOf(flags);
-  const named = readNamedContexts(flags.list("build-context"));
+  const named = readNamedContexts(flags.list("build-context"), stores);
   const attrs = new Map([...given.context, ...named.attrs]);
   const set = (key: string, value: string): void => {
     if (value !== "") attrs.set(key, value);
@@ -81,8 +90,13 @@ export function readSolveFlags(
     );
   readAttestations(flags, attrs);
   if (flags.isOn("explain")) attrs.set("explain", "true");
-  const imports = flags.list("cache-from").map((text) => readCache(text, "cache-from"));
-  const exports = flags.list("cache-to").map((text) => readCache(text, "cache-to"));
+  const imports = flags.list("cache-from").flatMap((text) => {
+    const cache = importLocalCache(readCache(text, "cache-from"), { stores, warn });
+    return cache === undefined ? [] : [cache];
+  });
+  const exports = flags
+    .list("cache-to")
+    .map((text) => exportLocalCache(readCache(text, "cache-to"), stores));
   if (exports.some(({ type }) => type === "inline"))
     attrs.set("build-arg:BUILDKIT_INLINE_CACHE", "1");
   return {
@@ -157,7 +171,10 @@ function splitPlatforms(text: string): readonly string[] {
 }
 
 /** `name=path`, `name=docker-image://…`, `name=https://…`, `name=oci-layout://…`. */
-function readNamedContexts(texts: readonly string[]): {
+function readNamedContexts(
+  texts: readonly string[],
+  stores: BuildStores,
+): {
   readonly attrs: ReadonlyMap<string, string>;
   readonly folders: ReadonlyMap<string, string>;
 } {
@@ -174,7 +191,9 @@ function readNamedContexts(texts: readonly string[]): {
     const [name, value] = [text.slice(0, at).trim().toLowerCase(), text.slice(at + 1)];
     // As the frontend compares it: whole, without the tag that is meant anyway.
     const key = /[/:]/.test(name) ? contextName(name) : name;
-    if (/^(docker-image|target|input|oci-layout):/.test(value) || isRemote(value)) {
+    if (value.startsWith("oci-layout:")) {
+      attrs.set(`context:${key}`, openLayoutContext(value, stores));
+    } else if (/^(docker-image|target|input):/.test(value) || isRemote(value)) {
       attrs.set(`context:${key}`, value);
     } else {
       folders.set(key, resolve(value));

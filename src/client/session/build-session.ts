@@ -23,6 +23,7 @@ import {
 import { createId } from "../../lib/id.ts";
 import { silentLogger } from "../../lib/log.ts";
 import type { Transport } from "../transport.ts";
+import { type ContentFolder, contentHandlers } from "./content-folder.ts";
 import { openLocalFolder } from "./local-folder.ts";
 import { openOutputFolder } from "./output-folder.ts";
 
@@ -48,6 +49,8 @@ export interface BuildSessionOptions {
   readonly sshAgents?: ReadonlyMap<string, string>;
   /** By the number of the exporter. */
   readonly outputs?: ReadonlyMap<number, OutputTarget>;
+  /** Folders of blobs, by the names that the engine knows them under. */
+  readonly stores?: ReadonlyMap<string, ContentFolder>;
   /** By ID: the engine knows them as `uploadUrl(id)`. */
   readonly uploads?: ReadonlyMap<string, AsyncIterable<Uint8Array>>;
   readonly signal?: AbortSignal;
@@ -96,7 +99,7 @@ export async function openBuildSession(
 }
 
 function handlersOf(options: BuildSessionOptions): readonly GrpcHandler[] {
-  const { secret, credentials, sshAgents, outputs, uploads } = options;
+  const { secret, credentials, sshAgents, outputs, uploads, stores } = options;
   return [
     unaryHandler(sessionMethods.health, async () => await Promise.resolve({ status: 1 })),
     folderHandler(options),
@@ -120,6 +123,7 @@ function handlersOf(options: BuildSessionOptions): readonly GrpcHandler[] {
     ...(sshAgents === undefined ? [] : agentHandlers(sshAgents)),
     ...(outputs === undefined ? [] : [outputHandler(outputs)]),
     ...(uploads === undefined ? [] : [uploadHandler(uploads)]),
+    ...(stores === undefined || stores.size === 0 ? [] : contentHandlers(stores)),
   ];
 }
 
