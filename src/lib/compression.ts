@@ -13,6 +13,8 @@ export interface ExpansionLimits {
   readonly expandedSizeMaxBytes: number;
   /** Unpacked bytes a packed byte; holds once `ratioFreeBytes` have come out. */
   readonly expansionRatioMax: number;
+  /** `ratioFreeBytes` when absent. */
+  readonly ratioFreeBytes?: number;
 }
 
 /** Bounds for a layer when the caller has none of its own; deflate itself cannot pass 1032. */
@@ -204,7 +206,8 @@ function refuseExpansion(
     const sentence = `unpack ${kind} data: more than ${expandedSizeMaxBytes} bytes unpacked`;
     return new EngineError("invalid-argument", sentence);
   }
-  const allowed = Math.max(ratioFreeBytes, counts.packedBytes * expansionRatioMax);
+  const freeBytes = counts.limits.ratioFreeBytes ?? ratioFreeBytes;
+  const allowed = Math.max(freeBytes, counts.packedBytes * expansionRatioMax);
   if (counts.expandedBytes <= allowed) return undefined;
   const sentence = `unpack ${kind} data: expands more than ${expansionRatioMax} times`;
   return new EngineError("invalid-argument", sentence);

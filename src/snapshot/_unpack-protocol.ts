@@ -50,7 +50,8 @@ export function decodeUnpackResult(text: string): AppliedLayer {
 function decodeLimits(value: unknown): Partial<LayerLimits> {
   const limits: { -readonly [K in keyof LayerLimits]?: number } = {};
   const fields = fieldsIn(value);
-  for (const name of ["sizeMaxBytes", "entriesMax", "expansionRatioMax"] as const) {
+  const names = ["sizeMaxBytes", "entriesMax", "expansionRatioMax", "ratioFreeBytes"] as const;
+  for (const name of names) {
     const limit = fields[name];
     if (typeof limit === "number") limits[name] = limit;
   }

@@ -10,8 +10,10 @@ export interface LayerLimits {
   /** Of the unpacked archive, and of its files together. */
   readonly sizeMaxBytes: number;
   readonly entriesMax: number;
-  /** Unpacked bytes a packed byte, beyond the first tens of MiB. */
+  /** Unpacked bytes a packed byte, once `ratioFreeBytes` have come out. */
   readonly expansionRatioMax: number;
+  /** Files of zeros, as disk images and tests have them, shrink to next to nothing. */
+  readonly ratioFreeBytes: number;
 }
 
 /** What a layer may have unless the caller says otherwise. */
@@ -19,6 +21,7 @@ export const defaultLayerLimits: LayerLimits = {
   sizeMaxBytes: 64 * 1024 ** 3,
   entriesMax: 4_000_000,
   expansionRatioMax: 200,
+  ratioFreeBytes: 4 * 1024 ** 3,
 };
 
 /** A layer to unpack. */
@@ -81,6 +84,7 @@ export async function applyLayer(
         limits: {
           expandedSizeMaxBytes: limits.sizeMaxBytes,
           expansionRatioMax: limits.expansionRatioMax,
+          ratioFreeBytes: limits.ratioFreeBytes,
         },
         ...(like === undefined ? {} : { like }),
       },
