@@ -1,4 +1,4 @@
-import { EngineError } from "../lib/errors.ts";
+import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { FileTree } from "./copy/copy.ts";
 import type { BuildServiceOptions } from "./environment.ts";
@@ -81,7 +81,7 @@ async function readSource(
   const { source, index, hasOwner, result } = wanted;
   const tree = treeOf(reader, result);
   if (tree === undefined) throw notFound(source.paths);
-  return await checksum(reader, {
+  const reading = checksum(reader, {
     index,
     tree,
     paths: source.paths,
@@ -91,6 +91,17 @@ async function readSource(
     ignoresOwners: hasOwner || source.resetsOwners,
     ...hashCacheOf(result),
   });
+  return await reading.catch((error: unknown) => {
+    throw tree.kind === "snapshot" ? missingInLayers(error) : error;
+  });
+}
+
+/** Docker: what a stage has not is told in other words than what a context has not, seen in 28.5 */
+function missingInLayers(error: unknown): unknown {
+  const path = /: "((?:[^"\\]|\\.)*)": not found$/.exec(messageOf(error))?.[1];
+  if (!isKind(error, "not-found") || path === undefined) return error;
+  const message = `lstat ${path}: no such file or directory`;
+  return new EngineError("not-found", message, { cause: error });
 }
 
 function hashCacheOf(result: StepResult | undefined): { readonly hashCachePath?: string } {

@@ -200,8 +200,10 @@ export class BuildSources implements AsyncDisposable {
     const { images } = this.#options;
     const { platform } = how;
     if (!this.#request.isPulled) {
+      // A short name of hexadecimal digits is a name, and no beginning of an ID.
+      const name = /^[0-9a-f]{1,11}$/.test(reference) ? `${reference}:latest` : reference;
       try {
-        return await images.layersOf(reference, { platform, use: "build" });
+        return await images.layersOf(name, { platform, use: "build" });
       } catch (error) {
         if (!isKind(error, "not-found")) throw error;
       }
@@ -434,15 +436,15 @@ export class BuildSources implements AsyncDisposable {
     const signal = this.#signal;
     const open = async (vertex: VertexProgress): Promise<string> => {
       const { sources } = this.#options;
-      const folder =
+      const fetched =
         parsed.kind === "git"
-          ? await sources.fetchGit({
+          ? sources.fetchGit({
               source: checksum === undefined ? parsed : { ...parsed, checksum },
               keepsGitDir,
               secret,
               signal,
             })
-          : await sources.fetchHttp({
+          : sources.fetchHttp({
               url: parsed.url,
               ...(checksum === undefined ? {} : { checksum: parseDigest(checksum) }),
               secret,
@@ -450,6 +452,11 @@ export class BuildSources implements AsyncDisposable {
               onProgress: (current, total = 0) =>
                 vertex.status({ id: "downloading", current, total }),
             });
+      const folder = await fetched.catch((error: unknown) => {
+        if (!messageOf(error).startsWith("invalid response status")) throw error;
+        const message = `failed to load cache key: ${messageOf(error)}`;
+        throw new EngineError("not-found", message, { cause: error });
+      });
       this.#close.use(folder);
       return folder.path;
     };

@@ -46,7 +46,8 @@ export interface RunStepRequest {
 /** What running commands works with. */
 export type RunStepOptions = BuildServiceOptions & { readonly cacheMounts: CacheMounts };
 
-const exitCodeNotFound = 127;
+/** Of a command that could not be started. BuildKit's. */
+const exitCodeNotStarted = 1;
 const endMaxMs = 10_000;
 
 /** Folders of steps that run, on the exec root. */
@@ -299,7 +300,7 @@ function startFailed({ run, onOutput }: Running, error: unknown): unknown {
   const exitCode = error.details["exitCode"];
   if (typeof exitCode !== "number") return error;
   onOutput("stderr", Buffer.from(`${explained(error.message)}\n`));
-  return failed(run, `exit code: ${exitCode}`, exitCode);
+  return failed(run, `exit code: ${exitCodeNotStarted}`, exitCodeNotStarted);
 }
 
 /** What the runtime says of a program that cannot be run, as BuildKit shortens it, with advice. */
@@ -315,7 +316,7 @@ function describeFailure<T>(run: RunAction, work: () => T): T {
     return work();
   } catch (error) {
     if (!(error instanceof EngineError)) throw error;
-    const { message } = failed(run, error.message, exitCodeNotFound);
+    const { message } = failed(run, error.message, exitCodeNotStarted);
     throw new EngineError(error.kind, message, { cause: error });
   }
 }
