@@ -16,6 +16,7 @@ import { encodeIndex, encodeManifest } from "../oci/manifest.ts";
 import { ociMediaTypes } from "../oci/media-types.ts";
 import type { Platform } from "../oci/platform.ts";
 import { familiarString, formatReference, type Reference } from "../oci/reference.ts";
+import { recordOfNew } from "../image/create-image.ts";
 import type { LayerRecord } from "../image/image-records.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import type { BuiltLayer } from "./step.ts";
@@ -173,15 +174,5 @@ function header(name: string, sizeBytes: number): Uint8Array {
 
 /** A layer as the image store records it. */
 export function recordOfLayer(layer: BuiltLayer): LayerRecord {
-  if ("digest" in layer) return layer;
-  const { diffId, chainId, tarSizeBytes, sizeBytes, epochS } = layer;
-  return {
-    digest: diffId,
-    diffId,
-    chainId,
-    sizeBytes: tarSizeBytes,
-    unpackedSizeBytes: sizeBytes,
-    mediaType: ociMediaTypes.layer,
-    fromSnapshot: epochS === undefined ? {} : { epochS },
-  };
+  return "digest" in layer ? layer : recordOfNew(layer);
 }

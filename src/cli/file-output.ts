@@ -41,7 +41,8 @@ export function checkOutputPath(path: string, what: string): void {
   throw new EngineError("invalid-argument", `failed to ${what}: ${reason}`);
 }
 
-async function writeFile(
+/** Writes a file, which is there whole or not at all. @param options.what for sentences: "save image" */
+export async function writeFile(
   source: AsyncIterable<Uint8Array>,
   { path, what }: { readonly path: string; readonly what: string },
 ): Promise<void> {

@@ -53,7 +53,7 @@ export async function createImage(context: ImageContext, draft: ImageDraft): Pro
 function layersOf({ config, layers }: ImageDraft): readonly LayerRecord[] {
   const diffIds = config.rootfs.diff_ids;
   const chain = chainIds(diffIds);
-  const records = layers.map((layer) => ("digest" in layer ? layer : recordOf(layer)));
+  const records = layers.map((layer) => ("digest" in layer ? layer : recordOfNew(layer)));
   const isConfigs =
     records.length === diffIds.length &&
     records.every(
@@ -66,7 +66,8 @@ function layersOf({ config, layers }: ImageDraft): readonly LayerRecord[] {
   );
 }
 
-function recordOf(layer: NewLayer): LayerRecord {
+/** A layer that is made here, as it is recorded. */
+export function recordOfNew(layer: NewLayer): LayerRecord {
   const { diffId, chainId, tarSizeBytes, sizeBytes, epochS } = layer;
   return {
     digest: diffId,

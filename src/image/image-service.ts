@@ -177,6 +177,17 @@ export interface PushOptions {
 /** A filter value by name, as in the `filters` query: name → values. */
 export type FilterMap = ReadonlyMap<string, readonly string[]>;
 
+/** How an image is made from a tar. */
+export interface ImportOptions {
+  readonly repo?: string;
+  readonly tag?: string;
+  readonly message?: string;
+  readonly changes?: readonly string[];
+  readonly platform?: Platform;
+  readonly progress: Progress;
+  readonly signal?: AbortSignal;
+}
+
 /** The images of one data root. */
 export interface ImageService {
   /** By name, `name@digest`, full ID or unambiguous ID prefix.
@@ -220,18 +231,7 @@ export interface ImageService {
     options: { readonly progress: Progress; readonly signal?: AbortSignal },
   ): Promise<ReadableStream<Uint8Array>>;
   /** Makes an image of one layer from a tar. @returns its ID */
-  import(
-    layer: ReadableStream<Uint8Array>,
-    options: {
-      readonly repo?: string;
-      readonly tag?: string;
-      readonly message?: string;
-      readonly changes?: readonly string[];
-      readonly platform?: Platform;
-      readonly progress: Progress;
-      readonly signal?: AbortSignal;
-    },
-  ): Promise<Digest>;
+  import(layer: ReadableStream<Uint8Array>, options: ImportOptions): Promise<Digest>;
   /** Brings an image from a registry; without tag or digest the one tagged `latest`.
    * @returns its ID, once it is durable
    * @throws what the registry says; canceled: then no image is there, and the next pull goes on */

@@ -4,24 +4,13 @@ import { createId } from "../lib/id.ts";
 import { formatTime } from "../lib/time.ts";
 import { createDigester, type Digest } from "../oci/digest.ts";
 import { encodeImageConfig, type ImageConfig } from "../oci/image-config.ts";
-import { hostPlatform, type Platform } from "../oci/platform.ts";
+import { hostPlatform } from "../oci/platform.ts";
 import { makeManifest } from "./archive-images.ts";
 import { applyChanges } from "./apply-changes.ts";
-import type { Progress } from "./image-service.ts";
+import type { ImportOptions } from "./image-service.ts";
 import type { ImageContext } from "./local-image-service.ts";
 import { unpackImage } from "./store-image.ts";
 import { publishImageEvent } from "./_publish-event.ts";
-
-/** How an image is made from a tar. */
-export interface ImportOptions {
-  readonly repo?: string;
-  readonly tag?: string;
-  readonly message?: string;
-  readonly changes?: readonly string[];
-  readonly platform?: Platform;
-  readonly progress: Progress;
-  readonly signal?: AbortSignal;
-}
 
 /** Largest tar that is imported, in bytes. */
 const importSizeMaxBytes = 64 * 1024 ** 3;

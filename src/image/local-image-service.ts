@@ -3,6 +3,7 @@
  */
 import type { ContentStore } from "../content/content-store.ts";
 import type { EventBus } from "../event/event-bus.ts";
+import { isKind } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Leases } from "../metadata/leases.ts";
 import type { Metadata } from "../metadata/metadata.ts";
@@ -38,17 +39,18 @@ import type {
   ImageDraft,
   ImageLayers,
   ImageService,
-  IndexDraft,
   ImageUsers,
+  ImportOptions,
+  IndexDraft,
   Progress,
   PullOptions,
   PushOptions,
-  ResolvedImage,
   ResolveOptions,
+  ResolvedImage,
 } from "./image-service.ts";
 import { checkUse } from "./check-use.ts";
 import type { ImagePolicy } from "./image-policy.ts";
-import { importImage, type ImportOptions } from "./import-image.ts";
+import { importImage } from "./import-image.ts";
 import { listImages, type ListOptions } from "./list-images.ts";
 import { loadImages } from "./load-images.ts";
 import { openUrl } from "./open-url.ts";
@@ -104,6 +106,8 @@ const nobody: ImageUsers = { containersOf: () => [] };
 /** An image service that has yet to learn who uses images. */
 export interface OpenedImageService extends ImageService {
   useUsers(users: ImageUsers): void;
+  /** `make` makes the image of a name that is not bound, when it knows how; it tells whether. */
+  useMaker(make: (reference: string) => Promise<boolean>): void;
 }
 
 /** Opens the images of a data root. */
@@ -114,6 +118,7 @@ export function openImageService(options: ImageServiceOptions): OpenedImageServi
 class LocalImageService implements OpenedImageService {
   readonly #context: ImageContext;
   #users: ImageUsers = nobody;
+  #make: ((reference: string) => Promise<boolean>) | undefined;
   #makingCount = 0;
   #isCollectionDue = false;
   /** Resolves when the collection that runs has ended, well or not. */
@@ -135,6 +140,10 @@ class LocalImageService implements OpenedImageService {
     this.#users = users;
   }
 
+  useMaker(make: (reference: string) => Promise<boolean>): void {
+    this.#make = make;
+  }
+
   get count(): number {
     return this.#context.index.list().length;
   }
@@ -146,10 +155,20 @@ class LocalImageService implements OpenedImageService {
   }
 
   async resolve(reference: string, options: ResolveOptions = {}): Promise<ResolvedImage> {
-    const image = await this.#context.index.resolve(reference, options);
+    const image = await this.#resolve(reference, options);
     const { use } = options;
     if (use !== undefined) await checkUse(this.#context, { action: use, reference, id: image.id });
     return image;
+  }
+
+  async #resolve(reference: string, options: ResolveOptions): Promise<ResolvedImage> {
+    const { index } = this.#context;
+    try {
+      return await index.resolve(reference, options);
+    } catch (error) {
+      if (!isKind(error, "not-found") || (await this.#make?.(reference)) !== true) throw error;
+      return await index.resolve(reference, options);
+    }
   }
 
   async list(options: ListOptions): Promise<readonly ImageSummary[]> {
@@ -160,7 +179,7 @@ class LocalImageService implements OpenedImageService {
     reference: string,
     options: { readonly platform?: Platform } = {},
   ): Promise<ImageInspect> {
-    await this.#context.index.resolve(reference, options);
+    await this.#resolve(reference, options);
     return await describeImage(this.#context, reference);
   }
 

@@ -1,9 +1,10 @@
 /** `--output` and its short forms: what becomes of a build's result. */
-import { closeSync, mkdirSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { TypedAttrs } from "../../api/buildkit/control.ts";
 import type { OutputTarget } from "../../client/session/build-session.ts";
 import { EngineError } from "../../lib/errors.ts";
+import { checkOutputPath, writeFile } from "../file-output.ts";
 import type { FlagReader } from "../flag-reader.ts";
 import { splitCsv } from "../options/mount.ts";
 import { type Output, writeBytes } from "../output.ts";
@@ -128,24 +129,13 @@ function fileTarget(dest: string, output: Output): OutputTarget {
     };
   }
   const path = resolve(dest);
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
-    throw new EngineError("invalid-argument", `dest ${dest} is a directory: a file is wanted`);
-  }
-  return { kind: "file", write: async (bytes) => await writeFile(path, bytes) };
-}
-
-/** The file is there whole or not at all. */
-async function writeFile(path: string, bytes: AsyncIterable<Uint8Array>): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true });
-  const temporary = `${path}.${process.pid}.tmp`;
-  const fd = openSync(temporary, "wx", 0o644);
-  try {
-    for await (const chunk of bytes) await writeBytes(fd, chunk);
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  } finally {
-    closeSync(fd);
-  }
+  const what = "write output";
+  checkOutputPath(path, what);
+  return {
+    kind: "file",
+    write: async (bytes) => {
+      mkdirSync(dirname(path), { recursive: true });
+      await writeFile(bytes, { path, what });
+    },
+  };
 }

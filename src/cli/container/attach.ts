@@ -1,10 +1,8 @@
 import { inspectContainer } from "../../client/containers.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { readConfigFile } from "../environment.ts";
 import { switchFlag, textFlag } from "../flags.ts";
-import { isInputTerminal } from "../input.ts";
-import { runForeground } from "../session/foreground.ts";
+import { joinContainer } from "../session/join.ts";
 
 /** Joins this process's streams to a container that runs. */
 export const command: Command = {
@@ -22,21 +20,15 @@ export const command: Command = {
 async function run({ operands, flags, engine, environment }: Invocation): Promise<number> {
   const [name = ""] = operands;
   const transport = await engine();
-  const { Id: id, State: state, Config: config } = await inspectContainer(transport, name);
+  const container = await inspectContainer(transport, name);
+  const { State: state } = container;
   if (!state.Running) throw refusal("stopped", "start it first");
   if (state.Paused) throw refusal("paused", "unpause it first");
   if (state.Restarting) throw refusal("restarting", "wait until it is running");
-  const stdin = !flags.isOn("no-stdin") && config.OpenStdin;
-  if (stdin && config.Tty && !isInputTerminal()) {
-    throw new EngineError("invalid-argument", "the input device is not a TTY");
-  }
-  return runForeground(transport, id, {
-    stdin,
-    stdout: true,
-    stderr: true,
-    isTty: config.Tty,
-    detachKeys: flags.text("detach-keys") || (readConfigFile(environment).detachKeys ?? ""),
-    proxiesSignals: flags.isNotOff("sig-proxy"),
+  return await joinContainer(transport, container, {
+    flags,
+    environment,
+    wantsInput: !flags.isOn("no-stdin"),
     condition: "not-running",
     starts: false,
   });

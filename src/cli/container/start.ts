@@ -1,11 +1,9 @@
 import { actOnContainer, inspectContainer } from "../../client/containers.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
-import { readConfigFile } from "../environment.ts";
 import { forEachOperand } from "../errors.ts";
 import { switchFlag, textFlag } from "../flags.ts";
-import { isInputTerminal } from "../input.ts";
-import { runForeground } from "../session/foreground.ts";
+import { joinContainer } from "../session/join.ts";
 
 /** Starts containers. */
 export const command: Command = {
@@ -59,19 +57,12 @@ async function startAttached({
     );
   }
   const transport = await engine();
-  const { Id: id, Config: config, HostConfig: host } = await inspectContainer(transport, name);
-  const stdin = flags.isOn("interactive") && config.OpenStdin;
-  if (stdin && config.Tty && !isInputTerminal()) {
-    throw new EngineError("invalid-argument", "the input device is not a TTY");
-  }
-  return runForeground(transport, id, {
-    stdin,
-    stdout: true,
-    stderr: true,
-    isTty: config.Tty,
-    detachKeys: flags.text("detach-keys") || (readConfigFile(environment).detachKeys ?? ""),
-    proxiesSignals: flags.isNotOff("sig-proxy"),
-    condition: host.AutoRemove ? "removed" : "next-exit",
+  const container = await inspectContainer(transport, name);
+  return await joinContainer(transport, container, {
+    flags,
+    environment,
+    wantsInput: flags.isOn("interactive"),
+    condition: container.HostConfig.AutoRemove ? "removed" : "next-exit",
     starts: true,
   });
 }
