@@ -14,6 +14,11 @@ const shownIdLength = 12;
 
 /** What an instruction has come to. */
 export interface NarratedImage {
+  /** Of the instruction, from 1. */
+  readonly number: number;
+  readonly text: string;
+  /** An image that was there before. */
+  readonly isBase: boolean;
   readonly id: Digest;
   readonly config: ImageConfig;
   readonly layers: readonly BuiltLayer[];
@@ -76,7 +81,8 @@ export class ClassicNarrator {
       const id =
         last?.action.kind === "image" && step === last ? last.action.image.id : imageIdOf(config);
       this.#say(` ---> ${digestHex(id).slice(0, shownIdLength)}\n`);
-      if (instruction.step?.action.kind !== "image") how.keep({ id, config, layers });
+      const isBase = instruction.step?.action.kind === "image";
+      how.keep({ number: index + 1, text: instruction.text, isBase, id, config, layers });
     }
   }
 

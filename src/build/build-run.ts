@@ -2,7 +2,7 @@
 import { EngineError, isKind } from "../lib/errors.ts";
 import { createMatcher } from "../lib/ignore-patterns.ts";
 import { pictureOf } from "../lib/source-picture.ts";
-import type { Digest } from "../oci/digest.ts";
+import { type Digest, digestOf } from "../oci/digest.ts";
 import { imagePlatform } from "../oci/image-config.ts";
 import { hostPlatform, type Platform } from "../oci/platform.ts";
 import { BuildExplainer } from "./build-explainer.ts";
@@ -44,6 +44,9 @@ export async function runBuild(
     leases.remove(leaseId);
   }
 }
+
+/** Begins the IDs of states that tell by which name an instruction's result can be run. */
+const stepStatusId = "tug.step ";
 
 class BuildRun {
   readonly #shared: SolverShared;
@@ -105,10 +108,13 @@ class BuildRun {
     try {
       const bytes = await this.#sources.readDockerfile();
       dockerfile = parseDockerfile(bytes);
-      return await this.#build(dockerfile, bytes);
+      const result = await this.#build(dockerfile, bytes);
+      await this.#noteSteps(result.imageId);
+      return result;
     } catch (error) {
       this.#failing.abort();
       await this.#keepSteps();
+      await this.#noteSteps(undefined);
       throw withPicture(error, { dockerfile, request: this.#request });
     } finally {
       await this.#solver.idle();
@@ -217,7 +223,7 @@ class BuildRun {
   async #keepSteps(): Promise<Digest | undefined> {
     let parentId: Digest | undefined;
     if (this.#request.keepsSteps !== true) return parentId;
-    for (const { config, layers } of this.#kept.splice(0)) {
+    for (const { config, layers } of this.#kept.filter(({ isBase }) => !isBase)) {
       const made = await this.#shared.options.images.create({
         config,
         layers,
@@ -227,6 +233,25 @@ class BuildRun {
       parentId = made.id;
     }
     return parentId;
+  }
+
+  /** Lets what instructions came to be run by name, of a build that fails too. */
+  async #noteSteps(imageId: Digest | undefined): Promise<void> {
+    const { outputs, id } = this.#request;
+    const kept = this.#kept.splice(0);
+    if (kept.length === 0) return;
+    const named = outputs.flatMap((output) => ("names" in output ? output.names : []));
+    const names = named.length > 0 ? named : [imageId ?? digestOf(id)];
+    const steps = await this.#shared.stepImages.note(names, kept);
+    const digest = this.#sources.dockerfileVertex;
+    if (this.#request.listsSteps !== true || digest === undefined) return;
+    for (const [index, name] of steps.entries()) {
+      this.#progress.of(digest).status({
+        id: `${stepStatusId}${name} ${kept[index]?.text ?? ""}`,
+        current: 0,
+        isCompleted: true,
+      });
+    }
   }
 
   async #export(

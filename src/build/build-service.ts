@@ -151,6 +151,8 @@ export interface BuildRequest {
   readonly keepsSteps?: boolean;
   /** Each step says why it hit or missed. */
   readonly explains?: boolean;
+  /** It says by which names the results of its instructions can be run. */
+  readonly listsSteps?: boolean;
   /** Entitlements given: RUN --security=insecure, --network=host. */
   readonly allows: ReadonlySet<Entitlement>;
   readonly cacheFrom: readonly CachePlace[];

@@ -20,10 +20,14 @@ import type { BuildServiceOptions } from "./environment.ts";
 import { unpackContext } from "./unpack-context.ts";
 import { runBuild } from "./build-run.ts";
 import { StepHistory } from "./step-history.ts";
+import { StepImages } from "./step-images.ts";
 import { openSolverShared, type SolverShared, stepSnapshotPrefix } from "./solve.ts";
 
 /** A builder that is closed with its daemon. */
-export interface OpenedBuildService extends BuildService, AsyncDisposable {}
+export interface OpenedBuildService extends BuildService, AsyncDisposable {
+  /** Makes the image of a name such as `step/app:3`. @returns false when there is no such step */
+  makeStepImage(reference: string): Promise<boolean>;
+}
 
 /**
  * Opens the builder of a data root.
@@ -53,6 +57,7 @@ class LocalBuildService implements OpenedBuildService {
       options,
       cache: this.#cache,
       cacheMounts: this.#cacheMounts,
+      stepImages: new StepImages({ ...options, root: join(options.dataRoot, "build", "steps") }),
       history: new StepHistory({ root: join(options.dataRoot, "build", "history"), logger }),
     });
     this.#tasks = new TaskGroup({ onError: (error, name) => logger.warn(name, { error }) });
@@ -78,6 +83,10 @@ class LocalBuildService implements OpenedBuildService {
       this.#builds.delete(request.id);
       this.#storeLater();
     }
+  }
+
+  async makeStepImage(reference: string): Promise<boolean> {
+    return await this.#shared.stepImages.make(reference);
   }
 
   cancel(id: string): boolean {

@@ -27,6 +27,7 @@ import { runStep } from "./run-step.ts";
 import { SharedWork } from "./_shared-work.ts";
 import { stepKey } from "./step-key.ts";
 import type { StepHistory } from "./step-history.ts";
+import type { StepImages } from "./step-images.ts";
 import { type BuiltLayer, chainIdOf, type MadeLayer, type Step, type StepResult } from "./step.ts";
 
 /** Steps that run at the same time on one machine, of all builds together. */
@@ -55,13 +56,14 @@ export interface SolverShared {
   readonly cache: CacheTable;
   readonly cacheMounts: CacheMounts;
   readonly history: StepHistory;
+  readonly stepImages: StepImages;
   readonly running: SharedWork<Layered, StepEvent>;
   readonly places: Semaphore;
 }
 
 /** Makes what all builds share. */
 export function openSolverShared(
-  shared: Pick<SolverShared, "options" | "cache" | "cacheMounts" | "history">,
+  shared: Pick<SolverShared, "options" | "cache" | "cacheMounts" | "history" | "stepImages">,
 ): SolverShared {
   return { ...shared, running: new SharedWork(), places: new Semaphore(stepsMax) };
 }

@@ -199,6 +199,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   });
   undo.use(builds);
   images.useUsers(containers);
+  images.useMaker(async (reference) => await builds.makeStepImage(reference));
   await containers.recover();
   await builds.recover();
   await images.recover();

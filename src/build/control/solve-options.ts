@@ -40,6 +40,7 @@ export type FrontendPart = Pick<
       | "sourceDateEpoch"
       | "subrequest"
       | "explains"
+      | "listsSteps"
     >
   >;
 
@@ -83,6 +84,7 @@ export function readFrontendAttrs(
     ...optional("sourceDateEpoch", readEpoch(attrs.get("build-arg:SOURCE_DATE_EPOCH"))),
     ...optional("subrequest", subrequest),
     ...optional("explains", readBool(attrs.get("explain"))),
+    ...optional("listsSteps", readBool(attrs.get("list-steps"))),
   };
 }
 

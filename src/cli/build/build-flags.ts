@@ -78,6 +78,7 @@ export const buildFlags: readonly FlagDefinition[] = [
     short: "t",
     placeholder: "stringArray",
   }),
+  switchFlag("steps", "List names by which the results of instructions can be run"),
   textFlag("target", "Set the target build stage to build"),
   listFlag("ulimit", "Ulimit options", { placeholder: "ulimit" }),
 ];

@@ -14,7 +14,7 @@ import { type BuildStores, noStores } from "./build-stores.ts";
 import { readSecrets, readSshAgents } from "./build-secrets.ts";
 import type { BuildProgress } from "./build-progress.ts";
 import { choosePlace } from "./choose-progress.ts";
-import { formatExplanations } from "./explanations.ts";
+import { formatExplanations, formatSteps } from "./explanations.ts";
 import { callOf, readSolveFlags } from "./solve-request.ts";
 import { formatWarnings } from "./warnings.ts";
 
@@ -136,6 +136,7 @@ function tell(
 /** A table for people; programs find it in `--metadata-file`. */
 function tellExplanations({ flags, output }: Invocation, progress: BuildProgress): void {
   if (flags.isOn("explain")) output.err(formatExplanations(progress.trace));
+  if (flags.isOn("steps")) output.err(formatSteps(progress.trace));
 }
 
 /** A linter that finds something fails, as Docker's. */

@@ -1,4 +1,4 @@
-/** Why steps of a build hit or missed, as a table. */
+/** Why steps of a build hit or missed, and by which names they can be run: tables for people. */
 import { escapeControls } from "../../lib/terminal-text.ts";
 import type { BuildTrace } from "./build-trace.ts";
 
@@ -21,6 +21,26 @@ export function formatExplanations(trace: Pick<BuildTrace, "steps">): string {
     row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("   "),
   );
   return `\n${lines.map((line) => line.trimEnd()).join("\n")}\n`;
+}
+
+/** Begins the IDs under which the engine names what instructions came to. */
+const stepId = "tug.step ";
+
+/** Formats the names of what instructions came to. */
+export function formatSteps(trace: Pick<BuildTrace, "steps">): string {
+  const rows = trace.steps.flatMap(({ parts }) =>
+    [...parts.keys()].flatMap((id): (readonly string[])[] => {
+      if (!id.startsWith(stepId)) return [];
+      const [name = "", ...words] = id.slice(stepId.length).split(" ");
+      return [[name, clean(words.join(" ").split("\n")[0] ?? "")]];
+    }),
+  );
+  if (rows.length === 0) return "\nno instruction has come to a result\n";
+  const width = Math.max(...rows.map(([name = ""]) => name.length));
+  const lines = [["IMAGE", "INSTRUCTION"], ...rows].map(
+    ([name = "", text = ""]) => `${name.padEnd(width)}   ${text}`,
+  );
+  return `\n${lines.join("\n")}\n`;
 }
 
 function clip(text: string): string {

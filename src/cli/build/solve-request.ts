@@ -89,6 +89,7 @@ export function readSolveFlags(
         .join(","),
     );
   readAttestations(flags, attrs);
+  if (flags.isOn("steps")) attrs.set("list-steps", "true");
   if (flags.isOn("explain")) attrs.set("explain", "true");
   const imports = flags.list("cache-from").flatMap((text) => {
     const cache = importLocalCache(readCache(text, "cache-from"), { stores, warn });
