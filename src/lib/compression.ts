@@ -23,8 +23,8 @@ export const defaultExpansionLimits: ExpansionLimits = {
   expansionRatioMax: 600,
 };
 
-/** What may come out before the ratio counts: small streams of zeros are honest. */
-export const ratioFreeBytes: number = 64 * 1024 ** 2;
+/** What may come out before the ratio counts: files of zeros are honest. */
+export const ratioFreeBytes: number = 2 * 1024 ** 3;
 /** Bytes `detectCompression` wants to see. */
 export const detectionSizeBytes = 10;
 /** Output buffer of a decoder; smaller ones cost a round through the event loop each. */

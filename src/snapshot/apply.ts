@@ -1,3 +1,4 @@
+import { ratioFreeBytes } from "../lib/compression.ts";
 import { EngineError } from "../lib/errors.ts";
 import { TarReader } from "../lib/tar-reader.ts";
 import type { Digest } from "../oci/digest.ts";
@@ -21,7 +22,7 @@ export const defaultLayerLimits: LayerLimits = {
   sizeMaxBytes: 64 * 1024 ** 3,
   entriesMax: 4_000_000,
   expansionRatioMax: 200,
-  ratioFreeBytes: 4 * 1024 ** 3,
+  ratioFreeBytes,
 };
 
 /** A layer to unpack. */
