@@ -1,5 +1,6 @@
 /** What the build cache takes, and how it gives it back. */
 import { EngineError } from "../lib/errors.ts";
+import type { ImageService } from "../image/image-service.ts";
 import type { Filters } from "../lib/filters.ts";
 import { nowNs, parseDuration } from "../lib/time.ts";
 import type { CacheRecord } from "./build-service.ts";
@@ -17,7 +18,9 @@ export interface PruneOptions {
 
 /** Whose cache. */
 export interface CacheUse {
-  readonly options: Pick<BuildServiceOptions, "snapshots" | "images">;
+  readonly options: Pick<BuildServiceOptions, "snapshots"> & {
+    readonly images: Pick<ImageService, "collect" | "layerChains">;
+  };
   readonly cache: CacheTable;
   readonly cacheMounts: CacheMounts;
 }
@@ -38,11 +41,27 @@ const filterNames: ReadonlySet<string> = new Set([
 
 /** Lists the entries of the cache. */
 export async function listCache(use: CacheUse): Promise<readonly CacheRecord[]> {
-  const entries = use.cache.list();
-  return await Promise.all(entries.map(async ([key, entry]) => await recordOf(use, key, entry)));
+  return [...(await recordsOf(use)).values()];
 }
 
-async function recordOf(use: CacheUse, key: string, entry: CacheEntry): Promise<CacheRecord> {
+/** All entries by their keys. */
+async function recordsOf(use: CacheUse): Promise<ReadonlyMap<string, CacheRecord>> {
+  const shared = use.options.images.layerChains();
+  const records = use.cache
+    .list()
+    .map(async ([key, entry]) => [key, await recordOf(use, { key, entry, shared })] as const);
+  return new Map(await Promise.all(records));
+}
+
+async function recordOf(
+  use: CacheUse,
+  of: {
+    readonly key: string;
+    readonly entry: CacheEntry;
+    readonly shared: ReadonlySet<string>;
+  },
+): Promise<CacheRecord> {
+  const { key, entry, shared } = of;
   const sizeBytes = entry.layer?.sizeBytes ?? (await use.options.snapshots.usage(key)).sizeBytes;
   return {
     id: shortKey(key),
@@ -50,7 +69,7 @@ async function recordOf(use: CacheUse, key: string, entry: CacheEntry): Promise<
     type: entry.type,
     description: entry.description,
     isInUse: use.cache.isInUse(key) || use.cacheMounts.isInUse(key),
-    isShared: false,
+    isShared: entry.layer !== undefined && shared.has(entry.layer.chainId),
     sizeBytes,
     createdNs: entry.createdNs,
     lastUsedNs: entry.lastUsedNs,
@@ -69,8 +88,9 @@ function shortKey(key: string): string {
 /**
  * Removes entries that no build uses, and gives their layers to the collector.
  *
- * Without `all` and filters everything unused goes all the same, as nothing else refers to it: Docker
- * keeps only what images share.
+ * What images have as well stays unless `all` is asked for: it would free nothing.
+ *
+ * @returns what was removed, and the bytes that nobody else has
  *
  * @throws invalid-argument for a filter that is none
  */
@@ -83,12 +103,16 @@ export async function pruneCache(
       throw new EngineError("invalid-argument", `invalid filter '${name}'`);
     }
   }
-  const records = new Map<string, CacheRecord>();
-  for (const [key, entry] of use.cache.list()) records.set(key, await recordOf(use, key, entry));
+  const records = await recordsOf(use);
   const parents = new Set(use.cache.list().flatMap(([, entry]) => entry.parents));
-  let total = [...records.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  let total = [...records.values()].reduce((sum, record) => sum + ownBytes(record), 0);
   const candidates = [...records]
-    .filter(([, record]) => !record.isInUse && matches(record, options.filters))
+    .filter(
+      ([, record]) =>
+        !record.isInUse &&
+        (!record.isShared || options.all === true || options.filters.has("shared")) &&
+        matches(record, options.filters),
+    )
     .toSorted(([, a], [, b]) => order(a, b));
   const removed: string[] = [];
   let freed = 0;
@@ -99,11 +123,16 @@ export async function pruneCache(
     use.cache.remove(key);
     if (record.type === "exec.cachemount") await use.options.snapshots.remove(key);
     removed.push(record.id);
-    total -= record.sizeBytes;
-    freed += record.sizeBytes;
+    total -= ownBytes(record);
+    freed += ownBytes(record);
   }
   if (removed.length > 0) await use.options.images.collect();
   return { removed, spaceReclaimedBytes: freed };
+}
+
+/** Bytes that go with an entry: those of a layer that images have as well stay. */
+function ownBytes({ isShared, sizeBytes }: CacheRecord): number {
+  return isShared ? 0 : sizeBytes;
 }
 
 /** Whether an entry that is left stands on this one. */

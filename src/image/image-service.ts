@@ -291,6 +291,8 @@ export interface ImageService {
   ): Promise<{ readonly identityToken?: string }>;
   /** Images there are; for `info`. */
   readonly count: number;
+  /** Chain IDs of the layers of all images. */
+  layerChains(): ReadonlySet<string>;
   /** Removes what neither an image nor a lease needs, now or when no image is being made.
    * @returns bytes freed */
   collect(): Promise<number>;

@@ -321,6 +321,11 @@ class LocalImageService implements OpenedImageService {
     return await createIndex(this.#context, draft);
   }
 
+  layerChains(): ReadonlySet<string> {
+    const records = this.#context.index.list();
+    return new Set(records.flatMap(({ layers }) => layers.map(({ chainId }) => chainId)));
+  }
+
   async collect(): Promise<number> {
     return await this.#collect();
   }
