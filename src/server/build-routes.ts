@@ -16,7 +16,12 @@ import type {
 import { EngineError, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { parsePlatform } from "../oci/platform.ts";
-import { familiarString, parseReference, withDefaultTag } from "../oci/reference.ts";
+import {
+  familiarString,
+  parseReference,
+  type Reference,
+  withDefaultTag,
+} from "../oci/reference.ts";
 import {
   beginJsonLines,
   type Exchange,
@@ -41,7 +46,7 @@ export const buildRoutes: Readonly<Record<string, Handler>> = {
         "BuildKit builds are served at /grpc: update the client, or ask for builder version 1",
       );
     }
-    const tags = parameters.tags.map((tag) => withDefaultTag(parseReference(tag)));
+    const tags = parameters.tags.map(tagOf);
     const main = await contextOf(exchange, parameters);
     try {
       await runBuild(exchange, {
@@ -80,6 +85,12 @@ export const buildRoutes: Readonly<Record<string, Handler>> = {
     });
   },
 };
+
+function tagOf(text: string): Reference {
+  const reference = parseReference(text);
+  if (reference.digest === undefined) return withDefaultTag(reference);
+  throw new EngineError("invalid-argument", "build tag cannot contain a digest");
+}
 
 interface OpenContext {
   readonly source: ContextSource;
@@ -209,7 +220,13 @@ function requestOf(
     keepsSteps: true,
     // Who asks may run any container, but the Dockerfile may be somebody else's.
     allows: new Set(network === "host" ? ["network.host"] : []),
-    cacheFrom: [],
+    // Docker: images that are not here are left out, seen in 28.5
+    cacheFrom: parameters.cacheFrom.map((ref) => ({
+      type: "registry",
+      mode: "min",
+      attributes: { ref },
+      isLocalOnly: true,
+    })),
     cacheTo: [],
     outputs: [{ kind: "image", names: build.names, isPushed: false, isStored: true }],
     attestations: { sbom: false },
