@@ -3,7 +3,7 @@ import { closeSync, mkdirSync } from "node:fs";
 import { join, posix } from "node:path";
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { parseIgnore } from "../lib/ignore-patterns.ts";
-import { type Digest, digestHex, digestOf, parseDigest } from "../oci/digest.ts";
+import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
 import { formatPlatform, hostPlatform, type Platform } from "../oci/platform.ts";
 import { findReference, formatReference, withDefaultTag } from "../oci/reference.ts";
 import type { ImageLayers } from "../image/image-service.ts";
@@ -15,6 +15,7 @@ import type { BuildServiceOptions } from "./environment.ts";
 import { placed } from "./failure.ts";
 import type { GraphSources, NamedBase } from "./graph.ts";
 import { makeStep } from "./_make-step.ts";
+import { remoteStep } from "./_remote-step.ts";
 import type { Progress, VertexProgress } from "./progress.ts";
 import { parseContextUrl } from "./source/context-url.ts";
 import type { Step } from "./step.ts";
@@ -152,7 +153,15 @@ export class BuildSources implements AsyncDisposable {
       },
       mainContext: ({ paths }) => this.#mainContext(paths),
       namedContext: async (name, { platform }) => await this.#namedContext(name, platform),
-      remote: (url, options) => this.#remote(url, options),
+      remote: (url, options) =>
+        remoteStep({
+          ...options,
+          url,
+          sources: this.#options.sources,
+          client: this.#request.client,
+          signal: this.#signal,
+          keep: (folder) => void this.#close.use(folder),
+        }),
     };
   }
 
@@ -418,63 +427,6 @@ export class BuildSources implements AsyncDisposable {
       sizeMaxBytes: ignoreFileMaxBytes,
     });
     return bytes === undefined ? [] : parseIgnore(new TextDecoder().decode(bytes));
-  }
-
-  #remote(
-    url: string,
-    options: {
-      readonly checksum?: string;
-      readonly keepsGitDir: boolean;
-      readonly platform: Platform;
-    },
-  ): { readonly step: Step; readonly isGit: boolean } {
-    const parsed = parseContextUrl(url);
-    if (parsed === undefined) throw new EngineError("internal", "the source of ADD is no URL");
-    const { checksum, keepsGitDir, platform } = options;
-    const secret = async (id: string): Promise<Uint8Array | undefined> =>
-      await this.#request.client.secret(id);
-    const signal = this.#signal;
-    const open = async (vertex: VertexProgress): Promise<string> => {
-      const { sources } = this.#options;
-      const fetched =
-        parsed.kind === "git"
-          ? sources.fetchGit({
-              source: checksum === undefined ? parsed : { ...parsed, checksum },
-              keepsGitDir,
-              secret,
-              signal,
-            })
-          : sources.fetchHttp({
-              url: parsed.url,
-              ...(checksum === undefined ? {} : { checksum: parseDigest(checksum) }),
-              secret,
-              signal,
-              onProgress: (current, total = 0) =>
-                vertex.status({ id: "downloading", current, total }),
-            });
-      const folder = await fetched.catch((error: unknown) => {
-        if (!messageOf(error).startsWith("invalid response status")) throw error;
-        const message = `failed to load cache key: ${messageOf(error)}`;
-        throw new EngineError("not-found", message, { cause: error });
-      });
-      this.#close.use(folder);
-      return folder.path;
-    };
-    const step = makeStep({
-      action: {
-        kind: "context",
-        context: {
-          id: `remote ${url} ${checksum ?? ""} ${keepsGitDir}`,
-          open: async ({ vertex }) => ({ path: await open(vertex) }),
-        },
-      },
-      name: url,
-      description: url,
-      reads: [],
-      isCacheIgnored: false,
-      platform,
-    });
-    return { step, isGit: parsed.kind === "git" };
   }
 }
 
