@@ -14,16 +14,12 @@ import { annotationKeys, layoutIndexFile } from "../oci/layout.ts";
 import { decodeIndex, encodeManifest, type Index, type Manifest } from "../oci/manifest.ts";
 import { ociMediaTypes } from "../oci/media-types.ts";
 import type { Platform } from "../oci/platform.ts";
-import {
-  findReference,
-  formatReference,
-  parseReference,
-  withDefaultTag,
-} from "../oci/reference.ts";
+import { findReference, parseReference } from "../oci/reference.ts";
 import { findImage, type FoundImage } from "./archive-index.ts";
 import { findLegacyImages } from "./legacy-archive.ts";
 import { compressionOf, type LoadedArchive, type LoadTarget } from "./load-archive.ts";
 import type { ImageParts } from "./store-image.ts";
+import { tagName } from "./_tag-name.ts";
 
 /** An image of an archive, and the names it has there. */
 export interface ArchivedImage extends FoundImage {
@@ -102,7 +98,7 @@ async function joinListed(options: {
   );
   const images = new Map<ArchivedImage | Digest, ArchivedImage>();
   for (const { config, layers, names } of listed) {
-    const whole = names.map((tag) => formatReference(withDefaultTag(parseReference(tag))));
+    const whole = names.map((tag) => tagName(parseReference(tag)));
     const known = byConfig.get(config);
     if (known !== undefined) {
       const before = images.get(known)?.names ?? known.names;
@@ -138,7 +134,10 @@ async function findInLayout(
   return images;
 }
 
-/** The reference that an index gives an image; a bare tag names nothing. */
+/**
+ * The reference that an index gives an image; a bare tag names nothing. Nor does a digest: that an image
+ * came from a repository is the repository's to say.
+ */
 function nameOf(annotations: Readonly<Record<string, string>> | undefined): string | undefined {
   const text =
     annotations?.[annotationKeys.containerdName] ?? annotations?.[annotationKeys.refName];
@@ -146,7 +145,7 @@ function nameOf(annotations: Readonly<Record<string, string>> | undefined): stri
   const isBareTag =
     !/[/:]/.test(text) && annotations?.[annotationKeys.containerdName] === undefined;
   const reference = isBareTag ? undefined : findReference(text);
-  return reference === undefined ? undefined : formatReference(withDefaultTag(reference));
+  return reference === undefined || reference.digest !== undefined ? undefined : tagName(reference);
 }
 
 const layerTypes = {

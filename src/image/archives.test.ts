@@ -160,7 +160,9 @@ interface Built {
 }
 
 /** An image layout with an index of two platforms and an attestation, under two names. */
-function layoutArchive(options: { readonly leaveOut?: string } = {}): Built {
+function layoutArchive(
+  options: { readonly leaveOut?: string; readonly names?: readonly string[] } = {},
+): Built {
   const blobs = new Map<string, Uint8Array>();
   const put = (bytes: Uint8Array | string, mediaType: string): Record<string, unknown> => {
     const digest = digestOf(bytes);
@@ -214,7 +216,7 @@ function layoutArchive(options: { readonly leaveOut?: string } = {}): Built {
   });
   const top = {
     schemaVersion: 2,
-    manifests: [named("reg.test/multi:1"), named("reg.test/multi:2")],
+    manifests: (options.names ?? ["reg.test/multi:1", "reg.test/multi:2"]).map(named),
   };
   const shipped = [...blobs].filter(([digest]) => digest !== options.leaveOut);
   return {
@@ -248,6 +250,13 @@ describe.skipIf(!isRoot)("images of several platforms (needs root)", () => {
     }
     expect(indexOf(saved).manifests.map((one) => one.digest)).toEqual([index, index]);
     expect(listOf(saved)).toMatchObject([{ RepoTags: ["reg.test/multi:1", "reg.test/multi:2"] }]);
+  });
+
+  test("names with a digest are left out: where an image came from is not the archive's to say", async () => {
+    const { index } = layoutArchive();
+    const names = [`trusted/app@${index}`, `trusted/app:1@${digestOf("other")}`, "own:1"];
+    expect(await load(layoutArchive({ names }).archive)).toEqual(["Loaded image: own:1"]);
+    expect((await t.images.inspect("own:1")).RepoDigests).toEqual([]);
   });
 
   test("what was saved loads as the same again, by itself", async () => {

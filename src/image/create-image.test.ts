@@ -123,6 +123,20 @@ describe.skipIf(!isRoot)("create() (needs root)", () => {
     );
   });
 
+  test("gives no image a name with a digest", async () => {
+    const base = await images.layersOf("base");
+    const layer = await step(base);
+    const name = parseReference(`trusted/app@${digestOf("of another image")}`);
+    const made = images.create({
+      config: configOf(base, layer),
+      layers: [...base.layers, layer],
+      names: [name],
+    });
+    await expect(made).rejects.toThrow("refusing to create a tag with a digest reference");
+    const { id } = await images.resolve("base");
+    await expect(images.createIndex({ images: [id], names: [name] })).rejects.toThrow("refusing");
+  });
+
   test("an epoch it was hashed with is kept for making the bytes", async () => {
     await createOn("base", 1_000_000);
     const top = (await images.layersOf("made")).layers.at(-1);

@@ -6,17 +6,18 @@ import { chainIds, type Digest } from "../oci/digest.ts";
 import { encodeImageConfig } from "../oci/image-config.ts";
 import { encodeManifest, type Manifest } from "../oci/manifest.ts";
 import { dockerMediaTypes, layerCompression, ociMediaTypes } from "../oci/media-types.ts";
-import { formatReference, withDefaultTag } from "../oci/reference.ts";
 import { syncFileSystemAsync } from "../sys/fs.ts";
 import type { ImageRecord, LayerRecord } from "./image-records.ts";
 import type { CreatedImage, ImageDraft, NewLayer } from "./image-service.ts";
 import { hasLayerBytes } from "./layer-source.ts";
 import type { ImageContext } from "./local-image-service.ts";
 import { publishImageEvent } from "./_publish-event.ts";
+import { tagName } from "./_tag-name.ts";
 
 /** Stores config, manifest and record, and binds the names. @see ImageService.create */
 export async function createImage(context: ImageContext, draft: ImageDraft): Promise<CreatedImage> {
   const layers = layersOf(draft);
+  const names = draft.names.map(tagName);
   return await context.making(async (leaseId) => {
     const { leases, snapshots, index } = context;
     for (const layer of layers) {
@@ -36,7 +37,6 @@ export async function createImage(context: ImageContext, draft: ImageDraft): Pro
     if (draft.signal?.aborted === true) {
       throw new EngineError("canceled", "create image: canceled");
     }
-    const names = draft.names.map((name) => formatReference(withDefaultTag(name)));
     context.metadata.transaction(() => {
       index.put(record);
       for (const name of names) index.bind(name, record.id);

@@ -1,6 +1,5 @@
 /** Binds names to images of several platforms at once. */
 import { EngineError } from "../lib/errors.ts";
-import { formatReference, withDefaultTag } from "../oci/reference.ts";
 import { encodeIndex } from "../oci/manifest.ts";
 import { ociMediaTypes } from "../oci/media-types.ts";
 import { imagePlatform } from "../oci/image-config.ts";
@@ -8,12 +7,14 @@ import type { Digest } from "../oci/digest.ts";
 import type { IndexDraft } from "./image-service.ts";
 import type { ImageContext } from "./local-image-service.ts";
 import { publishImageEvent } from "./_publish-event.ts";
+import { tagName } from "./_tag-name.ts";
 
 /** Stores an index and binds the names to it. @see ImageService.createIndex */
 export async function createIndex(context: ImageContext, draft: IndexDraft): Promise<Digest> {
   const { index, content, leases, metadata } = context;
   const records = draft.images.map((id) => index.getById(id));
   const [first, ...others] = records;
+  const names = draft.names.map(tagName);
   if (first === undefined) {
     throw new EngineError("invalid-argument", "create index: it names no image");
   }
@@ -35,7 +36,6 @@ export async function createIndex(context: ImageContext, draft: IndexDraft): Pro
     const { digest } = await content.put(bytes);
     leases.add(leaseId, `content:${digest}`);
     const target = { digest, mediaType: ociMediaTypes.index, sizeBytes: bytes.length };
-    const names = draft.names.map((name) => formatReference(withDefaultTag(name)));
     const attachments = (draft.attachments ?? []).flatMap(({ blobs }) => blobs);
     metadata.transaction(() => {
       for (const name of names) {

@@ -85,6 +85,16 @@ describe.skipIf(!isRoot)("images", () => {
     rmSync(root, { recursive: true, force: true });
   });
 
+  // Such a name is a registry's word: whoever runs it, and the policy, relies on the digest.
+  test("load() gives no image a name with a digest", async () => {
+    const digest = digestOf("of another image");
+    for (const tag of [`trusted/app@${digest}`, `trusted/app:1@${digest}`]) {
+      const loaded = images.load(stream(archive({ tags: ["demo:1", tag] })), { progress });
+      await expect(loaded).rejects.toThrow("refusing to create a tag with a digest reference");
+    }
+    expect(images.count).toBe(0);
+  });
+
   test("load() makes an image of a docker-archive", async () => {
     await images.load(stream(archive()), { progress });
     expect(lines.at(-1)).toEqual({ stream: "Loaded image: demo:1\n" });
