@@ -48,7 +48,7 @@ export async function putManifest(
   checkLinks(context.catalog.find(repository), record);
   await withDigest(context, digest, async () => {
     const isKnown = context.catalog.find(repository)?.manifests.has(digest) === true;
-    if (!isKnown) context.quota.admit(repository, bytes.byteLength);
+    if (!isKnown) context.quota.admit(repository, { sizeBytes: bytes.byteLength });
     if (context.content.find(digest) === undefined) await storeBytes(context, { digest, bytes });
     // Again, in one step with the record: the collector may have been here meanwhile.
     checkLinks(context.catalog.find(repository), record);

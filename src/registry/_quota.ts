@@ -30,16 +30,24 @@ export class Quota {
     else this.#pending.set(repository, pending);
   }
 
-  /** @throws DENIED when `extraBytes` more would be too much */
-  admit(repository: string, extraBytes: number): void {
+  /**
+   * @param extra.sizeBytes that the repository gets
+   * @param extra.isShared the registry has them already
+   * @throws DENIED when that would be too much
+   */
+  admit(
+    repository: string,
+    extra: { readonly sizeBytes: number; readonly isShared?: boolean },
+  ): void {
     const { sizeMaxBytes, repositoryMaxBytes } = this.#limits;
+    const { sizeBytes, isShared = false } = extra;
     if (sizeMaxBytes !== undefined) {
-      const wanted = this.#catalog.sizeBytes + this.#pendingBytes + extraBytes;
+      const wanted = this.#catalog.sizeBytes + this.#pendingBytes + (isShared ? 0 : sizeBytes);
       if (wanted > sizeMaxBytes) throw exceeded("the registry", sizeMaxBytes);
     }
     if (repositoryMaxBytes !== undefined) {
       const has = this.#catalog.find(repository)?.sizeBytes ?? 0;
-      const wanted = has + (this.#pending.get(repository) ?? 0) + extraBytes;
+      const wanted = has + (this.#pending.get(repository) ?? 0) + sizeBytes;
       if (wanted > repositoryMaxBytes)
         throw exceeded(`repository ${repository}`, repositoryMaxBytes);
     }

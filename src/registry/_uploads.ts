@@ -83,7 +83,7 @@ export class Uploads {
         headers: { "Retry-After": "60" },
       });
     }
-    this.#context.quota.admit(repository, 0);
+    this.#context.quota.admit(repository, { sizeBytes: 0 });
     const id = createId().slice(0, idLength);
     const nowMs = this.#context.nowMs();
     const times = { startedMs: nowMs, touchedMs: nowMs };
@@ -195,7 +195,7 @@ export class Uploads {
   ): Promise<void> {
     const { ingest, body } = chunk;
     for await (const bytes of body) {
-      this.#context.quota.admit(session.repository, bytes.byteLength);
+      this.#context.quota.admit(session.repository, { sizeBytes: bytes.byteLength });
       try {
         await ingest.write(bytes);
       } catch (error) {

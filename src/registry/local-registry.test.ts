@@ -205,6 +205,10 @@ describe("quotas", () => {
     expect(again.mountBlob("b", { from: "a", digest })).toBe(true);
     expect(again.stats.sizeBytes).toBe(60);
     await expect(push(again, "b", "y")).rejects.toThrow("quota of repository b");
+    // A repository that has something already does not get around its quota by mounting.
+    await push(again, "e", "y");
+    expect(() => again.mountBlob("e", { from: "a", digest })).toThrow("quota of repository e");
+    expect(again.mountBlob("b", { from: "a", digest })).toBe(true);
   });
 });
 

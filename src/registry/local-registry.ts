@@ -124,7 +124,7 @@ class LocalRegistry implements Registry {
     const record = catalog.find(from)?.blobs.get(digest);
     if (record === undefined || content.find(digest) === undefined) return false;
     if (!this.#hasBlob(repository, digest)) {
-      quota.admit(repository, 0);
+      quota.admit(repository, { sizeBytes: record.sizeBytes, isShared: true });
       const addedMs = this.#context.nowMs();
       catalog.apply([
         { kind: "put-blob", repository, digest, record: { sizeBytes: record.sizeBytes, addedMs } },

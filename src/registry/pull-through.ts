@@ -73,7 +73,7 @@ export function createUpstream(context: RegistryContext, options: UpstreamOption
   };
   const fetchRecord = async (repository: string, digest: Digest): Promise<ManifestRecord> => {
     const { bytes } = await client.fetchManifest(referenceTo(repository, digest), call);
-    context.quota.admit(repository, bytes.byteLength);
+    context.quota.admit(repository, { sizeBytes: bytes.byteLength });
     const document = decodeManifestOrIndex(bytes);
     await using ingest = await context.content.ingest({
       ref: `fetch-${digest.replace(":", "-").slice(0, 80)}`,
@@ -157,7 +157,7 @@ export function createUpstream(context: RegistryContext, options: UpstreamOption
     async fetchBlob(repository, digest) {
       const sizeBytes = sizeOfLink(context, repository, digest);
       if (sizeBytes === undefined) return undefined;
-      context.quota.admit(repository, sizeBytes);
+      context.quota.admit(repository, { sizeBytes });
       const running = growing.get(digest);
       if (running !== undefined) return running.blob;
       const started = Promise.withResolvers<ServedBlob>();
