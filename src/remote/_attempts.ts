@@ -7,6 +7,9 @@ import { isTransient } from "./_registry-fault.ts";
 /** Bytes beyond all that were there before that make an attempt one that got on. */
 const progressMinBytes = 1024 * 1024;
 
+/** How often a question is put again. */
+const refusalsMax = 3;
+
 /**
  * Tries a transfer until it is through.
  *
@@ -41,6 +44,27 @@ export async function withAttempts<T>(
       const delayMs = retryDelayMs(error, { failures, limits });
       options.onRetry(error, delayMs);
       await sleep(delayMs, signal);
+    }
+  }
+}
+
+/**
+ * Asks again where the registry names the moment and it is near: else its refusal is the answer, as
+ * somebody waits for it.
+ */
+export async function withPatience<T>(
+  ask: () => Promise<T>,
+  options: { readonly limits: RemoteLimits; readonly signal: AbortSignal },
+): Promise<T> {
+  const { limits, signal } = options;
+  for (let refusals = 0; ; refusals += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      const waitMs = isKind(error) ? error.details["retryAfterMs"] : undefined;
+      const isNear = typeof waitMs === "number" && waitMs <= limits.patienceMaxMs;
+      if (!isNear || !isTransient(error) || refusals >= refusalsMax) throw error;
+      await sleep(waitMs, signal);
     }
   }
 }

@@ -144,6 +144,7 @@ class BlobFetch implements AsyncDisposable {
   /** Asks the URLs that the descriptor itself names. They get no credentials. */
   async #askElsewhere(failure: unknown): Promise<void> {
     const { reach, descriptor, signal, logger } = this.#options;
+    let last = failure;
     for (const text of descriptor.urls ?? []) {
       const url = URL.parse(text);
       if (url === null || !/^https?:$/.test(url.protocol) || url.username !== "") continue;
@@ -158,6 +159,7 @@ class BlobFetch implements AsyncDisposable {
         return;
       } catch (error) {
         if (signal.aborted || isKind(error, "canceled")) throw error;
+        last = error;
         logger.warn("a foreign layer is not where its manifest says", {
           digest: descriptor.digest,
           host: url.host,
@@ -165,7 +167,7 @@ class BlobFetch implements AsyncDisposable {
         });
       }
     }
-    throw failure;
+    throw last;
   }
 
   #range(): Record<string, string> {

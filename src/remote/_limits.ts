@@ -13,6 +13,8 @@ export interface RemoteLimits {
   readonly retryDelayMaxMs: number;
   /** The longest wait that a Retry-After may ask for. */
   readonly retryAfterMaxMs: number;
+  /** The longest wait for a question that is answered in a moment, such as a manifest. */
+  readonly patienceMaxMs: number;
 }
 
 /** What holds unless a test wants to wait less. */
@@ -24,6 +26,7 @@ export const defaultLimits: RemoteLimits = {
   retryDelayMs: 1_000,
   retryDelayMaxMs: 30_000,
   retryAfterMaxMs: 5 * 60_000,
+  patienceMaxMs: 20_000,
 };
 
 /** Redirects that are followed, as Go's client does. */

@@ -35,6 +35,7 @@ const limits = {
   retryDelayMs: 5,
   retryDelayMaxMs: 20,
   retryAfterMaxMs: 2_000,
+  patienceMaxMs: 1_500,
 };
 const bytes = Buffer.alloc(300_000, "some layer or other, ");
 const layer: Descriptor = {
@@ -192,6 +193,38 @@ describe("a manifest", () => {
       await expect(client.fetchManifest(registry.at("app"), {})).rejects.toMatchObject({
         kind: "invalid-argument",
       });
+    }
+  });
+});
+
+describe("a registry that wants to be asked later", () => {
+  const later = (afterS: number) => ({
+    status: 429,
+    headers: { "retry-after": `${afterS}` },
+    body: faults("TOOMANYREQUESTS", "slow down"),
+  });
+
+  test("is, when that is soon", async () => {
+    const registry = await serve((request) => {
+      if (request.path === "/v2/") return undefined;
+      return request.count <= 2 ? later(0) : { body: manifest };
+    });
+    expect((await client.fetchManifest(registry.at("app:1"), {})).bytes.byteLength).toBeGreaterThan(
+      0,
+    );
+    expect(registry.requests.map(({ count }) => count)).toEqual([1, 2, 3]);
+  });
+
+  test("is told of at once when that is long, and in the end when it never stops", async () => {
+    for (const [afterS, count] of [
+      [3600, 1],
+      [0, 4],
+    ] as const) {
+      const registry = await serve(({ path }) => (path === "/v2/" ? undefined : later(afterS)));
+      await expect(client.fetchManifest(registry.at("app:1"), {})).rejects.toThrow(
+        "toomanyrequests: slow down",
+      );
+      expect(registry.requests).toHaveLength(count);
     }
   });
 });

@@ -4,6 +4,7 @@ import { KeyedMutex } from "../lib/keyed-mutex.ts";
 import type { Logger } from "../lib/log.ts";
 import { Semaphore } from "../lib/semaphore.ts";
 import { formatReference, type Reference, referenceName } from "../oci/reference.ts";
+import { withPatience } from "./_attempts.ts";
 import { fetchBlob } from "./_fetch-blob.ts";
 import { defaultLimits, type RemoteLimits } from "./_limits.ts";
 import { listReferrers, listTags } from "./_listings.ts";
@@ -148,11 +149,15 @@ class HttpRegistryClient implements RegistryClient {
   ): ReturnType<RegistryClient["pushManifest"]> {
     const call = this.#bind(options);
     try {
-      return await this.#reach.withSession(reference.domain, {
-        mirrors: false,
-        signal: call.signal,
-        work: async (session) => await pushManifest(session, { ...options, reference, call }),
-      });
+      return await this.#patiently(
+        call.signal,
+        async () =>
+          await this.#reach.withSession(reference.domain, {
+            mirrors: false,
+            signal: call.signal,
+            work: async (session) => await pushManifest(session, { ...options, reference, call }),
+          }),
+      );
     } catch (error) {
       throw pushFailure(error);
     }
@@ -207,14 +212,22 @@ class HttpRegistryClient implements RegistryClient {
     const bound = this.#bind(call);
     this.#options.logger.debug("a registry is asked", { reference: formatReference(reference) });
     try {
-      return await this.#reach.withSession(reference.domain, {
-        mirrors: true,
-        signal: bound.signal,
-        work: async (session) => await work(session, bound),
-      });
+      return await this.#patiently(
+        bound.signal,
+        async () =>
+          await this.#reach.withSession(reference.domain, {
+            mirrors: true,
+            signal: bound.signal,
+            work: async (session) => await work(session, bound),
+          }),
+      );
     } catch (error) {
       throw pullFailure(error, reference);
     }
+  }
+
+  async #patiently<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+    return await withPatience(ask, { limits: this.#reach.limits, signal });
   }
 
   /** The call, ended by the end of the client as well. */
