@@ -46,6 +46,16 @@ describe("access rules", () => {
     expect(() => parseAccessRules(text)).toThrow(sentence);
   });
 
+  test.each(["*", "**", "a*", "$&", "$'", "$`", "(.*)", "ann|bob", "."])(
+    "take the user's name %s literally",
+    (user) => {
+      for (const name of ["home/ann/app", "home/a/app", "home//app", "home/x/app"]) {
+        expect(rules(user, "push", name)).toBe(false);
+      }
+      expect(rules(user, "push", `home/${user}/app`)).toBe(true);
+    },
+  );
+
   test("the slowest pattern takes no time to speak of", () => {
     const slow = parseAccessRules("ann *a*a* pull");
     const startMs = performance.now();

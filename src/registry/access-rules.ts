@@ -67,8 +67,7 @@ export function parseAccessRules(text: string): AccessRules {
     if (rules.some((rule) => grants(rule) && rule.pattern.test(repository))) return true;
     if (user === undefined) return false;
     return own.some(
-      ({ rule, pattern }) =>
-        grants(rule) && expressionOf(pattern.replaceAll("{user}", user)).test(repository),
+      ({ rule, pattern }) => grants(rule) && expressionOf(pattern, user).test(repository),
     );
   };
 }
@@ -79,12 +78,13 @@ function actionOf(word: string, index: number): RepositoryAction {
   throw refused(index, `${JSON.stringify(word)} is no action: pull, push, delete`);
 }
 
-/** A user's name may have anything in it, so all but the stars is taken literally. */
-function expressionOf(pattern: string): RegExp {
+/** Stars are wildcards; a user's name may have anything in it, and is taken literally, stars and all. */
+function expressionOf(pattern: string, user = ""): RegExp {
   const source = pattern
-    .split(/(\*+)/)
+    .split(/(\*+|\{user\})/)
     .map((part) => {
       if (part === "*") return "[^/]*";
+      if (part === "{user}") return RegExp.escape(user);
       return /^\*+$/.test(part) ? ".*" : RegExp.escape(part);
     })
     .join("");
