@@ -13,12 +13,15 @@ import {
   layoutIndexFile,
 } from "../oci/layout.ts";
 import { encodeIndex, encodeManifest } from "../oci/manifest.ts";
-import { ociMediaTypes } from "../oci/media-types.ts";
 import type { Platform } from "../oci/platform.ts";
 import { familiarString, formatReference, type Reference } from "../oci/reference.ts";
 import { recordOfNew } from "../image/create-image.ts";
 import type { LayerRecord } from "../image/image-records.ts";
+import type { LayerPacking } from "../image/pack-layer.ts";
 import type { BuildServiceOptions } from "./environment.ts";
+import { layerCompression, ociMediaTypes } from "../oci/media-types.ts";
+import { annotationsAt } from "./annotations.ts";
+import type { ImageAnnotation } from "./build-service.ts";
 import type { BuiltLayer } from "./step.ts";
 
 /** One image that goes into an archive. */
@@ -55,10 +58,11 @@ export function openArchive(
     readonly images: readonly ArchivedImage[];
     readonly names: readonly Reference[];
     readonly isDocker: boolean;
+    readonly annotations: readonly ImageAnnotation[];
     readonly signal: AbortSignal;
   },
 ): Archive {
-  const { names } = options;
+  const { names, annotations } = options;
   const blobs = new Map<Digest, Blob>();
   const add = (blob: Blob): Descriptor => {
     blobs.set(blob.descriptor.digest, blob);
@@ -78,8 +82,13 @@ export function openArchive(
       mediaType: ociMediaTypes.manifest,
       config: configOf,
       layers: descriptors,
+      ...annotationsAt(annotations, { level: "manifest", platform }),
     });
-    const descriptor = { ...document(ociMediaTypes.manifest, manifest), platform };
+    const descriptor = {
+      ...document(ociMediaTypes.manifest, manifest),
+      platform,
+      ...annotationsAt(annotations, { level: "manifest-descriptor", platform }),
+    };
     return { config: configOf, layers: descriptors, manifest: descriptor };
   });
   const [first] = made;
@@ -92,10 +101,15 @@ export function openArchive(
             schemaVersion: 2,
             mediaType: ociMediaTypes.index,
             manifests: made.map(({ manifest }) => manifest),
+            ...annotationsAt(annotations, { level: "index" }),
           }),
         );
+  const named =
+    made.length === 1
+      ? top
+      : { ...top, ...annotationsAt(annotations, { level: "index-descriptor" }) };
   const files: (readonly [string, Uint8Array])[] = [
-    [layoutIndexFile, layoutIndex(top, names)],
+    [layoutIndexFile, layoutIndex(named, names)],
     ...(options.isDocker && first !== undefined
       ? [[archiveManifestFile, dockerManifest(first, names)] as const]
       : []),
@@ -116,6 +130,7 @@ function layoutIndex(top: Descriptor, names: readonly Reference[]): Uint8Array {
       : names.map((name) => ({
           ...top,
           annotations: {
+            ...top.annotations,
             [annotationKeys.containerdName]: formatReference(name),
             [annotationKeys.refName]: name.tag ?? "latest",
           },
@@ -170,6 +185,33 @@ function* file(name: string, bytes: Uint8Array): Generator<Uint8Array> {
 
 function header(name: string, sizeBytes: number): Uint8Array {
   return encodeTarHeader({ name, type: "file", mode: 0o644, sizeBytes });
+}
+
+/**
+ * Layers packed as an archive wants them. Those of a base image that are packed stay as they came,
+ * unless that is forced.
+ */
+export async function packForArchive(
+  store: Pick<BuildServiceOptions, "images">,
+  layers: readonly BuiltLayer[],
+  how: {
+    readonly compression: LayerPacking;
+    readonly isForced?: boolean;
+    readonly leaseId: string;
+    readonly signal: AbortSignal;
+  },
+): Promise<readonly LayerRecord[]> {
+  const { compression: packing, isForced = false, leaseId, signal } = how;
+  return await Promise.all(
+    layers.map(async (layer): Promise<LayerRecord> => {
+      const record = recordOfLayer(layer);
+      const { fromSnapshot, ...rest } = record;
+      const isPacked = layerCompression(record.mediaType) !== "none";
+      if (isPacked && !isForced) return record;
+      if (!isPacked && packing === "uncompressed") return record;
+      return { ...rest, ...(await store.images.packLayer(record, { packing, leaseId, signal })) };
+    }),
+  );
 }
 
 /** A layer as the image store records it. */

@@ -268,6 +268,7 @@ class BuildRun {
         request,
         progress: this.#progress,
         signal: this.#signal,
+        leaseId: this.#leaseId,
         ...(parentId === undefined ? {} : { parentId }),
         ...(isInline ? { inlineLayers: ownLayers(results, this.#solver.layers) } : {}),
       },

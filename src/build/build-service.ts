@@ -78,20 +78,34 @@ export type ContextSource =
   | { readonly kind: "oci-layout"; readonly name: string; readonly reference: string }
   | { readonly kind: "stage"; readonly name: string };
 
+/** A word about an image, in a document beside its config. */
+export interface ImageAnnotation {
+  /** A manifest, an index, or what names one of them. */
+  readonly level: "manifest" | "manifest-descriptor" | "index" | "index-descriptor";
+  /** Of the image of that platform alone; of each when absent. */
+  readonly platform?: Platform;
+  readonly key: string;
+  readonly value: string;
+}
+
 /** What becomes of the result. */
 export type BuildOutput =
   | {
       readonly kind: "image";
       readonly names: readonly string[];
       readonly isPushed: boolean;
-      /** Kept in the image store; false with push alone. */
-      readonly isStored: boolean;
+      /** Format of its documents; `oci` when absent. */
+      readonly mediaTypes?: "oci" | "docker";
+      readonly annotations?: readonly ImageAnnotation[];
     }
   | {
       readonly kind: "docker" | "oci";
       readonly names: readonly string[];
       readonly isTar: boolean;
+      /** Layers that are packed another way are so only when asked for: `isForced`. */
       readonly compression: "gzip" | "zstd" | "uncompressed";
+      readonly isForced?: boolean;
+      readonly annotations?: readonly ImageAnnotation[];
     }
   | { readonly kind: "local" | "tar"; readonly splitsPlatforms?: boolean };
 

@@ -17,7 +17,8 @@ import {
 import type { CreatedImage } from "../image/image-service.ts";
 import { openDiff } from "../snapshot/diff-client.ts";
 import { mountOverlay, unmount } from "../sys/mount.ts";
-import { openArchive } from "./archive.ts";
+import { annotationsAt, annotationsOf, checkAnnotations } from "./annotations.ts";
+import { openArchive, packForArchive } from "./archive.ts";
 import type { BuildOutput, BuildRequest } from "./build-service.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import type { Graph } from "./graph.ts";
@@ -45,6 +46,8 @@ export interface ExportOptions {
   readonly request: BuildRequest;
   readonly progress: Progress;
   readonly signal: AbortSignal;
+  /** Holds what the build makes, until it ends. */
+  readonly leaseId: string;
   /** The image that the result was made from, where each instruction's is kept. */
   readonly parentId?: Digest;
   /** Layers by the content keys of their steps, where images are to tell them. */
@@ -111,16 +114,23 @@ async function exportImage(how: ExportOptions, wanted: ImageExport): Promise<Exp
   const { vertex } = wanted;
   const names = wanted.names.map((name) => withDefaultTag(parseReference(name)));
   const isAlone = wanted.results.length === 1;
+  const annotations = annotationsOf(wanted.output);
+  const results = hostFirst(wanted.results);
+  const platforms = results.map(({ graph }) => graph.platform);
+  checkAnnotations(annotations, { platforms, hasIndex: !isAlone, hasLayout: false });
   vertex.status({ id: "exporting layers", current: 0 });
   const images: CreatedImage[] = [];
-  for (const each of hostFirst(wanted.results)) {
+  for (const each of results) {
     const draft = draftOf(how, each);
+    const { platform } = each.graph;
     const { parentId } = how;
     const isParent = parentId === undefined || parentId === imageIdOf(draft.config);
     images.push(
       await how.options.images.create({
         ...draft,
         ...(isParent ? {} : { parentId }),
+        ...annotationsAt(annotations, { level: "manifest", platform }),
+        ...mediaTypesOf(wanted),
         names: isAlone ? names : [],
         signal: how.signal,
       }),
@@ -134,7 +144,15 @@ async function exportImage(how: ExportOptions, wanted: ImageExport): Promise<Exp
   if (first === undefined) throw new EngineError("internal", "export image: nothing was built");
   const index = isAlone
     ? undefined
-    : await how.options.images.createIndex({ images: images.map(({ id }) => id), names });
+    : await how.options.images.createIndex({
+        images: images.map(({ id }) => id),
+        names,
+        ...annotationsAt(annotations, { level: "index" }),
+        imageAnnotations: platforms.map(
+          (platform) =>
+            annotationsAt(annotations, { level: "manifest-descriptor", platform }).annotations,
+        ),
+      });
   for (const name of names) {
     const id = `naming to ${formatReference(name)}`;
     vertex.status({ id, current: 0, isCompleted: true });
@@ -149,6 +167,16 @@ async function exportImage(how: ExportOptions, wanted: ImageExport): Promise<Exp
     digest,
     metadata: metadataOf({ config: first.id, digest, names }),
   };
+}
+
+/** The documents' format. @throws not-implemented for an index of Docker's format */
+function mediaTypesOf({ output, results }: OneExport): { readonly mediaTypes?: "docker" } {
+  if (output.kind !== "image" || output.mediaTypes !== "docker") return {};
+  if (results.length === 1) return { mediaTypes: "docker" };
+  throw new EngineError(
+    "not-implemented",
+    "oci-mediatypes=false is not supported for several platforms: their index is OCI's",
+  );
 }
 
 function metadataOf(made: {
@@ -227,10 +255,24 @@ async function exportArchive(
     throw new EngineError("not-implemented", "an image layout is exported as a tar only: tar=true");
   }
   const names = wanted.names.map((name) => withDefaultTag(parseReference(name)));
+  const annotations = annotationsOf(output);
+  checkAnnotations(annotations, {
+    platforms: results.map(({ graph }) => graph.platform),
+    hasIndex: results.length > 1,
+    hasLayout: true,
+  });
   vertex.status({ id: "exporting layers", current: 0 });
+  const packing = { ...output, leaseId: how.leaseId, signal: how.signal };
   const archive = openArchive(how.options, {
-    images: results.map((each) => ({ ...draftOf(how, each), platform: each.graph.platform })),
+    images: await Promise.all(
+      results.map(async (each) => {
+        const { config, layers } = draftOf(how, each);
+        const packed = await packForArchive(how.options, layers, packing);
+        return { config, layers: packed, platform: each.graph.platform };
+      }),
+    ),
     names,
+    annotations,
     isDocker: output.kind === "docker",
     signal: how.signal,
   });

@@ -3,6 +3,7 @@ import { EngineError } from "../lib/errors.ts";
 import { encodeIndex } from "../oci/manifest.ts";
 import { ociMediaTypes } from "../oci/media-types.ts";
 import { imagePlatform } from "../oci/image-config.ts";
+import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { IndexDraft } from "./image-service.ts";
 import type { ImageContext } from "./local-image-service.ts";
@@ -23,11 +24,12 @@ export async function createIndex(context: ImageContext, draft: IndexDraft): Pro
       schemaVersion: 2,
       mediaType: ociMediaTypes.index,
       manifests: [
-        ...records.map((record) => ({
+        ...records.map((record, number) => ({
           mediaType: record.manifestMediaType,
           digest: record.manifestDigest,
           size: record.manifestSizeBytes,
           platform: imagePlatform(index.config(record)),
+          ...annotationsOf(draft.imageAnnotations?.[number]),
         })),
         ...(draft.attachments ?? []).map(({ descriptor }) => descriptor),
       ],
@@ -47,4 +49,8 @@ export async function createIndex(context: ImageContext, draft: IndexDraft): Pro
     }
     return digest;
   });
+}
+
+function annotationsOf(annotations: Descriptor["annotations"]): Pick<Descriptor, "annotations"> {
+  return annotations === undefined ? {} : { annotations };
 }

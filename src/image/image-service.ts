@@ -140,6 +140,8 @@ export interface IndexDraft {
   readonly images: readonly Digest[];
   readonly names: readonly Reference[];
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Of what names each image in the index, in the order of `images`. */
+  readonly imageAnnotations?: readonly (Readonly<Record<string, string>> | undefined)[];
   /** Manifests beside those of the images, as attestations are, with all blobs that they need. */
   readonly attachments?: readonly IndexAttachment[];
 }

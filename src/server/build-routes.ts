@@ -228,7 +228,7 @@ function requestOf(
       isLocalOnly: true,
     })),
     cacheTo: [],
-    outputs: [{ kind: "image", names: build.names, isPushed: false, isStored: true }],
+    outputs: [{ kind: "image", names: build.names, isPushed: false }],
     attestations: { sbom: false },
     progress: build.progress,
     signal: exchange.signal,

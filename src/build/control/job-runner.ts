@@ -208,7 +208,7 @@ async function imageOf(
   found: { readonly job: BuildJob; readonly result: PendingResult },
 ): Promise<string> {
   const { job, result } = found;
-  const output: BuildOutput = { kind: "image", names: [], isPushed: false, isStored: true };
+  const output: BuildOutput = { kind: "image", names: [], isPushed: false };
   result.image ??= runCall(options, job, callOfGateway(result.request, [output])).then(
     ({ imageId }) => {
       if (imageId !== undefined) return imageId;

@@ -208,13 +208,11 @@ describe("outputs", () => {
       kind: "image",
       names: ["a:1", "b:2"],
       isPushed: false,
-      isStored: true,
     });
-    expect(output("image", { name: "a", push: "true", store: "false" })).toEqual({
+    expect(output("image", { name: "a", push: "true" })).toEqual({
       kind: "image",
       names: ["a"],
       isPushed: true,
-      isStored: false,
     });
     expect(output("oci", { compression: "zstd" })).toEqual({
       kind: "oci",
