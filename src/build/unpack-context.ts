@@ -1,7 +1,7 @@
-import { createWriteStream, existsSync, mkdirSync, rmSync } from "node:fs";
-import { once } from "node:events";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { EngineError } from "../lib/errors.ts";
+import { EngineError, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { removeTree } from "../sys/fs.ts";
 import type { ContextFolder } from "./build-service.ts";
@@ -61,7 +61,8 @@ export async function unpackContext(
     return { path: files, [Symbol.asyncDispose]: async () => await removeTree(own) };
   } catch (error) {
     await removeTree(own);
-    throw error;
+    if (signal.aborted) throw new EngineError("canceled", "context canceled", { cause: error });
+    throw fullDisk(error);
   }
 }
 
@@ -70,23 +71,32 @@ async function receive(
   source: ReadableStream<Uint8Array>,
   to: { readonly path: string; readonly signal: AbortSignal },
 ): Promise<void> {
-  const file = createWriteStream(to.path, { mode: 0o600 });
+  await using file = await open(to.path, "wx", 0o600);
   let sizeBytes = 0;
-  try {
-    for await (const chunk of source) {
-      if (to.signal.aborted) throw new EngineError("canceled", "context canceled");
-      sizeBytes += chunk.length;
-      if (sizeBytes > contextMaxBytes) {
-        throw new EngineError(
-          "invalid-argument",
-          `the build context is larger than ${contextMaxBytes} bytes`,
-        );
-      }
-      if (!file.write(chunk)) await once(file, "drain");
+  for await (const chunk of source) {
+    if (to.signal.aborted) throw new EngineError("canceled", "context canceled");
+    sizeBytes += chunk.length;
+    if (sizeBytes > contextMaxBytes) {
+      throw new EngineError(
+        "invalid-argument",
+        `the build context is larger than ${contextMaxBytes} bytes`,
+      );
     }
-  } finally {
-    file.end();
-    await once(file, "close");
+    await writeAll(file, chunk);
   }
   if (sizeBytes === 0) throw new EngineError("invalid-argument", "the build context is empty");
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    at += (await file.write(bytes, at)).bytesWritten;
+  }
+}
+
+/** A full disk, in words for the client. */
+function fullDisk(error: unknown): unknown {
+  if (!/ENOSPC|EDQUOT|no space left on device/i.test(messageOf(error))) return error;
+  return new EngineError("unavailable", "no space left on device: the build context does not fit", {
+    cause: error,
+  });
 }

@@ -2,9 +2,12 @@
 import assert from "node:assert/strict";
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { startDaemon } from "../support/daemon.ts";
 import { type Engine, imageId, uniqueName } from "../support/engine.ts";
 import { at, listAt, parseLines, textAt } from "../support/json.ts";
+import { loopDiskLack, makeLoopDisk } from "../support/loop-disk.ts";
 import { tar, type TarEntry } from "../support/tar.ts";
 import { until } from "../support/process.ts";
 import { useEngine } from "../support/use-engine.ts";
@@ -93,8 +96,12 @@ describe("POST /build", () => {
   });
 
   test("a failing command ends the build with its exit code", async () => {
-    const { text, error, code } = await build("FROM busybox\nRUN echo last words; exit 7\nRUN never\n");
-    expect(error).toBe("The command '/bin/sh -c echo last words; exit 7' returned a non-zero code: 7");
+    const { text, error, code } = await build(
+      "FROM busybox\nRUN echo last words; exit 7\nRUN never\n",
+    );
+    expect(error).toBe(
+      "The command '/bin/sh -c echo last words; exit 7' returned a non-zero code: 7",
+    );
     expect(code).toBe(7);
     expect(text).toContain("last words\n");
     expect(text).not.toContain("never");
@@ -103,7 +110,10 @@ describe("POST /build", () => {
   test.each([
     ["FROM busybox\nFOO x\n", "dockerfile parse error on line 2: unknown instruction: FOO"],
     ["", "the Dockerfile cannot be empty|file with no instructions"],
-    ["FROM scratch AS a\nCOPY --from=b / /\nFROM a AS b\n", "circular dependency detected on stage: a"],
+    [
+      "FROM scratch AS a\nCOPY --from=b / /\nFROM a AS b\n",
+      "circular dependency detected on stage: a",
+    ],
     ["RUN x\n", "no build stage in current context"],
     ["FROM busybox\nRUN <<EOF\nx\n", "unterminated heredoc"],
   ])("refuses %j before anything runs", async (dockerfile, message) => {
@@ -128,7 +138,7 @@ describe("POST /build", () => {
   test("a body that is no tar is refused; one that is packed is read", async () => {
     const bad = await build("", { body: Buffer.from("garbage") });
     expect([bad.status, bad.error]).toEqual([400, "the build context is no tar archive"]);
-    const body = Bun.gzipSync(tar([{ name: "Dockerfile", content: "FROM busybox\nENV Z=1\n" }]));
+    const body = gzipSync(tar([{ name: "Dockerfile", content: "FROM busybox\nENV Z=1\n" }]));
     await ok("", { body });
   });
 
@@ -316,6 +326,26 @@ describe("a build that is cut short", () => {
     expect(ids).toHaveLength(3);
     expect(await inImage(String(ids.at(-1)), "test -f /f && echo $A")).toBe("b");
   });
+
+  test.skipIf(loopDiskLack() !== undefined)(
+    "a step that fills the disk, and a context that does not fit, are told and take nothing",
+    async () => {
+      await using disk = await makeLoopDisk(192 * 1024 * 1024);
+      await using daemon = await startDaemon({ dataRoot: join(disk.path, "data") });
+      const own = daemon.engine;
+      await own.ensureImages("busybox");
+      const filled = await build("FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M\n", { on: own });
+      expect(filled.text).toContain("No space left on device");
+      expect(filled.code).toBe(1);
+      const large = await build("FROM busybox\n", {
+        on: own,
+        files: [{ name: "f", content: new Uint8Array(100 * 1024 * 1024) }],
+      });
+      expect(large.error).toContain("no space left on device: the build context does not fit");
+      await ok("FROM busybox\nRUN echo goes on\n", { on: own });
+    },
+    60_000,
+  );
 
   test("the cache is there after a kill, with whole layers", async () => {
     await using daemon = await startDaemon();
