@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { routes } from "../api/route-table.ts";
 import { EngineError, errorKinds } from "../lib/errors.ts";
-import { silentLogger } from "../lib/log.ts";
+import { type Logger, silentLogger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
 import { statusOf, statusOfKind } from "./errors.ts";
 import { createHttpFront } from "./http-front.ts";
@@ -16,10 +16,17 @@ const folder = mkdtempSync("/tmp/tug-server-");
 const path = join(folder, "api.sock");
 let server: Server;
 const started: string[] = [];
+const logged: string[] = [];
+const logger: Logger = {
+  ...silentLogger,
+  debug: (message, fields) => void logged.push(`${message} ${JSON.stringify(fields)}`),
+};
 
+const canceled = new EngineError("canceled", "gone");
 const backend = {
   containers: {
     start: (id: string) => {
+      if (id === "slow") return Bun.sleep(100).then(() => Promise.reject(canceled));
       if (id === "broken") throw new TypeError("a bug");
       if (id === "gone") throw new EngineError("not-found", "No such container: gone");
       if (id === "running") throw new EngineError("not-modified", "");
@@ -36,9 +43,7 @@ const backend = {
 } as unknown as Backend;
 
 beforeAll(async () => {
-  const front = createHttpFront(
-    createRequestHandler({ backend, logger: silentLogger, product: "Tug/test" }),
-  );
+  const front = createHttpFront(createRequestHandler({ backend, logger, product: "Tug/test" }));
   server = createServer({ allowHalfOpen: true }, (socket) => front.accept(socket));
   await new Promise<void>((resolve) => server.listen(path, resolve));
 });
@@ -156,4 +161,16 @@ test("FrameDecoder refuses unmasked and oversize frames", () => {
   expect(() => new FrameDecoder().push(Buffer.from([0x82, 0x01, 0x61]))).toThrow(/unmasked/);
   const huge = Buffer.from([0x82, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
   expect(() => new FrameDecoder().push(huge)).toThrow(/too large/);
+});
+
+test("the log has no query, in which passwords may stand", async () => {
+  await call("POST", "/containers/gone/start?secret=1");
+  const socket = connect({ path });
+  socket.write("POST /containers/slow/start?secret=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+  await Bun.sleep(30);
+  socket.destroy();
+  await Bun.sleep(150);
+  expect(logged.join("\n")).toContain("the client went away");
+  expect(logged.join("\n")).toContain("/containers/gone/start");
+  expect(logged.join("\n")).not.toContain("secret");
 });

@@ -127,11 +127,13 @@ function answerFailure(
   { request, response, error }: Pair & { readonly error: unknown },
 ): void {
   const status = statusOf(error);
+  // Without its query, which may hold build arguments and URLs with passwords.
+  const path = request.url?.split("?")[0];
   if (isKind(error, "canceled") && response.destroyed) {
-    logger.debug("the client went away", { method: request.method, path: request.url });
+    logger.debug("the client went away", { method: request.method, path });
     return;
   }
-  const fields = { method: request.method, path: request.url?.split("?")[0], status };
+  const fields = { method: request.method, path, status };
   if (error instanceof EngineError && status !== 500) {
     logger.debug(messageOf(error), fields);
     sendError(response, error);
