@@ -54,6 +54,14 @@ test("a helper that ends is told with what it printed, and the next question has
   expect(await shell.ask("live")).toBe("live");
 });
 
+test("a helper that was told to end with its answer is not asked again", async () => {
+  const shell = pool('case $line in last) printf "+now\\nanswer\\n";; *) echo "$line";; esac');
+  const stop = new AbortController();
+  const onNews = (): void => stop.abort();
+  expect(await shell.ask("last", { signal: stop.signal, onNews })).toBe("answer");
+  expect(await shell.ask("next")).toBe("next");
+});
+
 test("an abort ends the helper at its work", async () => {
   const shell = pool('sleep "$line"; echo "$$"');
   const stop = new AbortController();

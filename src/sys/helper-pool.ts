@@ -74,7 +74,8 @@ class ProcessPool implements HelperPool {
       signal?.addEventListener("abort", onAbort, { once: true });
       try {
         const answer = await helper.ask(question, onNews);
-        this.#keep(helper);
+        // One that was killed meanwhile has not ended yet, and would fail whoever asks next.
+        if (!isAborted(signal)) this.#keep(helper);
         return answer;
       } catch (error) {
         // An end that was asked for has its own sentence.
