@@ -162,7 +162,11 @@ class MountMaker {
 
   #layersOf(step: Step): readonly string[] {
     const result = this.#request.results.get(step);
-    if (result?.contextPath !== undefined) return [result.contextPath];
+    if (result?.contextPath !== undefined) {
+      // The folders above let nobody in; the command's user may be anybody.
+      chmodSync(result.contextPath, 0o755);
+      return [result.contextPath];
+    }
     const chainId = result === undefined ? undefined : chainIdOf(result);
     if (chainId === undefined) return [];
     const { kind, dir, parentDirs } = this.#options.snapshots.layersOf(chainId);

@@ -74,16 +74,8 @@ export class BuildExplainer {
   #tell(step: Step, explanation: Explanation): void {
     this.#explanations.push(explanation);
     const { isHit, reasons } = explanation;
-    this.#progress.tell({
-      kind: "status",
-      digest: step.digest,
-      id: explainStatusId,
-      name: `${isHit ? "hit" : "miss"}: ${reasons.join("; ")}`,
-      current: 0,
-      total: 0,
-      atNs: nowNs().toString(),
-      isCompleted: true,
-    });
+    const name = `${isHit ? "hit" : "miss"}: ${reasons.join("; ")}`;
+    this.#progress.state(step.digest, { id: explainStatusId, name });
   }
 
   #placeOf(step: Step): string | undefined {

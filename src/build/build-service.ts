@@ -13,6 +13,7 @@
  *
  * This folder knows no client: the classic `POST /build` and BuildKit's protocol both call `build`.
  */
+import type { DebugRequest } from "./failed-steps.ts";
 import type { Credentials } from "../remote/registry-client.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
@@ -94,6 +95,11 @@ export type BuildOutput =
       readonly kind: "image";
       readonly names: readonly string[];
       readonly isPushed: boolean;
+      /** The push names no tag: who pushes several makes an index of their digests. */
+      readonly isByDigest?: boolean;
+      /** Of layers that are packed here; gzip when absent. */
+      readonly compression?: "gzip" | "zstd" | "uncompressed";
+      readonly isForced?: boolean;
       /** Format of its documents; `oci` when absent. */
       readonly mediaTypes?: "oci" | "docker";
       readonly annotations?: readonly ImageAnnotation[];
@@ -165,6 +171,8 @@ export interface BuildRequest {
   readonly keepsSteps?: boolean;
   /** Each step says why it hit or missed. */
   readonly explains?: boolean;
+  /** Keeps the file system of a command that fails, for its client to look at. */
+  readonly debug?: DebugRequest;
   /** It says by which names the results of its instructions can be run. */
   readonly listsSteps?: boolean;
   /** Entitlements given: RUN --security=insecure, --network=host. */

@@ -55,6 +55,8 @@ export interface BuildServiceOptions {
   /** Unpacks layers that come from a cache elsewhere. */
   readonly unpacker: Unpacker;
   readonly logger: Logger;
+  /** Removes containers by a label, with a value or with any. */
+  readonly removeContainers?: (label: string, value?: string) => Promise<void>;
   /** Bytes that the cache may keep; the least recently used goes first. */
   readonly cacheMaxBytes?: number;
 }

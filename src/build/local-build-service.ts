@@ -19,6 +19,7 @@ import { listCache, pruneCache, type PruneOptions } from "./cache-use.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import { unpackContext } from "./unpack-context.ts";
 import { runBuild } from "./build-run.ts";
+import { FailedSteps } from "./failed-steps.ts";
 import { StepHistory } from "./step-history.ts";
 import { StepImages } from "./step-images.ts";
 import { openSolverShared, type SolverShared, stepSnapshotPrefix } from "./solve.ts";
@@ -27,6 +28,8 @@ import { openSolverShared, type SolverShared, stepSnapshotPrefix } from "./solve
 export interface OpenedBuildService extends BuildService, AsyncDisposable {
   /** Makes the image of a name such as `step/app:3`. @returns false when there is no such step */
   makeStepImage(reference: string): Promise<boolean>;
+  /** Removes what is left of failed steps; to be called once containers and images are recovered. */
+  sweep(): Promise<void>;
 }
 
 /**
@@ -42,6 +45,7 @@ class LocalBuildService implements OpenedBuildService {
   readonly #options: BuildServiceOptions;
   readonly #cache: CacheTable;
   readonly #cacheMounts: CacheMounts;
+  readonly #failedSteps: FailedSteps;
   readonly #shared: SolverShared;
   readonly #tasks: TaskGroup;
   readonly #builds = new Map<string, AbortController>();
@@ -53,10 +57,13 @@ class LocalBuildService implements OpenedBuildService {
     const { metadata, leases, snapshots, logger } = options;
     this.#cache = new CacheTable({ metadata, leases, snapshots });
     this.#cacheMounts = new CacheMounts({ snapshots, table: this.#cache });
+    const { removeContainers = async () => await Promise.resolve() } = options;
+    this.#failedSteps = new FailedSteps({ ...options, removeContainers });
     this.#shared = openSolverShared({
       options,
       cache: this.#cache,
       cacheMounts: this.#cacheMounts,
+      failedSteps: this.#failedSteps,
       stepImages: new StepImages({ ...options, root: join(options.dataRoot, "build", "steps") }),
       history: new StepHistory({ root: join(options.dataRoot, "build", "history"), logger }),
     });
@@ -87,6 +94,10 @@ class LocalBuildService implements OpenedBuildService {
 
   async makeStepImage(reference: string): Promise<boolean> {
     return await this.#shared.stepImages.make(reference);
+  }
+
+  async sweep(): Promise<void> {
+    await this.#failedSteps.sweep();
   }
 
   cancel(id: string): boolean {
@@ -143,6 +154,7 @@ class LocalBuildService implements OpenedBuildService {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort(new EngineError("canceled", "the daemon is stopping"));
     await Promise.allSettled(this.#running);
+    await this.#failedSteps[Symbol.asyncDispose]();
     await this.#tasks.idle();
     await this.#tasks.close();
   }

@@ -56,6 +56,12 @@ export class Progress {
     });
   }
 
+  /** Tells what is neither progress nor output: for clients that know the ID. */
+  state(digest: Digest, { id, name }: { readonly id: string; readonly name: string }): void {
+    const part = { id, name, current: 0, total: 0, isCompleted: true };
+    this.#tell({ kind: "status", digest, ...part, atNs: now() });
+  }
+
   of(digest: Digest): VertexProgress {
     return {
       digest,

@@ -19,6 +19,7 @@ import type { Shim } from "../runtime/shim.ts";
 import { isSameProcess, signalProcess } from "../sys/process.ts";
 import type { BuildRequest } from "./build-service.ts";
 import type { CacheMounts } from "./cache-mounts.ts";
+import type { HeldStep } from "./failed-steps.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import { goQuoted } from "./_go-format.ts";
 import { OutputFrames } from "./_output-frames.ts";
@@ -40,6 +41,8 @@ export interface RunStepRequest {
     "client" | "resources" | "shmSizeBytes" | "cgroupParent" | "ulimits"
   >;
   readonly onOutput: (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
+  /** Takes over the mounts of a command that failed. */
+  readonly onHeld?: (held: HeldStep) => void;
   readonly signal: AbortSignal;
 }
 
@@ -64,8 +67,10 @@ export function stepBundle(options: Pick<BuildServiceOptions, "execRoot">, id: s
 export async function runStep(options: RunStepOptions, request: RunStepRequest): Promise<void> {
   const id = createId();
   await using undo = new AsyncDisposableStack();
+  const held = undo.use(new AsyncDisposableStack());
+  const made: { mounts?: StepMounts } = {};
   try {
-    const status = await execute(options, { ...request, id, undo });
+    const status = await execute(options, { ...request, id, undo, held, made });
     if (status.exitCode === 0) {
       await undo.disposeAsync();
       removeStubs(options.snapshots.layersOf(request.snapshotKey), stubsOf(request.run));
@@ -75,6 +80,14 @@ export async function runStep(options: RunStepOptions, request: RunStepRequest):
     throw failed(request.run, `exit code: ${status.exitCode}${reason}`, status.exitCode);
   } catch (error) {
     if (request.signal.aborted) throw new EngineError("canceled", "context canceled");
+    const hasFailed = error instanceof EngineError && typeof error.details["exitCode"] === "number";
+    if (hasFailed && request.onHeld !== undefined) {
+      const close = held.move();
+      request.onHeld({
+        mounts: made.mounts?.inputs ?? [],
+        [Symbol.asyncDispose]: async () => await close.disposeAsync(),
+      });
+    }
     throw error;
   }
 }
@@ -82,16 +95,19 @@ export async function runStep(options: RunStepOptions, request: RunStepRequest):
 interface Running extends RunStepRequest {
   readonly id: string;
   readonly undo: AsyncDisposableStack;
+  /** Mounts, and the folders that they are in. */
+  readonly held: AsyncDisposableStack;
+  readonly made: { mounts?: StepMounts };
 }
 
 async function execute(options: RunStepOptions, running: Running): Promise<ExitStatus> {
-  const { undo, run, id, signal } = running;
+  const { undo, held, run, id, signal } = running;
   if (signal.aborted) throw new EngineError("canceled", "context canceled");
   const bundle = stepBundle(options, id);
   const scratch = join(options.dataRoot, "build", "scratch", id);
   mkdirSync(join(bundle, "rootfs"), { recursive: true, mode: 0o711 });
-  undo.defer(() => rmSync(bundle, { recursive: true, force: true }));
-  undo.defer(() => rmSync(scratch, { recursive: true, force: true }));
+  held.defer(() => rmSync(bundle, { recursive: true, force: true }));
+  held.defer(() => rmSync(scratch, { recursive: true, force: true }));
   const attach = attachRequestOf(running);
   const { shim, endpoint, mounts } = await takeAll(options, { running, attach, bundle, scratch });
   const ended = Promise.withResolvers<ExitStatus>();
@@ -163,7 +179,7 @@ async function takeAll(
     openStepMounts(options, { run, results, client, bundle, scratch, signal }),
   ]);
   // Mounts are the last to go: the shim unmounts the file system that they are on.
-  if (mounts.status === "fulfilled") undo.use(mounts.value);
+  if (mounts.status === "fulfilled") running.made.mounts = running.held.use(mounts.value);
   if (endpoint.status === "fulfilled") {
     undo.defer(async () => {
       await options.networks.disconnect(endpoint.value, { containerId: id });

@@ -20,6 +20,7 @@ import type { CacheTable } from "./cache-table.ts";
 import { type ChecksumReader, readContents } from "./_step-contents.ts";
 import { copyStep, folderStep } from "./copy-step.ts";
 import type { BuildServiceOptions } from "./environment.ts";
+import { debugStatusId, type FailedSteps, type HeldStep } from "./failed-steps.ts";
 import { hinted, placed } from "./failure.ts";
 import type { Progress } from "./progress.ts";
 import type { RemoteCaches } from "./cache/remote-caches.ts";
@@ -57,14 +58,13 @@ export interface SolverShared {
   readonly cacheMounts: CacheMounts;
   readonly history: StepHistory;
   readonly stepImages: StepImages;
+  readonly failedSteps: FailedSteps;
   readonly running: SharedWork<Layered, StepEvent>;
   readonly places: Semaphore;
 }
 
 /** Makes what all builds share. */
-export function openSolverShared(
-  shared: Pick<SolverShared, "options" | "cache" | "cacheMounts" | "history" | "stepImages">,
-): SolverShared {
+export function openSolverShared(shared: Omit<SolverShared, "running" | "places">): SolverShared {
   return { ...shared, running: new SharedWork(), places: new Semaphore(stepsMax) };
 }
 
@@ -247,7 +247,9 @@ export class Solver implements Disposable {
     const { signal, progress, request } = this.#options;
     const vertex = progress.of(step.digest);
     // A build without cache must not get what another began before it.
-    const name = step.isCacheIgnored ? `${key} ${request.id}` : key;
+    // One that is debugged is its own client's.
+    const isOwn = step.isCacheIgnored || request.debug !== undefined;
+    const name = isOwn ? `${key} ${request.id}` : key;
     return await running.run(
       name,
       {
@@ -335,18 +337,59 @@ export class Solver implements Disposable {
     const parent = chainIdOf(below);
     const snapshotKey = `${stepSnapshotPrefix}${createId()}`;
     await options.snapshots.prepare(snapshotKey, parent === undefined ? {} : { parent });
+    let held: HeldStep | undefined;
+    const onHeld = (given: HeldStep): void => void (held = given);
+    const commit = { parent, leaseId: how.leaseId, signal };
     try {
-      await this.#fill(step, { ...how, snapshotKey });
-      return await this.#commit(snapshotKey, { parent, leaseId: how.leaseId, signal });
+      await this.#fill(step, { ...how, snapshotKey, onHeld });
+      return await this.#commit(snapshotKey, commit);
     } catch (error) {
+      if (held !== undefined) await this.#keepFailed(step, { ...how, held, snapshotKey, commit });
       await options.snapshots.remove(snapshotKey);
       throw fullDisk(error);
+    }
+  }
+
+  /** Lets the client look into a step that failed. What goes wrong here hides no failure. */
+  async #keepFailed(
+    step: Step,
+    failed: {
+      readonly below: StepResult;
+      readonly results: ReadonlyMap<Step, StepResult>;
+      readonly held: HeldStep;
+      readonly snapshotKey: string;
+      readonly commit: CommitPlan;
+    },
+  ): Promise<void> {
+    const { action, platform } = step;
+    const { debug } = this.#options.request;
+    const { held } = failed;
+    await using undo = new AsyncDisposableStack();
+    undo.use(held);
+    if (debug === undefined || action.kind !== "run") return;
+    const { failedSteps, options } = this.#shared;
+    try {
+      const layer = await this.#commit(failed.snapshotKey, failed.commit);
+      undo.move();
+      const offer = await failedSteps.keep({
+        debug,
+        run: action.run,
+        platform,
+        layers: [...failed.below.layers, layer],
+        shown: [...failed.results.values()].flatMap((result) => chainIdOf(result) ?? []),
+        held,
+      });
+      const name = JSON.stringify(offer);
+      this.#options.progress.state(step.digest, { id: debugStatusId, name });
+    } catch (error) {
+      options.logger.warn("keep a failed step", { step: step.name, error });
     }
   }
 
   async #fill(
     step: Step,
     how: {
+      readonly onHeld: (held: HeldStep) => void;
       readonly snapshotKey: string;
       readonly results: ReadonlyMap<Step, StepResult>;
       readonly signal: AbortSignal;
@@ -368,6 +411,7 @@ export class Solver implements Disposable {
           results,
           build: request,
           onOutput: (stream, bytes) => tell({ kind: "output", stream, bytes }),
+          ...(request.debug === undefined ? {} : { onHeld: how.onHeld }),
           signal,
         },
       );
@@ -384,14 +428,7 @@ export class Solver implements Disposable {
     }
   }
 
-  async #commit(
-    snapshotKey: string,
-    how: {
-      readonly parent: Digest | undefined;
-      readonly leaseId: string;
-      readonly signal: AbortSignal;
-    },
-  ): Promise<MadeLayer> {
+  async #commit(snapshotKey: string, how: CommitPlan): Promise<MadeLayer> {
     const { snapshots, hasher, leases } = this.#shared.options;
     const { parent, signal } = how;
     const { sourceDateEpoch: epochS } = this.#options.request;
@@ -409,6 +446,12 @@ export class Solver implements Disposable {
     }
     return { chainId, diffId, tarSizeBytes, sizeBytes, ...epoch, createdNs: nowNs().toString() };
   }
+}
+
+interface CommitPlan {
+  readonly parent: Digest | undefined;
+  readonly leaseId: string;
+  readonly signal: AbortSignal;
 }
 
 /** Begins the keys of snapshots that steps are filling. */

@@ -6,6 +6,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync }
 import { dirname, join } from "node:path";
 import { openCopier } from "../build/copy/copier.ts";
 import { openBuildService } from "../build/local-build-service.ts";
+import { removeLabelled } from "./labelled-containers.ts";
 import { withContextFolders } from "../build/session/context-cache.ts";
 import { ContextFolders } from "../build/session/context-folders.ts";
 import { openSources } from "../build/source/sources.ts";
@@ -195,6 +196,8 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     sources,
     registry,
     unpacker,
+    removeContainers: async (label, value) =>
+      await removeLabelled(containers, { label, ...(value === undefined ? {} : { value }) }),
     logger,
   });
   undo.use(builds);
@@ -203,6 +206,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   await containers.recover();
   await builds.recover();
   await images.recover();
+  await builds.sweep();
 
   const id = daemonId(config.dataRoot);
   const seccompProfile = config.seccompProfile ?? "builtin";

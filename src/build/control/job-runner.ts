@@ -29,6 +29,7 @@ import {
   type FrontendPart,
   readAttestations,
   readCaches,
+  readDebug,
   readFrontendAttrs,
   uploadHost,
 } from "./solve-options.ts";
@@ -109,11 +110,13 @@ async function run(
   await using upload = await openUpload(options, { job, part, client });
   const main: ContextSource =
     upload === undefined ? part.main : { kind: "folder", path: upload.path };
+  const debug = readDebug(call.attrs);
   const request: BuildRequest = {
     ...part,
     ...requestBasics(options, job, call),
     main,
     client: { ...client, folder: watchDockerfile(job, { part, client }) },
+    ...(debug === undefined ? {} : { debug: { kind: debug, clientGone: session.signal } }),
   };
   return await options.service.build(request);
 }

@@ -320,6 +320,14 @@ export function readAttestations(attrs: FrontendAttrs): {
   };
 }
 
+/** How a client wants a failed step kept: `shell`, `image`. */
+export function readDebug(attrs: FrontendAttrs): "shell" | "image" | undefined {
+  const kind = attrs.get("debug-on-fail");
+  if (kind === undefined || kind === "") return undefined;
+  if (kind === "shell" || kind === "image") return kind;
+  throw invalid(`invalid debug-on-fail: ${kind}`);
+}
+
 function optional<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {
   return (value === undefined ? {} : { [key]: value }) as Partial<Record<K, V>>;
 }

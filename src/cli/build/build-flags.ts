@@ -40,6 +40,7 @@ export const buildFlags: readonly FlagDefinition[] = [
   }),
   textFlag("cgroup-parent", 'Set the parent cgroup for the "RUN" instructions during build'),
   switchFlag("check", 'Shorthand for "--call=check"'),
+  switchFlag("debug-on-fail", "Open a shell in the file system of a command that fails"),
   switchFlag("explain", "Show for each step why its result was found or made anew"),
   textFlag("file", 'Name of the Dockerfile (default: "PATH/Dockerfile")', { short: "f" }),
   textFlag("iidfile", "Write the image ID to a file"),

@@ -25,6 +25,8 @@ export interface TracedStep {
   startedNs: bigint | undefined;
   completedNs: bigint | undefined;
   readonly parts: Map<string, TracedPart>;
+  /** What our engine says beside progress, by ID: not shown as it comes. */
+  readonly notes: Map<string, string>;
   /** Last lines of its output, without their ends. */
   readonly lines: TracedLine[];
   /** Output after the last end of a line. */
@@ -58,6 +60,8 @@ export type TraceChange =
 /** Lines that are kept of a step, and how long one may be. */
 const linesKept = 200;
 const lineMaxLength = 16_384;
+/** Begins the IDs of states that are notes. */
+const notePrefix = "tug.";
 const nsPerS = 1_000_000_000;
 
 /** A build as it goes on. */
@@ -86,6 +90,10 @@ export class BuildTrace {
     }
     for (const status of progress.statuses) {
       const step = this.#step(status.vertex);
+      if (status.id.startsWith(notePrefix)) {
+        step.notes.set(status.id, status.name);
+        continue;
+      }
       const part = partOf(status);
       step.parts.set(part.id, part);
       changes.push({ kind: "part", step, part });
@@ -111,6 +119,7 @@ export class BuildTrace {
       startedNs: undefined,
       completedNs: undefined,
       parts: new Map(),
+      notes: new Map(),
       lines: [],
       rest: "",
     };

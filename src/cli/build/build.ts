@@ -7,6 +7,7 @@ import { escapeControls } from "../../lib/terminal-text.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { findCredentials, serverOf } from "../registry/credentials.ts";
 import { type BuildContext, openBuildContext } from "./build-context.ts";
+import { debugFailure } from "./debug-shell.ts";
 import { describeBuildFailure } from "./build-failure.ts";
 import { buildFlags } from "./build-flags.ts";
 import { type BuildOutputs, readBuildOutputs } from "./build-outputs.ts";
@@ -39,20 +40,18 @@ async function run(invocation: Invocation): Promise<number> {
   try {
     const { signal } = interrupt;
     const made = await build(invocation, { context, outputs, stores, progress, signal });
+    if (made === undefined) return 1;
     for (const conclude of stores.conclude) conclude(made);
     progress.close();
     tell(invocation, { made, progress });
     tellExplanations(invocation, progress);
     return exitCodeOf(made);
   } catch (error) {
-    progress.close();
-    if (!isKind(error)) throw error;
-    tellExplanations(invocation, progress);
-    output.err(
-      isKind(error, "canceled")
-        ? "ERROR: failed to build: canceled\n"
-        : describeBuildFailure(error, progress.trace),
-    );
+    if (!isKind(error)) {
+      progress.close();
+      throw error;
+    }
+    tellFailure(invocation, { error, progress });
     return 1;
   } finally {
     process.off("SIGINT", stop).off("SIGTERM", stop);
@@ -69,7 +68,8 @@ interface Parts {
 
 type Made = ReadonlyMap<string, string>;
 
-async function build(invocation: Invocation, parts: Parts): Promise<Made> {
+/** @returns undefined when it has failed, and that has been told */
+async function build(invocation: Invocation, parts: Parts): Promise<Made | undefined> {
   const { flags, environment, output } = invocation;
   const { context, outputs, stores, progress, signal } = parts;
   const { variables } = environment;
@@ -93,11 +93,34 @@ async function build(invocation: Invocation, parts: Parts): Promise<Made> {
     signal,
   });
   using connection = await openBuildConnection(transport, { signal });
-  return await connection.solve({
-    request: { ...request, session: session.id },
-    onStatus: (status) => progress.update(status),
-    signal,
-  });
+  try {
+    return await connection.solve({
+      request: { ...request, session: session.id },
+      onStatus: (status) => progress.update(status),
+      signal,
+    });
+  } catch (error) {
+    if (!isKind(error)) throw error;
+    tellFailure(invocation, { error, progress });
+    // While the session lasts, the failed step's mounts do.
+    if (flags.isOn("debug-on-fail") && !isKind(error, "canceled")) {
+      await debugFailure(invocation, { trace: progress.trace, transport });
+    }
+    return undefined;
+  }
+}
+
+function tellFailure(
+  invocation: Invocation,
+  { error, progress }: { readonly error: unknown; readonly progress: BuildProgress },
+): void {
+  progress.close();
+  tellExplanations(invocation, progress);
+  invocation.output.err(
+    isKind(error, "canceled")
+      ? "ERROR: failed to build: canceled\n"
+      : describeBuildFailure(error, progress.trace),
+  );
 }
 
 async function credentialsOf(

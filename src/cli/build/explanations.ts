@@ -9,7 +9,7 @@ const stepWidthMax = 50;
 /** Formats what the engine has explained; a sentence when that is nothing. */
 export function formatExplanations(trace: Pick<BuildTrace, "steps">): string {
   const rows = trace.steps.flatMap((step): (readonly string[])[] => {
-    const text = step.parts.get(explainId)?.name;
+    const text = step.notes.get(explainId);
     if (text === undefined) return [];
     const [, outcome = "", reason = ""] = /^(\w+): (.*)$/s.exec(text) ?? [];
     return [[clip(clean(step.name)), outcome.toUpperCase(), clean(reason)]];
@@ -28,8 +28,8 @@ const stepId = "tug.step ";
 
 /** Formats the names of what instructions came to. */
 export function formatSteps(trace: Pick<BuildTrace, "steps">): string {
-  const rows = trace.steps.flatMap(({ parts }) =>
-    [...parts.keys()].flatMap((id): (readonly string[])[] => {
+  const rows = trace.steps.flatMap(({ notes }) =>
+    [...notes.keys()].flatMap((id): (readonly string[])[] => {
       if (!id.startsWith(stepId)) return [];
       const [name = "", ...words] = id.slice(stepId.length).split(" ");
       return [[name, clean(words.join(" ").split("\n")[0] ?? "")]];

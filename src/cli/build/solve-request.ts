@@ -5,6 +5,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { formatReference, parseReference, withDefaultTag } from "../../oci/reference.ts";
 import type { FlagReader } from "../flag-reader.ts";
 import { parsePlatform } from "../image/platform.ts";
+import { isInputTerminal } from "../input.ts";
 import { splitCsv } from "../options/mount.ts";
 import { isRemote } from "./build-context.ts";
 import {
@@ -89,6 +90,9 @@ export function readSolveFlags(
         .join(","),
     );
   readAttestations(flags, attrs);
+  if (flags.isOn("debug-on-fail")) {
+    attrs.set("debug-on-fail", isInputTerminal() ? "shell" : "image");
+  }
   if (flags.isOn("steps")) attrs.set("list-steps", "true");
   if (flags.isOn("explain")) attrs.set("explain", "true");
   const imports = flags.list("cache-from").flatMap((text) => {
