@@ -133,6 +133,26 @@ describe.skipIf(!hasDockerRegistry || engine.daemon === undefined)(
 
     for (const name of clientNames) {
       const cli = engine.client(name);
+      test(`what ${name} pushes has its signatures beside it, elsewhere too`, async () => {
+        const image = await pushed();
+        await sign(image);
+        const copy = `${registry.host}/${uniqueName("promoted")}:1`;
+        await cli.ok("tag", image, copy);
+        const said = await cli.ok("push", copy);
+        const digest = await remoteDigest(copy);
+        expect(said).toMatch(new RegExp(`^${digest}: \\d+ signatures? beside it$`, "m"));
+        const manifest = async (): Promise<unknown> => {
+          const path = `${repositoryUrl(copy)}/manifests/${digest.replace(":", "-")}.sig`;
+          return await (await fetch(path, { headers: { Accept: manifestType } })).json();
+        };
+        const first = await manifest();
+        const { signature } = await remoteSignature(copy);
+        expect(signature).toMatch(/^[A-Za-z0-9+/]{90,}=*$/);
+        // Twice is not two.
+        await cli.ok("push", copy);
+        expect(await manifest()).toEqual(first);
+        await tug.ok("rmi", copy);
+      });
       test(`the policy refuses what is unsigned, by its rule, with ${name}`, async () => {
         const good = await pushed();
         const bad = await pushed();
