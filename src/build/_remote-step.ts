@@ -1,11 +1,11 @@
 import { EngineError, messageOf } from "../lib/errors.ts";
 import { parseDigest } from "../oci/digest.ts";
 import type { Platform } from "../oci/platform.ts";
-import type { BuildClient, ContextFolder } from "./build-service.ts";
+import type { BuildClient } from "./build-service.ts";
 import { makeStep } from "./_make-step.ts";
 import type { VertexProgress } from "./progress.ts";
 import { parseContextUrl } from "./source/context-url.ts";
-import type { Sources } from "./source/source.ts";
+import type { GitFolder, HttpFile, Sources } from "./source/source.ts";
 import type { Step } from "./step.ts";
 
 /** A source of ADD that is fetched. */
@@ -18,7 +18,7 @@ export interface RemoteSource {
   readonly client: Pick<BuildClient, "secret">;
   readonly signal: AbortSignal;
   /** Takes the folder over, until the build is done. */
-  readonly keep: (folder: ContextFolder) => void;
+  readonly keep: (folder: GitFolder | HttpFile) => void;
 }
 
 /** The step that fetches a source of ADD. */

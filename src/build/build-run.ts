@@ -1,6 +1,7 @@
 /** One build, from its Dockerfile to its outputs. */
 import { EngineError, isKind } from "../lib/errors.ts";
 import { createMatcher } from "../lib/ignore-patterns.ts";
+import { nowNs } from "../lib/time.ts";
 import { pictureOf } from "../lib/source-picture.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { imagePlatform } from "../oci/image-config.ts";
@@ -13,7 +14,8 @@ import { parseCheck } from "./dockerfile/directives.ts";
 import type { Directives, Dockerfile } from "./dockerfile/instruction.ts";
 import { checkDockerfile, lintViolation } from "./dockerfile/lint.ts";
 import { parseDockerfile } from "./dockerfile/parse.ts";
-import { exportResults, type PlatformResult } from "./export.ts";
+import { exportResults } from "./export.ts";
+import type { PlatformResult } from "./export/result.ts";
 import { placeOf } from "./failure.ts";
 import { type Graph, planGraph } from "./graph.ts";
 import { Progress } from "./progress.ts";
@@ -62,6 +64,8 @@ class BuildRun {
   readonly #cacheUse: RemoteCacheUse;
   readonly #solver: Solver;
   readonly #explainer: BuildExplainer;
+  readonly #startedNs = nowNs();
+  #dockerfile: Uint8Array = new Uint8Array();
   /** What instructions came to, in order. */
   readonly #kept: NarratedImage[] = [];
 
@@ -107,6 +111,7 @@ class BuildRun {
     let dockerfile: Dockerfile | undefined;
     try {
       const bytes = await this.#sources.readDockerfile();
+      this.#dockerfile = bytes;
       dockerfile = parseDockerfile(bytes);
       const result = await this.#build(dockerfile, bytes);
       await this.#noteSteps(result.imageId);
@@ -269,6 +274,11 @@ class BuildRun {
         progress: this.#progress,
         signal: this.#signal,
         leaseId: this.#leaseId,
+        facts: {
+          dockerfile: this.#dockerfile,
+          startedNs: this.#startedNs,
+          materials: this.#sources.materials,
+        },
         ...(parentId === undefined ? {} : { parentId }),
         ...(isInline ? { inlineLayers: ownLayers(results, this.#solver.layers) } : {}),
       },

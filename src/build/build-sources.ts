@@ -17,9 +17,14 @@ import type { GraphSources, NamedBase } from "./graph.ts";
 import { makeStep } from "./_make-step.ts";
 import { remoteStep } from "./_remote-step.ts";
 import type { Progress, VertexProgress } from "./progress.ts";
+import { withoutSecrets } from "./attestation/attest.ts";
+import type { Material } from "./attestation/provenance.ts";
 import { parseContextUrl } from "./source/context-url.ts";
+import type { GitFolder, HttpFile } from "./source/source.ts";
 import type { Step } from "./step.ts";
 
+/** Of a commit that is named by sha256. */
+const sha256Digits = 64;
 /** Largest .dockerignore. */
 const ignoreFileMaxBytes = 1024 * 1024;
 
@@ -160,7 +165,10 @@ export class BuildSources implements AsyncDisposable {
           sources: this.#options.sources,
           client: this.#request.client,
           signal: this.#signal,
-          keep: (folder) => void this.#close.use(folder),
+          keep: (folder) => {
+            this.#close.use(folder);
+            this.#noteMaterial(url, folder);
+          },
         }),
     };
   }
@@ -325,6 +333,22 @@ export class BuildSources implements AsyncDisposable {
     }
   }
 
+  readonly #materials = new Map<string, Material>();
+
+  /** Repositories and files that have been fetched so far, without secrets. */
+  get materials(): readonly Material[] {
+    return [...this.#materials.values()];
+  }
+
+  #noteMaterial(url: string, folder: GitFolder | HttpFile): void {
+    const uri = withoutSecrets(url);
+    if ("digest" in folder) this.#materials.set(uri, { uri, digest: folder.digest });
+    else {
+      const algorithm = folder.commit.length === sha256Digits ? "sha256" : "sha1";
+      this.#materials.set(uri, { uri, digest: `${algorithm}:${folder.commit}` });
+    }
+  }
+
   readonly #fetched = new Map<string, Promise<string>>();
 
   /** A repository or archive; fetched once. */
@@ -352,6 +376,7 @@ export class BuildSources implements AsyncDisposable {
           })
         : await sources.fetchHttpContext({ url, secret, signal });
     this.#close.use(folder);
+    if ("commit" in folder) this.#noteMaterial(url, folder);
     return folder.path;
   }
 

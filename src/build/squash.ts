@@ -2,7 +2,7 @@
 import { createId } from "../lib/id.ts";
 import { nowNs } from "../lib/time.ts";
 import type { BuildServiceOptions } from "./environment.ts";
-import type { PlatformResult } from "./export.ts";
+import type { PlatformResult } from "./export/result.ts";
 import { stepSnapshotPrefix } from "./solve.ts";
 import { chainIdOf, type MadeLayer } from "./step.ts";
 

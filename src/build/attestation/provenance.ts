@@ -7,7 +7,7 @@
  * @see slsa.dev/provenance/v0.2; BuildKit, docs/attestations/slsa-provenance.md
  */
 import { formatTime } from "../../lib/time.ts";
-import { type Digest, digestAlgorithm, digestHex } from "../../oci/digest.ts";
+import type { Digest } from "../../oci/digest.ts";
 import { formatPlatform, type Platform } from "../../oci/platform.ts";
 import { familiarName, type Reference } from "../../oci/reference.ts";
 
@@ -22,7 +22,8 @@ const statementType = "https://in-toto.io/Statement/v0.1";
 export interface Material {
   /** `pkg:docker/busybox@latest?platform=linux%2Famd64`, a URL, a repository. */
   readonly uri: string;
-  readonly digest?: Digest;
+  /** `sha256:…`; of a repository the commit, `sha1:…`. */
+  readonly digest?: string;
 }
 
 /** One step, as `max` tells it. */
@@ -69,7 +70,7 @@ export function encodeStatement(
   subject: Subject,
   statement: { readonly predicateType: string; readonly predicate: unknown },
 ): Uint8Array {
-  const digest = { [digestAlgorithm(subject.digest)]: digestHex(subject.digest) };
+  const digest = digestSet(subject.digest);
   const names = subject.names.map((name) => imageUri(name, subject.platform));
   const document = {
     _type: statementType,
@@ -96,7 +97,7 @@ function predicateOf(facts: BuildFacts): object {
     buildType,
     materials: materials.map(({ uri, digest }) => ({
       uri,
-      ...(digest === undefined ? {} : { digest: { [digestAlgorithm(digest)]: digestHex(digest) } }),
+      ...(digest === undefined ? {} : { digest: digestSet(digest) }),
     })),
     invocation: {
       configSource: {
@@ -122,6 +123,11 @@ function predicateOf(facts: BuildFacts): object {
       [metadataKey]: isWhole ? { source: sourceOf(facts) } : {},
     },
   };
+}
+
+function digestSet(digest: string): Readonly<Record<string, string>> {
+  const colon = digest.indexOf(":");
+  return { [digest.slice(0, colon)]: digest.slice(colon + 1) };
 }
 
 function argumentsOf({ target, args, labels }: BuildFacts): Readonly<Record<string, string>> {

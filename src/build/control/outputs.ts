@@ -16,18 +16,18 @@ const imageAttrs: TakenAttrs = {
   push: [true, false],
   store: [true],
   unpack: [true],
-  "push-by-digest": [false],
+  "push-by-digest": [true, false],
   "name-canonical": [false],
   "registry.insecure": [false],
   "prefer-nondist-layers": [false],
-  "force-compression": [false],
+  "force-compression": [true, false],
   compression: undefined,
   "oci-mediatypes": [true, false],
   "rewrite-timestamp": [true],
 };
 const archiveAttrs: TakenAttrs = {
   name: undefined,
-  tar: [true],
+  tar: [true, false],
   compression: undefined,
   "force-compression": [true, false],
   "oci-mediatypes": [true],
@@ -51,26 +51,26 @@ function readOutput({ type, attrs }: TypedAttrs): BuildOutput {
     case "moby":
     case "image": {
       check(type, attrs, imageAttrs);
-      if (readCompression(attrs) !== "gzip") {
-        throw refused(type, "compression", "layers in the image store are pushed with gzip");
-      }
+      const compression = readCompression(attrs);
       return {
         kind: "image",
         names,
         isPushed: readBool(attrs.get("push")) === true,
+        ...(readBool(attrs.get("push-by-digest")) === true ? { isByDigest: true } : {}),
+        ...(attrs.has("compression") ? { compression } : {}),
+        ...(readBool(attrs.get("force-compression")) === true ? { isForced: true } : {}),
         ...(readBool(attrs.get("oci-mediatypes")) === false ? { mediaTypes: "docker" } : {}),
         ...annotations(attrs),
       };
     }
     case "docker":
     case "oci": {
-      if (readBool(attrs.get("tar")) === false) throw refused(type, "tar=false", "use a tar file");
       check(type, attrs, archiveAttrs);
       const isForced = readBool(attrs.get("force-compression")) === true;
       return {
         kind: type,
         names,
-        isTar: true,
+        isTar: readBool(attrs.get("tar")) !== false,
         compression: readCompression(attrs),
         ...(isForced ? { isForced } : {}),
         ...annotations(attrs),
