@@ -1,9 +1,10 @@
-/** The builds of clients that speak BuildKit's protocol: those under way, and those just ended. */
+/** The builds of clients that speak BuildKit's protocol: those under way, and those that were. */
 import type { SolveRequest } from "../../api/buildkit/control.ts";
 import type { GatewaySolveRequest, ReturnRequest } from "../../api/buildkit/gateway.ts";
 import type { SourceInfo } from "../../api/buildkit/llb.ts";
 import { EngineError } from "../../lib/errors.ts";
 import type { Digest } from "../../oci/digest.ts";
+import { BuildHistory, type BuildOutcome } from "./build-history.ts";
 import { ProgressLog } from "./progress-log.ts";
 
 /** How long a call waits for the build that it names: it may come before the build does. */
@@ -52,6 +53,8 @@ export class BuildJob {
 
 /** All of them. */
 export class BuildJobs {
+  /** Those that were, too. */
+  readonly history: BuildHistory = new BuildHistory();
   readonly #jobs = new Map<string, BuildJob>();
   readonly #active = new Set<BuildJob>();
   readonly #waiting = new Set<() => void>();
@@ -75,14 +78,16 @@ export class BuildJobs {
     const job = new BuildJob(request);
     this.#jobs.set(ref, job);
     this.#active.add(job);
+    this.history.start(job);
     for (const wake of this.#waiting) wake();
     return job;
   }
 
-  /** Ends a build; its progress stays for a while. */
-  end(job: BuildJob): void {
+  /** Ends a build; its progress stays for a while, and as long as its record. */
+  end(job: BuildJob, outcome: BuildOutcome): void {
     job.progress.end();
     this.#active.delete(job);
+    this.history.complete(job, outcome);
     const timer = setTimeout(() => this.#jobs.delete(job.request.ref), endedKeptMs);
     timer.unref();
   }
@@ -95,7 +100,7 @@ export class BuildJobs {
   async get(ref: string, signal: AbortSignal): Promise<BuildJob> {
     const end = performance.now() + jobWaitMs;
     for (;;) {
-      const job = this.#jobs.get(ref);
+      const job = this.#jobs.get(ref) ?? this.history.find(ref);
       if (job !== undefined) return job;
       const leftMs = end - performance.now();
       if (leftMs <= 0 || signal.aborted) {

@@ -14,9 +14,11 @@ import {
   streamHandler,
   unaryHandler,
 } from "../../lib/grpc/server.ts";
-import { errorOfStatus } from "../../lib/grpc/status.ts";
+import { errorOfStatus, statusOfError } from "../../lib/grpc/status.ts";
 import type { BuildService, CacheRecord } from "../build-service.ts";
+import type { BuildOutcome } from "./build-history.ts";
 import type { BuildJob } from "./build-jobs.ts";
+import { historyHandlers } from "./history-service.ts";
 import { callOfGateway, outputsOf, runCall, type RunnerOptions } from "./job-runner.ts";
 import { exporterResponse } from "./outputs.ts";
 
@@ -30,6 +32,7 @@ export interface ControlOptions extends RunnerOptions {
 export function controlHandlers(options: ControlOptions): readonly GrpcHandler[] {
   const { jobs, worker } = options;
   return [
+    ...historyHandlers(jobs.history),
     unaryHandler(
       controlMethods.solve,
       async (request, call) => await solve(options, request, call),
@@ -80,14 +83,18 @@ async function solve(
   const job = jobs.open(request);
   const cancel = (): void => job.cancel();
   call.signal.addEventListener("abort", cancel, { once: true });
+  let outcome: BuildOutcome = { response: new Map() };
   try {
-    return { exporterResponse: await solveJob(options, job) };
+    const exporterResponse = await solveJob(options, job);
+    outcome = { response: exporterResponse };
+    return { exporterResponse };
   } catch (error) {
     if (!isKind(error, "canceled")) logger.info("build failed", { ref: request.ref, error });
+    outcome = { error: statusOfError(error), response: new Map() };
     throw error;
   } finally {
     call.signal.removeEventListener("abort", cancel);
-    jobs.end(job);
+    jobs.end(job, outcome);
   }
 }
 

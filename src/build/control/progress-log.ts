@@ -28,6 +28,14 @@ const clipped = Buffer.from("[output clipped: the client reads too slowly]\n");
 /** Source of warnings' pictures. */
 export type WarningSource = () => SourceInfo | undefined;
 
+/** Steps of a build, counted. */
+export interface StepCounts {
+  readonly total: number;
+  readonly completed: number;
+  readonly cached: number;
+  readonly warnings: number;
+}
+
 /** The progress of one build. */
 export class ProgressLog {
   readonly #vertexes = new Map<string, Vertex>();
@@ -43,6 +51,23 @@ export class ProgressLog {
 
   constructor(options: { readonly source?: WarningSource } = {}) {
     this.#source = options.source ?? ((): undefined => undefined);
+  }
+
+  /** Size of the output that is kept. */
+  get outputBytes(): number {
+    return this.#logBytes;
+  }
+
+  /** How many steps there are, and how far they are. */
+  get steps(): StepCounts {
+    const vertexes = [...this.#vertexes.values()];
+    const completed = vertexes.filter(({ completed: at }) => at !== undefined);
+    return {
+      total: vertexes.length,
+      completed: completed.length,
+      cached: completed.filter(({ cached }) => cached).length,
+      warnings: this.#warnings.length,
+    };
   }
 
   /** Takes an event in. */

@@ -46,6 +46,8 @@ export interface StreamCall<Request, Response> extends ServerCall {
 /** A method and what serves it. */
 export interface GrpcHandler {
   readonly path: string;
+  /** Metadata that goes before the first message. */
+  readonly headers?: () => Readonly<Record<string, string>>;
   serve(call: ServerCall, messages: MessageStream): Promise<void>;
 }
 
@@ -71,8 +73,10 @@ export function unaryHandler<Request, Response>(
 export function streamHandler<Request, Response>(
   method: GrpcMethod<Request, Response>,
   serve: (call: StreamCall<Request, Response>) => Promise<void>,
+  options: Pick<GrpcHandler, "headers"> = {},
 ): GrpcHandler {
   return {
+    ...options,
     path: method.path,
     serve: async (call, messages) =>
       await serve({
@@ -205,7 +209,10 @@ async function runHandler(
   const { path, stream, messages, signal } = call;
   const handler = incoming.handlers.get(path);
   const type = incoming.headers["content-type"];
-  stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+  stream.respond(
+    { ...handler?.headers?.(), ":status": 200, "content-type": "application/grpc" },
+    { waitForTrailers: true },
+  );
   if (handler === undefined || typeof type !== "string" || !type.startsWith("application/grpc")) {
     return { code: grpcCode.unimplemented, message: `unknown method ${path}`, details: [] };
   }
