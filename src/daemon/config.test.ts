@@ -109,7 +109,7 @@ describe("registry options", () => {
 
   test("are read as Docker's are, proxies in their own object too", () => {
     const config = fileOf({
-      "registry-mirrors": ["http://mirror:5000", "https://b/x/"],
+      "registry-mirrors": ["http://mirror:5000", "https://b/x/", "quay.io=http://q//"],
       "insecure-registries": ["10.0.0.0/8", "reg:5000", "http://other", "[::1]:5000"],
       "max-concurrent-downloads": 7,
       "max-concurrent-uploads": 0,
@@ -117,7 +117,7 @@ describe("registry options", () => {
       proxies: { "http-proxy": "http://p:1", "no-proxy": "a,b" },
     });
     expect(config).toMatchObject({
-      mirrors: ["http://mirror:5000/", "https://b/x/"],
+      mirrors: ["http://mirror:5000/", "https://b/x/", "quay.io=http://q/"],
       insecureRegistries: ["10.0.0.0/8", "reg:5000", "other", "[::1]:5000"],
       downloadsMax: 7,
       uploadsMax: 5,
@@ -144,6 +144,8 @@ describe("registry options", () => {
   const refused: readonly (readonly [object, RegExp])[] = [
     [{ "registry-mirrors": ["mirror"] }, /no scheme specified for "mirror"/],
     [{ "registry-mirrors": ["http://u:p@m"] }, /username\/password not allowed/],
+    [{ "registry-mirrors": ["quay.io=q"] }, /no scheme specified for "q"/],
+    [{ "registry-mirrors": ["a b=http://q"] }, /"a b" is not the host of a registry/],
     [{ "registry-mirrors": ["http://m/?a"] }, /query or fragment/],
     [{ "insecure-registries": ["a b"] }, /insecure registry "a b" is not valid/],
     [{ "max-concurrent-downloads": -1 }, /invalid max concurrent downloads: -1/],

@@ -3,6 +3,7 @@
  */
 import { EngineError } from "../lib/errors.ts";
 import { redactText } from "../lib/redact.ts";
+import { splitMirror } from "../remote/endpoints.ts";
 import type { RegistryConfig } from "../remote/registry-client.ts";
 import type { DaemonOption } from "./options.ts";
 
@@ -15,7 +16,7 @@ const attemptsDefault = 5;
 
 /** The options. All take effect on a reload. */
 export const registryOptions: readonly DaemonOption[] = [
-  list("registry-mirrors", "registry-mirror", "Preferred registry mirror"),
+  list("registry-mirrors", "registry-mirror", "Preferred registry mirror, URL or HOST=URL"),
   list("insecure-registries", "insecure-registry", "Enable insecure registry communication"),
   list("certs-dirs", "certs-dir", "Folder of <host>/{*.crt,*.cert,*.key}, looked into first"),
   number("max-concurrent-downloads", {
@@ -88,7 +89,8 @@ function attempts(values: ReadonlyMap<string, unknown>): number {
 }
 
 /** Checks a mirror as Docker does. @returns it with a slash at its end */
-function checkMirror(mirror: string): string {
+function checkMirror(text: string): string {
+  const { host, mirror } = splitMirror(text);
   const shown = JSON.stringify(redactText(mirror));
   const refuse = (reason: string): EngineError =>
     new EngineError("invalid-argument", `invalid mirror: ${reason}`);
@@ -101,7 +103,12 @@ function checkMirror(mirror: string): string {
     throw refuse(`query or fragment at end of the URI ${shown}`);
   }
   if (url.username !== "") throw refuse(`username/password not allowed in URI ${shown}`);
-  return `${mirror.replace(/\/+$/, "")}/`;
+  const whole = `${mirror.replace(/\/+$/, "")}/`;
+  if (mirror === text) return whole;
+  if (!/^[\w.-]+(:\d{1,5})?$/.test(host)) {
+    throw refuse(`${JSON.stringify(host)} is not the host of a registry`);
+  }
+  return `${host}=${whole}`;
 }
 
 /** A host, a host with a port, or a block of addresses. */

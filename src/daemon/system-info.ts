@@ -8,6 +8,7 @@ import type { EventBus } from "../event/event-bus.ts";
 import type { ImageService } from "../image/image-service.ts";
 import { redactText } from "../lib/redact.ts";
 import type { Metadata } from "../metadata/metadata.ts";
+import { splitMirror } from "../remote/endpoints.ts";
 import { cgroupVersion, controllers } from "../sys/cgroup.ts";
 import { backingFileSystemName } from "../sys/fs.ts";
 import { hostInfo } from "../sys/host.ts";
@@ -113,18 +114,22 @@ export function systemInfo(sources: SystemInfoSources): SystemInfo {
 function describeRegistries(config: DaemonConfig["registry"]): SystemInfo["RegistryConfig"] {
   const isBlock = (text: string): boolean => text.includes("/");
   const hosts = config.insecureRegistries.filter((text) => !isBlock(text));
+  const mirrors = config.mirrors.map(splitMirror);
+  const mirrorsOf = (name: string): readonly string[] =>
+    mirrors.filter(({ host }) => host === name).map(({ mirror }) => mirror);
+  const names = new Set(["docker.io", ...hosts, ...mirrors.map(({ host }) => host)]);
   const index = (name: string) => ({
     Name: name,
-    Mirrors: name === "docker.io" ? config.mirrors : [],
-    Secure: name === "docker.io",
+    Mirrors: mirrorsOf(name),
+    Secure: !hosts.includes(name),
     Official: name === "docker.io",
   });
   return {
     InsecureRegistryCIDRs: [
       ...new Set(["::1/128", "127.0.0.0/8", ...config.insecureRegistries.filter(isBlock)]),
     ],
-    IndexConfigs: Object.fromEntries(["docker.io", ...hosts].map((name) => [name, index(name)])),
-    Mirrors: config.mirrors.length === 0 ? null : config.mirrors,
+    IndexConfigs: Object.fromEntries([...names].map((name) => [name, index(name)])),
+    Mirrors: mirrorsOf("docker.io").length === 0 ? null : mirrorsOf("docker.io"),
   };
 }
 

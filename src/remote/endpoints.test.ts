@@ -21,12 +21,19 @@ describe("endpoints", () => {
     ]);
   });
 
-  test("only docker.io has mirrors; what is no URL is none", () => {
+  test("a mirror is docker.io's unless it names its registry; what is no URL is none", () => {
+    const named = ["quay.io=https://q.example/a=b", "reg:5000=http://r", "docker.io=http://d"];
     const config = {
-      mirrors: ["https://m.example", "http://n/x/", "m", "ftp://x"],
+      mirrors: ["https://m.example", "http://n/x/", "m", "ftp://x", "quay.io=q", ...named],
       insecureRegistries: [],
     };
-    expect(urls(mirrorsOf("docker.io", config))).toEqual(["https://m.example/", "http://n/x/"]);
+    expect(urls(mirrorsOf("quay.io", config))).toEqual(["https://q.example/a=b/"]);
+    expect(urls(mirrorsOf("reg:5000", config))).toEqual(["http://r/"]);
+    expect(urls(mirrorsOf("docker.io", config))).toEqual([
+      "https://m.example/",
+      "http://n/x/",
+      "http://d/",
+    ]);
     expect(mirrorsOf("ghcr.io", config)).toEqual([]);
   });
 });

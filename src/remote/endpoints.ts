@@ -32,14 +32,20 @@ export function hostOf(domain: string): string {
   return officialNames.has(domain) ? officialHost : domain;
 }
 
-/** The mirrors of a domain in their order; only docker.io has any. */
+/** The mirrors of a domain in their order. */
 export function mirrorsOf(domain: string, config: EndpointConfig): readonly Endpoint[] {
-  if (!officialNames.has(domain)) return [];
-  return config.mirrors.flatMap((mirror) => {
+  return config.mirrors.map(splitMirror).flatMap(({ host, mirror }) => {
+    if (hostOf(host) !== hostOf(domain)) return [];
     const url = URL.parse(mirror.endsWith("/") ? mirror : `${mirror}/`);
     const isHttp = url?.protocol === "http:" || url?.protocol === "https:";
     return url !== null && isHttp ? [{ url, isMirror: true }] : [];
   });
+}
+
+/** `quay.io=https://mirror` is one of quay.io; a URL alone, as Docker has it, is one of docker.io. */
+export function splitMirror(text: string): { readonly host: string; readonly mirror: string } {
+  const [, host = "docker.io", mirror = text] = /^([^=/]+)=(.*)$/s.exec(text) ?? [];
+  return { host, mirror };
 }
 
 /**

@@ -68,7 +68,7 @@ export interface SearchHit {
 
 /** How registries are reached; the daemon's configuration, replaced as a whole at a reload. */
 export interface RegistryConfig {
-  /** Mirrors of docker.io, as `registry-mirrors`. */
+  /** As `registry-mirrors`: URLs for docker.io, `host=URL` for another registry. */
   readonly mirrors: readonly string[];
   /** Hosts and CIDR blocks that may be spoken to without TLS or with a certificate nobody signed.
    * 127.0.0.0/8 and ::1 are without being listed, unless `certsDirs` has certificates for them. */

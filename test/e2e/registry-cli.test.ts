@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { type Client, type ClientName, clientNames } from "../support/clients.ts";
+import { startDaemon } from "../support/daemon.ts";
 import { imageId, inFolder, referenceHost, uniqueName } from "../support/engine.ts";
 import { startFaultRegistry } from "../support/fault-registry.ts";
 import { rootTar } from "../support/images.ts";
@@ -398,6 +399,25 @@ describe.skipIf(!isOurs || !clientNames.includes("docker"))("beside the docker C
     }
     expect(results.tug).toEqual(results.docker ?? {});
   });
+});
+
+describe.skipIf(!isOurs)("a mirror of a registry that is not docker.io", () => {
+  test("is asked in its place, and the image keeps its name", async () => {
+    await publish(`${open.host}/team/app:1`, "mirrored");
+    const mirrors = [`quay.test=${open.url}`];
+    await using daemon = await startDaemon({ config: { "registry-mirrors": mirrors } });
+    for (const name of clientNames) {
+      const cli = daemon.engine.client(name);
+      expect(await cli.ok("pull", "quay.test/team/app:1")).toContain("quay.test/team/app:1");
+      const run = ["run", "--rm", "--network", "none", "quay.test/team/app:1"];
+      expect(await cli.ok(...run)).toBe("mirrored");
+      await cli.ok("rmi", "-f", "quay.test/team/app:1");
+      expect(await cli.fails("pull", "other.test/team/app:1")).toMatch(/other\.test/);
+      const format = '{{json (index .RegistryConfig.IndexConfigs "quay.test").Mirrors}}';
+      expect(await cli.ok("info", "-f", format)).toBe(`["${open.url}/"]`);
+    }
+    await daemon.stop();
+  }, 60_000);
 });
 
 describe.skipIf(!isOurs || Bun.which("skopeo") === null)("one registry, three clients", () => {
