@@ -19,6 +19,7 @@ import { remoteStep } from "./_remote-step.ts";
 import type { Progress, VertexProgress } from "./progress.ts";
 import { withoutSecrets } from "./attestation/attest.ts";
 import type { Material } from "./attestation/provenance.ts";
+import { openLayoutImage } from "./source/layout-image.ts";
 import { parseContextUrl } from "./source/context-url.ts";
 import type { GitFolder, HttpFile } from "./source/source.ts";
 import type { Step } from "./step.ts";
@@ -410,13 +411,36 @@ export class BuildSources implements AsyncDisposable {
       case "stage":
         return { kind: "stage", name: source.name };
       case "oci-layout":
-        throw new EngineError(
-          "not-implemented",
-          `the named context ${name}: OCI layouts are not read yet`,
-        );
+        return { kind: "image", ...(await this.#layoutImage(name, { source, platform })) };
       default:
         return { kind: "step", step: this.#namedStep(name, source) };
     }
+  }
+
+  /** An image of a layout that lies at the client's. */
+  async #layoutImage(
+    name: string,
+    how: {
+      readonly source: Extract<ContextSource, { kind: "oci-layout" }>;
+      readonly platform: Platform;
+    },
+  ): Promise<FoundImage> {
+    const { source, platform } = how;
+    const { reference } = source;
+    return await this.#progress.during(`[context ${name}] OCI load from client`, async () => {
+      const folder = this.#request.client.contentStore?.(`oci:${source.name}`);
+      if (folder === undefined) {
+        throw new EngineError("not-found", `the client has no OCI layout for the context ${name}`);
+      }
+      const image = await openLayoutImage(this.#options, {
+        folder,
+        reference,
+        platform,
+        leaseId: this.#leaseId,
+        signal: this.#signal,
+      });
+      return { image, shownName: `oci-layout://${reference}` };
+    });
   }
 
   #namedStep(name: string, source: ContextSource): Step {
