@@ -89,7 +89,7 @@ function specInput(options: Pick<BuildServiceOptions, "defaults">, plan: StepSpe
     capDrop: [],
     securityOpt: [],
     devices: [],
-    mounts: mounts.inputs,
+    mounts: mounts.inputs.map((input) => ({ ...input, isUntrusted: true })),
     // What a command wrote there would be lost.
     etcFiles: { ...plan.etcFiles, areReadOnly: true },
     shmSizeBytes: build.shmSizeBytes ?? defaults.shmSizeBytes ?? 0,

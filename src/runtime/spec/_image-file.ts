@@ -49,6 +49,58 @@ export function readImageFile(layerDirs: readonly string[], path: string): Uint8
   }
 }
 
+/**
+ * Where paths lead in an image as overlayfs would show it, before anything is mounted: links are
+ * followed, from the image's root and never out of it. What is not there keeps its name.
+ *
+ * @param layerDirs directories of the layers, uppermost first
+ * @throws invalid-argument for a maze of links
+ */
+export function resolveImagePaths(
+  layerDirs: readonly string[],
+  paths: readonly string[],
+): ReadonlyMap<string, string> {
+  const layers = layerDirs.map((layer) => ({ path: layer, fd: openRoot(layer) }));
+  try {
+    return new Map(paths.map((path) => [path, resolvePath(layers, path)]));
+  } finally {
+    for (const layer of layers) closeSync(layer.fd);
+  }
+}
+
+function resolvePath(layers: readonly Layer[], path: string): string {
+  const names = partsOf(path).reverse();
+  const folders: { readonly path: string; readonly layers: readonly Layer[] }[] = [];
+  for (let links = 0; names.length > 0; ) {
+    const name = names.pop() ?? "";
+    if (name === "..") {
+      folders.pop();
+      continue;
+    }
+    const parent = folders.at(-1) ?? { path: "/", layers };
+    const here = join(parent.path, name);
+    const step = enter(parent.layers, here);
+    if (step.kind !== "link") {
+      folders.push({ path: here, layers: step.kind === "folder" ? step.layers : [] });
+      continue;
+    }
+    links += 1;
+    if (links > linkCountMax) {
+      throw new EngineError(
+        "invalid-argument",
+        `${JSON.stringify(path)} of the image: too many symbolic links`,
+      );
+    }
+    if (step.target.startsWith("/")) folders.length = 0;
+    names.push(...partsOf(step.target).reverse());
+  }
+  return folders.at(-1)?.path ?? "/";
+}
+
+function partsOf(path: string): string[] {
+  return path.split("/").filter((name) => name !== "" && name !== ".");
+}
+
 type Found =
   | { readonly kind: "file"; readonly layer: Layer; readonly path: string }
   | { readonly kind: "link"; readonly target: string };

@@ -6,6 +6,7 @@ import { planDevices } from "./devices.ts";
 import { completeEnvironment } from "./environment.ts";
 import type { HostFacts } from "./host-facts.ts";
 import { defaultReadonlyPaths, maskedPathsOf } from "./masked-paths.ts";
+import { checkMountTargets } from "./_mount-targets.ts";
 import { initTarget, planMounts } from "./mounts.ts";
 import { ownNamespaces, planNamespaces } from "./namespaces.ts";
 import { checkResources, encodeResources } from "./resources.ts";
@@ -37,6 +38,7 @@ export function generateSpec(input: SpecInput, host: HostFacts): RuntimeSpec {
   );
   const hasInit = input.initPath !== undefined && input.namespaces.pid.kind === "private";
   const { initPath: _, ...withoutInit } = input;
+  checkMountTargets(input.mounts, input.layerDirs);
   const { mounts, rootfsPropagation } = planMounts(
     {
       ...(hasInit ? input : withoutInit),

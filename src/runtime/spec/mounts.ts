@@ -3,11 +3,10 @@
  * asked for, and the files of its network.
  */
 import { statSync } from "node:fs";
-import { posix } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
 import type { RuntimeMount } from "../../oci/runtime-spec.ts";
-import { fileSystemStats } from "../../sys/fs.ts";
 import { checkPropagation } from "./_mount-table.ts";
+import { cleanTarget } from "./_mount-targets.ts";
 import type { HostFacts } from "./host-facts.ts";
 import type { MountInput, SpecInput } from "./spec-input.ts";
 import { mergeTmpfsOptions } from "./tmpfs-options.ts";
@@ -36,23 +35,6 @@ export const initTarget = "/sbin/docker-init";
 
 const shmSizeDefaultBytes = 64 * 1024 * 1024;
 const readOnlyRecursiveKernel = { major: 5, minor: 12 };
-// linux/magic.h
-const procMagic = 0x9fa0;
-/** Files of /proc that may be covered: what lxcfs serves. Runc has the same list. */
-const coverable: ReadonlySet<string> = new Set([
-  "/proc/cpuinfo",
-  "/proc/diskstats",
-  "/proc/loadavg",
-  "/proc/meminfo",
-  "/proc/net/dev",
-  "/proc/slabinfo",
-  "/proc/stat",
-  "/proc/swaps",
-  "/proc/sys/crypto/fips_enabled",
-  "/proc/sys/kernel/ns_last_pid",
-  "/proc/uptime",
-]);
-
 /**
  * Plans the mounts of a container.
  *
@@ -191,31 +173,6 @@ function readOnlyOption(input: MountInput, supportsRecursive: boolean): "ro" | "
 function isFile(path: string | undefined): boolean {
   if (path === undefined) return false;
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() === false;
-}
-
-function cleanTarget(input: MountInput): string {
-  if (!input.target.startsWith("/")) {
-    throw invalid(`invalid mount path: '${input.target}' mount path must be absolute`);
-  }
-  const target = posix.normalize(input.target).replace(/(.)\/$/, "$1");
-  if (target === "/") throw invalid("invalid specification: destination can't be '/'");
-  if (target === "/proc" && !isProc(input)) throw uncoverable(input, "it is not of type proc");
-  if (target.startsWith("/proc/") && !coverable.has(target)) {
-    throw uncoverable(input, "it is inside /proc");
-  }
-  return target;
-}
-
-/** The host's own /proc may be bound over the container's, as every OCI runtime allows. */
-function isProc(input: MountInput): boolean {
-  return input.source !== undefined && fileSystemStats(input.source).type === procMagic;
-}
-
-function uncoverable(input: MountInput, reason: string): EngineError {
-  const source = quoted(input.source ?? "tmpfs");
-  return invalid(
-    `error mounting ${source} to rootfs at ${quoted(input.target)}: it cannot be mounted because ${reason}`,
-  );
 }
 
 function duplicate(mounts: readonly MountInput[]): EngineError {

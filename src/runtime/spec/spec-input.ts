@@ -19,6 +19,8 @@ export interface MountInput {
   readonly readOnlyDepth?: "recursive" | "forced" | "top";
   /** tmpfs: mount options as given (`size=64m`, `mode=1777`, `noexec`, …). */
   readonly options?: readonly string[];
+  /** A Dockerfile asks for it, which may be anybody's: it may not cover /dev. No volume may. */
+  readonly isUntrusted?: boolean;
 }
 
 /** Limits, in the units of the wire's HostConfig. Absent or 0: not limited. */
