@@ -14,6 +14,7 @@
  * This folder knows no client: the classic `POST /build` and BuildKit's protocol both call `build`.
  */
 import type { DebugRequest } from "./failed-steps.ts";
+import type { CacheBounds } from "./cache-bounds.ts";
 import type { Credentials } from "../remote/registry-client.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
@@ -135,6 +136,8 @@ export interface BuildRequest {
   readonly main: ContextSource;
   /** Where the Dockerfile is read from when that is not `main`. */
   readonly dockerfileFrom?: ContextSource;
+  /** Folder of a fetched context that is built from; the Dockerfile is looked for in the whole. */
+  readonly contextSubdir?: string;
   /** Path in its context; `Dockerfile` when absent. */
   readonly dockerfileName?: string;
   /** By lower-case name. */
@@ -276,6 +279,8 @@ export interface BuildService {
   prune(options: {
     readonly all?: boolean;
     readonly keepBytes?: number;
+    /** Instead of `keepBytes`: what it is to be worked out from. */
+    readonly bounds?: CacheBounds;
     readonly filters: ReadonlyMap<string, readonly string[]>;
   }): Promise<{ readonly removed: readonly string[]; readonly spaceReclaimedBytes: number }>;
   /** A client's own main folder for a classic build: made empty, removed when closed. */

@@ -70,13 +70,16 @@ export const buildRoutes: Readonly<Record<string, Handler>> = {
   BuildPrune: async (exchange) => {
     await readBody(exchange);
     const { query } = exchange;
-    const keep =
-      integerValue(query, "reserved-space") ??
-      integerValue(query, "keep-storage") ??
-      integerValue(query, "max-used-space");
+    const space = (name: string): number => integerValue(query, name) ?? 0;
+    const bounds = {
+      maxUsedBytes: space("max-used-space"),
+      minFreeBytes: space("min-free-space"),
+      // Called keep-storage before version 1.48.
+      reservedBytes: space("reserved-space") || space("keep-storage"),
+    };
     const { removed, spaceReclaimedBytes } = await exchange.backend.builds.prune({
       all: boolValue(query, "all"),
-      ...(keep === undefined || keep === 0 ? {} : { keepBytes: keep }),
+      bounds,
       filters: filtersValue(query),
     });
     sendJson(exchange, {

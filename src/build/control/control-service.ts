@@ -59,11 +59,15 @@ export function controlHandlers(options: ControlOptions): readonly GrpcHandler[]
       const request = await call.next();
       const before = new Map((await options.cache.diskUsage()).map((each) => [each.id, each]));
       const filters = pruneFilters(request?.filter ?? [], request?.keepDuration ?? 0);
-      const keepBytes = request?.maxUsedSpace || request?.reservedSpace || 0;
+      const bounds = {
+        maxUsedBytes: request?.maxUsedSpace ?? 0,
+        minFreeBytes: request?.minFreeSpace ?? 0,
+        reservedBytes: request?.reservedSpace ?? 0,
+      };
       const { removed } = await options.cache.prune({
         all: request?.all === true,
         filters,
-        ...(keepBytes > 0 ? { keepBytes } : {}),
+        bounds,
       });
       for (const id of removed) {
         const record = before.get(id);

@@ -156,6 +156,7 @@ const llbCaps: readonly string[] = [
   "exporter.multiple",
   "exporter.sourcedateepoch",
   "file.base",
+  "gc.freespacefilter",
   "file.rm.wildcard",
   "file.copy.includeexcludepatterns",
   "meta.description",

@@ -1,6 +1,7 @@
 /** The kept folders of clients as a part of the build cache: told with it, and pruned with it. */
 import { EngineError } from "../../lib/errors.ts";
 import { run } from "../../sys/process.ts";
+import { type CacheBounds, keepBytesOf, readBounds } from "../cache-bounds.ts";
 import type { BuildService, CacheRecord } from "../build-service.ts";
 import type { ContextFolders } from "./context-folders.ts";
 
@@ -13,6 +14,14 @@ const foreignFilters: readonly string[] = ["parent", "parents", "description", "
  * A prune to a size gives up folders first: they are the cheapest to get again.
  */
 export function withContextFolders(service: BuildService, folders: ContextFolders): BuildService {
+  const bounded = async <T extends object>(
+    bounds: CacheBounds,
+    options: T,
+  ): Promise<(T & { readonly keepBytes: number }) | undefined> => {
+    const usedBytes = await usedBytesOf(service, await recordsOf(folders));
+    const keepBytes = keepBytesOf(bounds, { usedBytes, freeBytes: folders.freeBytes });
+    return keepBytes === undefined ? undefined : { ...options, keepBytes };
+  };
   return {
     build: async (request) => await service.build(request),
     cancel: (id) => service.cancel(id),
@@ -20,11 +29,14 @@ export function withContextFolders(service: BuildService, folders: ContextFolder
     unpackContext: async (tar, options) => await service.unpackContext(tar, options),
     recover: async () => await service.recover(),
     diskUsage: async () => [...(await service.diskUsage()), ...(await recordsOf(folders))],
-    async prune(options) {
+    async prune({ bounds: given = {}, ...asked }) {
+      const bounds = readBounds(given);
+      const options = bounds === undefined ? asked : await bounded(bounds, asked);
+      if (options === undefined) return { removed: [], spaceReclaimedBytes: 0 };
       const records = (await recordsOf(folders)).filter(({ isInUse }) => !isInUse);
       const wanted = records.filter((record) => isMeant(record, options.filters));
       const { keepBytes } = options;
-      const isKept = keepBytes !== undefined && (await usedBytes(service, records)) <= keepBytes;
+      const isKept = keepBytes !== undefined && (await usedBytesOf(service, records)) <= keepBytes;
       const removed = isKept ? [] : await folders.remove(new Set(wanted.map(({ id }) => id)));
       const freed = wanted.filter(({ id }) => removed.includes(id));
       const pruned = await service.prune(options);
@@ -36,7 +48,10 @@ export function withContextFolders(service: BuildService, folders: ContextFolder
   };
 }
 
-async function usedBytes(service: BuildService, records: readonly CacheRecord[]): Promise<number> {
+async function usedBytesOf(
+  service: BuildService,
+  records: readonly CacheRecord[],
+): Promise<number> {
   return sumOf(await service.diskUsage()) + sumOf(records);
 }
 

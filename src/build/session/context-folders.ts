@@ -14,7 +14,7 @@ import { mkdirSync, readdirSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { createId } from "../../lib/id.ts";
 import type { Logger } from "../../lib/log.ts";
-import { removeTree } from "../../sys/fs.ts";
+import { fileSystemStats, removeTree } from "../../sys/fs.ts";
 
 /** Folders that are kept, whether used now or not. */
 const keptCountMax = 64;
@@ -48,6 +48,12 @@ export class ContextFolders {
   constructor(options: { readonly root: string; readonly logger: Logger }) {
     this.#root = options.root;
     this.#logger = options.logger;
+  }
+
+  /** Free on the disk that they lie on. */
+  get freeBytes(): number {
+    mkdirSync(this.#root, { recursive: true, mode: 0o700 });
+    return fileSystemStats(this.#root).availableBytes;
   }
 
   /** Takes the folder of a key; without a key a new one that is not kept. */
