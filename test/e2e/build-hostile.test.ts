@@ -145,6 +145,40 @@ describe("a Dockerfile", () => {
     expect(output).toContain("NoNewPrivs:\t0\nSeccomp:\t2\n");
   });
 
+  test("puts nothing in the place of the kernel's folders and of devices, links or not", async () => {
+    const image =
+      "FROM busybox AS evil\nRUN ln -s /proc one; ln -s one two; ln -s /dev three; mkdir /x\nFROM evil\n";
+    for (const [mount, sentence] of [
+      ["type=bind,from=evil,target=/proc", "not of type proc"],
+      ["type=bind,from=evil,rw,target=/two", "not of type proc"],
+      ["type=tmpfs,target=/one/sys", "inside /proc"],
+      ["type=cache,target=/dev", "/dev is the engine's"],
+      ["type=bind,from=evil,source=/x,target=/three", "/dev is the engine's"],
+      ["type=tmpfs,target=/sys", "/sys is the engine's"],
+    ]) {
+      const { error } = await build({ Dockerfile: `${image}RUN --mount=${mount} true\n` });
+      expect(error).toContain(sentence ?? "");
+    }
+    const volume = uniqueName("volume");
+    const hostile = "FROM busybox\nRUN ln -s /dev three\nVOLUME /three\n";
+    expect((await build({ Dockerfile: hostile }, { name: volume })).error).toBe("");
+    const run = await engine.client("tug").run(["run", "--rm", volume, "true"]);
+    expect(run.exitCode).not.toBe(0);
+    expect(run.stderr).toContain("/dev is the engine's");
+  });
+
+  test("is no image that a registry has, whatever it is called", async () => {
+    const digest = `sha256:${"a".repeat(64)}`;
+    const Dockerfile = "FROM busybox\n";
+    for (const name of [`trusted/app@${digest}`, `trusted/app:1@${digest}`]) {
+      const { error } = await build({ Dockerfile }, { name });
+      expect(error).toContain("refusing to create a tag with a digest reference");
+      const classic = await buildClassic(Dockerfile, `t=${encodeURIComponent(name)}`);
+      expect(classic.error).toContain("build tag cannot contain a digest");
+    }
+    expect((await engine.api("GET", `/images/trusted/app@${digest}/json`)).status).toBe(404);
+  });
+
   test("takes no files of the host", async () => {
     const repository = join(engine.folder, "host.git");
     await run(["git", "init", "--quiet", "--bare", repository]);
