@@ -38,6 +38,8 @@ export async function startTugRegistry(
     readonly flags?: readonly string[];
     readonly scheme?: "http" | "https";
     readonly root?: string;
+    /** The file of a network namespace to serve in. */
+    readonly netns?: string;
   } = {},
 ): Promise<TugRegistry> {
   const folder = mkdtempSync(join(tmpdir(), "tug-reg-"));
@@ -45,7 +47,9 @@ export async function startTugRegistry(
   const listening = /registry listens" host=\S+ port=(\d+)/;
   const launch = async (port: number, flags: readonly string[]): Promise<Companion> => {
     const address = ["--listen", `127.0.0.1:${port}`];
-    const made = start(tugArgv("registry", "serve", "--root", root, ...address, ...flags));
+    const serve = tugArgv("registry", "serve", "--root", root, ...address, ...flags);
+    const { netns } = options;
+    const made = start([...(netns === undefined ? [] : ["nsenter", `--net=${netns}`]), ...serve]);
     let endedWith: number | undefined;
     void made.exited.then((code) => {
       endedWith = code;
