@@ -11,6 +11,9 @@ import type { RunAction } from "./step.ts";
 /** Name of the machine as commands of builds see it. BuildKit's. */
 export const stepHostname = "buildkitsandbox";
 
+/** Processes and threads of one command: it forks no machine to death. */
+const stepPidsMax = 8192;
+
 /** What the spec of one command is made from. */
 export interface StepSpecPlan {
   readonly id: string;
@@ -65,7 +68,10 @@ export function stepSpec(
   };
 }
 
-function specInput(options: Pick<BuildServiceOptions, "defaults">, plan: StepSpecPlan): SpecInput {
+function specInput(
+  options: Pick<BuildServiceOptions, "defaults" | "host">,
+  plan: StepSpecPlan,
+): SpecInput {
   const { defaults } = options;
   const { run, build, mounts, rootfs } = plan;
   const parent = build.cgroupParent ?? "";
@@ -106,6 +112,7 @@ function specInput(options: Pick<BuildServiceOptions, "defaults">, plan: StepSpe
     },
     sysctls: {},
     resources: {
+      ...(options.host.cgroupSupport.pids ? { pidsMax: stepPidsMax } : {}),
       ...resources,
       ...(cpuPeriod === undefined ? {} : { cpuPeriodUs: cpuPeriod }),
       ...(cpuQuota === undefined ? {} : { cpuQuotaUs: cpuQuota }),
