@@ -13,7 +13,7 @@ const secretHeaders: ReadonlySet<string> = new Set([
  * Sends a request and follows redirects, ten at most.
  *
  * Once another origin is asked, it and all after it get no credentials. A redirect from TLS to none
- * is refused.
+ * is refused, and one to another origin with a body that holds a secret.
  */
 export async function sendFollowing(
   transport: HttpTransport,
@@ -53,6 +53,7 @@ function redirected(answer: HttpAnswer, current: HttpRequest): HttpRequest | und
   url.username = "";
   url.password = "";
   if (url.origin === current.url.origin) return { ...current, url };
+  if (current.body?.isSecret === true) throw refused(current, `with a secret to ${url.origin}`);
   const open = Object.entries(current.headers).filter(([name]) => !secretHeaders.has(name));
   return { ...current, url, headers: Object.fromEntries(open) };
 }

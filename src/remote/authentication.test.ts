@@ -236,6 +236,23 @@ describe("a bearer token", () => {
 });
 
 describe("a redirect", () => {
+  test("of the token server takes no refresh token along to another host", async () => {
+    const other = await serve(() => ({ body: '{"access_token":"got"}' }));
+    const tokens = await serve(({ path }) => ({
+      status: 307,
+      headers: { location: path === "/t" ? "/moved" : `${other.url}/t` },
+    }));
+    const registry = await serve(() => ({
+      status: 401,
+      headers: { "www-authenticate": `Bearer realm=${tokens.url}/t` },
+    }));
+    const asked = client.fetchManifest(registry.at("app"), { credentials: { identityToken: "r" } });
+    await expect(asked).rejects.toThrow(
+      `refused to follow a redirect with a secret to ${other.url}`,
+    );
+    expect([tokens.requests.length, other.requests.length]).toEqual([2, 0]);
+  });
+
   test("to another host takes no credentials along, nor back", async () => {
     const digest = digestOf("blob");
     const seen: (string | undefined)[] = [];

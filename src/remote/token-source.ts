@@ -148,7 +148,7 @@ function refreshRequest(realm: URL, wish: TokenWish): HttpRequest {
     method: "POST",
     url: realm,
     headers: { "content-type": "application/x-www-form-urlencoded" },
-    body: { sizeBytes: bytes.byteLength, open: () => [bytes] },
+    body: { sizeBytes: bytes.byteLength, open: () => [bytes], isSecret: true },
   };
 }
 

@@ -23,6 +23,8 @@ export interface HttpBody {
   readonly sizeBytes: number;
   /** Opened anew whenever the request is sent again. */
   readonly open: () => ByteSource;
+  /** It holds credentials, and is for one origin alone. */
+  readonly isSecret?: boolean;
 }
 
 /** What came back. Read to its end or closed. */
