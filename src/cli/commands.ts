@@ -265,6 +265,10 @@ export const commands: readonly CommandEntry[] = [
     help: "Show what images, containers, volumes and build cache take on the disk",
     load: async () => (await import("./system/df.ts")).command,
   }),
+  entry("system prune", {
+    help: "Remove unused data",
+    load: async () => (await import("./system/prune.ts")).command,
+  }),
   entry("system events, events", {
     help: "Get real time events from the server",
     load: async () => (await import("./system/events.ts")).command,
@@ -323,7 +327,7 @@ export const plannedCommands: readonly string[] = [
   ...["update", "container cp"],
   ...["container stats", "container update"],
   ...["network connect", "network create", "network disconnect", "network prune", "network rm"],
-  ...["system prune", "volume update", "context export", "context import"],
+  ...["volume update", "context export", "context import"],
 ];
 
 /** What a command line names. */

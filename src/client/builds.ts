@@ -12,13 +12,25 @@ export function pruneBuildCache(
   transport: Transport,
   options: {
     readonly all: boolean;
-    /** Bytes of cache that stay. */
-    readonly keepBytes?: number;
+    /** Bytes that the cache may always take. */
+    readonly reservedBytes?: number;
+    /** Bytes that it may take at most. */
+    readonly maxUsedBytes?: number;
+    /** Bytes that are to be free on the disk. */
+    readonly minFreeBytes?: number;
     readonly filters: ReadonlyMap<string, readonly string[]>;
   },
 ): Promise<BuildPruneResponse> {
-  const { all, keepBytes, filters } = options;
+  const { all, reservedBytes, maxUsedBytes, minFreeBytes, filters } = options;
   return transport.json("POST /build/prune", {
-    query: { all, "keep-storage": keepBytes, filters: encodeFilters(filters) },
+    query: {
+      all,
+      // Its name before version 1.48, which later engines know too.
+      "keep-storage": reservedBytes,
+      "reserved-space": reservedBytes,
+      "max-used-space": maxUsedBytes,
+      "min-free-space": minFreeBytes,
+      filters: encodeFilters(filters),
+    },
   });
 }

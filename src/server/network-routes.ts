@@ -1,6 +1,8 @@
 import { filtersValue, textValue } from "../api/query.ts";
+import type { NetworkPruneResponse } from "../api/network.ts";
 import { noSuchNetwork } from "../lib/docker-messages.ts";
-import { type Handler, param, sendJson } from "./exchange.ts";
+import { checkFilterNames } from "../lib/filters.ts";
+import { type Handler, param, readBody, sendJson } from "./exchange.ts";
 
 /** Handlers of the network operations, by operation name. */
 export const networkRoutes: Readonly<Record<string, Handler>> = {
@@ -15,5 +17,11 @@ export const networkRoutes: Readonly<Record<string, Handler>> = {
     if (scope !== "" && network.Scope !== scope) throw noSuchNetwork(id);
     sendJson(exchange, network);
     await Promise.resolve();
+  },
+  NetworkPrune: async (exchange) => {
+    await readBody(exchange);
+    checkFilterNames(filtersValue(exchange.query), ["label", "label!", "until"]);
+    // The engine has its own networks alone, and those stay.
+    sendJson(exchange, { NetworksDeleted: null } satisfies NetworkPruneResponse);
   },
 };

@@ -4,6 +4,8 @@ import { parseFilters } from "../filters.ts";
 import { switchFlag, textFlag } from "../flags.ts";
 import { prune, pruneFlags } from "../prune.ts";
 
+const bytes = { placeholder: "bytes" };
+
 /** Removes build cache. */
 export const command: Command = {
   usage: "[OPTIONS]",
@@ -11,7 +13,10 @@ export const command: Command = {
   flags: [
     ...pruneFlags,
     switchFlag("all", "Remove all unused build cache, not just dangling ones", { short: "a" }),
-    textFlag("keep-storage", "Amount of disk space to keep for cache", { placeholder: "bytes" }),
+    textFlag("max-used-space", "Maximum amount of disk space allowed to keep for cache", bytes),
+    textFlag("min-free-space", "Target amount of free disk space after pruning", bytes),
+    textFlag("reserved-space", "Amount of disk space always allowed to keep for cache", bytes),
+    textFlag("keep-storage", "Amount of disk space to keep for cache: reserved-space", bytes),
   ],
   completes: "none",
   run,
@@ -21,6 +26,8 @@ async function run(invocation: Invocation): Promise<number> {
   const { flags, engine } = invocation;
   const all = flags.isOn("all");
   const filters = parseFilters(flags.list("filter"));
+  const spaceOf = (key: string, flag: string): Readonly<Record<string, number>> =>
+    flags.isGiven(flag) ? { [key]: flags.sizeBytes(flag) } : {};
   return await prune(invocation, {
     warning: all
       ? "This will remove all build cache. Are you sure you want to continue?"
@@ -29,7 +36,10 @@ async function run(invocation: Invocation): Promise<number> {
       const pruned = await pruneBuildCache(await engine(), {
         all,
         filters,
-        ...(flags.isGiven("keep-storage") ? { keepBytes: flags.sizeBytes("keep-storage") } : {}),
+        ...spaceOf("maxUsedBytes", "max-used-space"),
+        ...spaceOf("minFreeBytes", "min-free-space"),
+        ...spaceOf("reservedBytes", "keep-storage"),
+        ...spaceOf("reservedBytes", "reserved-space"),
       });
       return {
         title: "Deleted build cache objects:",

@@ -1,3 +1,4 @@
+import type { ImagePruneResponse } from "../../api/image.ts";
 import { pruneImages } from "../../client/images.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { parseFilters } from "../filters.ts";
@@ -27,13 +28,16 @@ function run(invocation: Invocation): Promise<number> {
       const pruned = await pruneImages(await invocation.engine(), filters);
       return {
         title: "Deleted Images:",
-        lines: (pruned.ImagesDeleted ?? []).map(({ Untagged: untagged, Deleted: deleted }) =>
-          untagged === undefined || untagged === ""
-            ? `deleted: ${deleted}`
-            : `untagged: ${untagged}`,
-        ),
+        lines: imageLines(pruned),
         reclaimedBytes: pruned.SpaceReclaimed,
       };
     },
   });
+}
+
+/** Shows what has become of images. */
+export function imageLines({ ImagesDeleted: items }: ImagePruneResponse): readonly string[] {
+  return (items ?? []).map(({ Untagged: untagged, Deleted: deleted }) =>
+    untagged === undefined || untagged === "" ? `deleted: ${deleted}` : `untagged: ${untagged}`,
+  );
 }
