@@ -1,5 +1,7 @@
+import type { ImageLayers } from "../image/image-service.ts";
 import { digestOf } from "../oci/digest.ts";
 import { defineAction } from "./step-key.ts";
+import type { Platform } from "../oci/platform.ts";
 import type { Step } from "./step.ts";
 
 /** Makes a step; its digest comes from what it does and from the steps that it stands on. */
@@ -14,4 +16,19 @@ export function makeStep(options: Omit<Step, "digest">): Step {
     reads: reads.map(({ digest }) => digest),
   };
   return { ...options, digest: digestOf(JSON.stringify(definition)) };
+}
+
+/** The step that stands for an image. */
+export function imageStep(
+  found: { readonly image: ImageLayers; readonly shownName: string },
+  options: { readonly name: string; readonly platform: Platform },
+): Step {
+  return makeStep({
+    action: { kind: "image", reference: found.shownName, image: found.image },
+    name: options.name,
+    description: `pulled from ${found.shownName}`,
+    reads: [],
+    isCacheIgnored: false,
+    platform: options.platform,
+  });
 }

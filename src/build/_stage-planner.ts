@@ -13,7 +13,7 @@ import type { GraphPlanner, NarratedStep } from "./graph.ts";
 import { type ConfigInstruction, StageImage } from "./stage-image.ts";
 import { planCopy } from "./_plan-copy.ts";
 import { planRun } from "./_plan-run.ts";
-import { makeStep } from "./_make-step.ts";
+import { imageStep, makeStep } from "./_make-step.ts";
 import type { Step, StepAction } from "./step.ts";
 
 /** A stage that has been read. */
@@ -320,6 +320,12 @@ export class StagePlanner {
     const where = { platform: planner.input.platform, location };
     const named = await planner.input.sources.namedContext(reference, where);
     if (named?.kind === "step") return this.addStep(named.step);
+    if (named?.kind === "stage") {
+      if (planner.findStage(named.name, stage.index) !== undefined) {
+        return await this.resolveFrom(named.name);
+      }
+      throw new EngineError("not-found", `context ${reference}: there is no stage ${named.name}`);
+    }
     if (named === undefined && reference.toLowerCase() === "scratch") return undefined;
     const found =
       named?.kind === "image" ? named : await planner.input.sources.image(reference, where);
@@ -358,20 +364,6 @@ function platformPrefix(planner: GraphPlanner, platform: Platform): string {
   const own = formatPlatform(platform);
   const target = formatPlatform(input.platform);
   return own === target ? own : `${own}->${input.platform.architecture}`;
-}
-
-function imageStep(
-  found: { readonly image: ImageLayers; readonly shownName: string },
-  options: { readonly name: string; readonly platform: Platform },
-): Step {
-  return makeStep({
-    action: { kind: "image", reference: found.shownName, image: found.image },
-    name: options.name,
-    description: `pulled from ${found.shownName}`,
-    reads: [],
-    isCacheIgnored: false,
-    platform: options.platform,
-  });
 }
 
 /** Variables from `NAME=value` entries. */

@@ -1,5 +1,5 @@
 /** What a build reads from outside: its Dockerfile, its contexts, base images, files behind URLs. */
-import { closeSync, mkdirSync } from "node:fs";
+import { closeSync, lstatSync, mkdirSync } from "node:fs";
 import { join, posix } from "node:path";
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { parseIgnore } from "../lib/ignore-patterns.ts";
@@ -14,7 +14,7 @@ import { dockerfileBytesMax } from "./dockerfile/limits.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import { placed } from "./failure.ts";
 import type { GraphSources, NamedBase } from "./graph.ts";
-import { makeStep } from "./_make-step.ts";
+import { imageStep, makeStep } from "./_make-step.ts";
 import { remoteStep } from "./_remote-step.ts";
 import type { Progress, VertexProgress } from "./progress.ts";
 import { withoutSecrets } from "./attestation/attest.ts";
@@ -76,11 +76,13 @@ export class BuildSources implements AsyncDisposable {
   /** Reads the Dockerfile, and the patterns that belong to it or to the context. */
   async readDockerfile(): Promise<Uint8Array> {
     const name = this.#request.dockerfileName ?? dockerfileNameDefault;
-    const from = this.#request.dockerfileFrom ?? this.#request.main;
+    const { main, dockerfileFrom: from = main } = this.#request;
+    if (isImageKind(main)) this.#mainImage = await this.#imageOfContext("context", main);
     const bytes = await this.#progress.during(
       `[internal] load build definition from ${posix.basename(name)}`,
       async (vertex) => {
         this.#dockerfileVertex = vertex.digest;
+        if (isImageKind(from)) return await this.#dockerfileOfImage(name);
         const folder = await this.#open(from, {
           followPaths: [name, `${name}.dockerignore`],
           vertex,
@@ -103,6 +105,33 @@ export class BuildSources implements AsyncDisposable {
       },
     );
     return bytes;
+  }
+
+  #mainImage: FoundImage | undefined;
+
+  /** The image that is a context, of the platform that is built first. */
+  async #imageOfContext(name: string, source: ContextSource): Promise<FoundImage> {
+    const platform = this.#request.platforms[0] ?? hostPlatform();
+    if (source.kind === "image") return await this.image(source.reference, platform);
+    if (source.kind === "oci-layout") return await this.#layoutImage(name, { source, platform });
+    throw new EngineError("internal", `the context ${name} is no image`);
+  }
+
+  async #dockerfileOfImage(name: string): Promise<Uint8Array> {
+    const { snapshots, copier } = this.#options;
+    const chainId = this.#mainImage?.image.chainId;
+    const found =
+      chainId === undefined
+        ? undefined
+        : await copier.readFile(
+            { kind: "snapshot", mount: snapshots.mounts(chainId) },
+            { path: name, sizeMaxBytes: dockerfileBytesMax, signal: this.#signal },
+          );
+    if (found !== undefined) return found;
+    throw new EngineError(
+      "not-found",
+      `failed to read dockerfile: open ${posix.basename(name)}: no such file or directory`,
+    );
   }
 
   #dockerfileFolder: string | undefined;
@@ -132,10 +161,11 @@ export class BuildSources implements AsyncDisposable {
   /** Reads .dockerignore; after the Dockerfile, whose own one goes first. */
   async readIgnored(): Promise<void> {
     const { main } = this.#request;
-    if (main.kind === "image" || main.kind === "oci-layout" || main.kind === "stage") return;
+    if (isImageKind(main) || main.kind === "stage") return;
     const bytes = await this.#progress.during("[internal] load .dockerignore", async (vertex) => {
       if (this.#ownIgnored !== undefined) return this.#ownIgnored;
-      const folder = await this.#open(main, { followPaths: [".dockerignore"], vertex });
+      const opened = await this.#open(main, { followPaths: [".dockerignore"], vertex });
+      const folder = this.#scoped(opened);
       const found = readInFolder(folder, {
         path: ".dockerignore",
         sizeMaxBytes: ignoreFileMaxBytes,
@@ -248,6 +278,10 @@ export class BuildSources implements AsyncDisposable {
   #mainContext(paths: readonly string[]): Step {
     for (const path of paths) this.#wantedPaths.add(path);
     const { main } = this.#request;
+    if (this.#mainImage !== undefined) {
+      const name = `FROM ${this.#mainImage.shownName}`;
+      this.#mainStep ??= imageStep(this.#mainImage, { name, platform: hostPlatform() });
+    }
     this.#mainStep ??= makeStep({
       action: {
         kind: "context",
@@ -284,15 +318,34 @@ export class BuildSources implements AsyncDisposable {
     const paths = [...this.#wantedPaths].map((path) => posix.join("/", path).slice(1));
     const isWhole = paths.some((path) => path === "");
     const { main } = this.#request;
-    const folder = await this.#open(main, {
+    const opened = await this.#open(main, {
       excludes: this.#ignored,
       ...(isWhole ? {} : { followPaths: paths }),
       vertex,
       isShown: true,
     });
+    const folder = this.#scoped(opened);
     // What a client leaves out by itself, is taken out here of a folder that came whole.
     if (main.kind !== "local") clearIgnored(folder, this.#ignored);
     return folder;
+  }
+
+  /** The part of a fetched context that is built from. */
+  #scoped(folder: string): string {
+    const { main, contextSubdir = "" } = this.#request;
+    if (main.kind === "local") return folder;
+    let path = folder;
+    for (const part of posix.join("/", contextSubdir).split("/")) {
+      if (part === "") continue;
+      path = join(path, part);
+      // A link could lead out of the context.
+      if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true) continue;
+      throw new EngineError(
+        "not-found",
+        `the context has no folder ${JSON.stringify(contextSubdir)}`,
+      );
+    }
+    return path;
   }
 
   async #open(
@@ -477,6 +530,10 @@ export class BuildSources implements AsyncDisposable {
     });
     return bytes === undefined ? [] : parseIgnore(new TextDecoder().decode(bytes));
   }
+}
+
+function isImageKind(source: ContextSource): boolean {
+  return source.kind === "image" || source.kind === "oci-layout";
 }
 
 /** Shows how much of a context has come. */

@@ -80,7 +80,8 @@ interface Built {
 }
 
 async function build(client: Client, args: readonly string[]): Promise<Built> {
-  const idFile = join(first.folder, `id${(folderCount += 1)}`);
+  folderCount += 1;
+  const idFile = join(first.folder, `id${folderCount}`);
   const result = await client.run(["build", "--progress=plain", "--iidfile", idFile, ...args], {
     timeoutMs: 90_000,
   });

@@ -4,12 +4,17 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { Readable } from "node:stream";
+import { openBuildSession, uploadUrl } from "../../src/client/session/build-session.ts";
+import { openBuildConnection } from "../../src/client/session/solve.ts";
+import { openTransport } from "../../src/client/transport.ts";
 import { type Client, clientNames } from "../support/clients.ts";
 import {
   type DockerRegistry,
@@ -17,6 +22,7 @@ import {
   startDockerRegistry,
 } from "../support/docker-registry.ts";
 import { referenceHost } from "../support/engine.ts";
+import { tar } from "../support/tar.ts";
 import { run, runOk } from "../support/process.ts";
 import { useEngine } from "../support/use-engine.ts";
 
@@ -67,7 +73,7 @@ async function fetchJson(path: string) {
     "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
   const response = await fetch(`${registry?.url}/v2/${path}`, { headers: { accept } });
   expect(response.status).toBe(200);
-  return await response.json();
+  return JSON.parse(await response.text());
 }
 
 interface Layered {
@@ -78,8 +84,19 @@ interface Layered {
   }[];
 }
 
-async function statementsOf(repository: string, manifest: Layered) {
-  const found = new Map<string, any>();
+interface Statement {
+  readonly subject: readonly { readonly digest: Readonly<Record<string, string>> }[];
+  readonly predicate: {
+    readonly materials: readonly { readonly uri: string }[];
+    readonly packages: readonly object[];
+  };
+}
+
+async function statementsOf(
+  repository: string,
+  manifest: Layered,
+): Promise<ReadonlyMap<string, Statement>> {
+  const found = new Map<string, Statement>();
   for (const { digest, annotations } of manifest.layers) {
     const statement = await fetchJson(`${repository}/blobs/${digest}`);
     found.set(annotations["in-toto.io/predicate-type"] ?? "", statement);
@@ -124,12 +141,12 @@ ours.each(names)("with %s", (name) => {
       const manifest = await fetchJson(`${repository}/manifests/${attested.digest}`);
       const statements = await statementsOf(repository, manifest);
       const provenance = statements.get(provenanceType);
-      expect(provenance.subject[0].digest.sha256).toBe(image.digest.slice("sha256:".length));
-      expect(provenance.predicate.materials[0].uri).toMatch(
+      expect(provenance?.subject[0]?.digest["sha256"]).toBe(image.digest.slice("sha256:".length));
+      expect(provenance?.predicate.materials[0]?.uri).toMatch(
         /^pkg:docker\/busybox@latest\?platform=/,
       );
       expect(JSON.stringify(provenance)).toContain("somebody");
-      const packages = statements.get(sbomType).predicate.packages;
+      const packages = statements.get(sbomType)?.predicate.packages;
       expect(packages).toContainEqual(
         expect.objectContaining({ name: "base-files", versionInfo: "12.4" }),
       );
@@ -299,6 +316,91 @@ ours.each(names)("with %s", (name) => {
     );
     expect(kinds.toSorted().slice(0, 2)).toEqual(["amd64", "arm64"]);
     for (const { digest } of index.manifests) await fetchJson(`${repository}/manifests/${digest}`);
+  });
+});
+
+ours("contexts", () => {
+  const client = engine.client("tug");
+
+  test("an image and a stage may be folders to copy from, under a name", async () => {
+    await engine.importImage("other", {
+      archive: tar([{ name: "from-image", content: "image" }]),
+    });
+    const folder = context(
+      "FROM scratch AS made\nCOPY data /from-stage\nFROM busybox\n" +
+        "COPY --from=img /from-image /a\nCOPY --from=stg /from-stage /b\nRUN cat /a /b > /c\n",
+    );
+    writeFileSync(join(folder, "data"), " stage");
+    const contexts = [
+      "--build-context",
+      "img=docker-image://other",
+      "--build-context",
+      "stg=target:made",
+    ];
+    await build(client, [...contexts, "-t", "contexts:1", folder]);
+    expect(await client.ok("run", "--rm", "contexts:1", "cat", "/c")).toBe("image stage");
+    const wrong = [
+      "--build-context",
+      "img=docker-image://other",
+      "--build-context",
+      "stg=target:no",
+    ];
+    expect(await client.fails("build", ...wrong, folder)).toContain("there is no stage no");
+  });
+
+  test("a layout that lacks the tag, or a blob, is refused by name", async () => {
+    const folder = context();
+    const out = join(folder, "layout");
+    await build(client, ["-t", "lay:1", "-o", `type=oci,dest=${out},tar=false`, folder]);
+    const next = context("FROM base\n");
+    const named = (tag: string): string[] => ["--build-context", `base=oci-layout://${out}:${tag}`];
+    expect(await client.fails("build", ...named("no"), next)).toContain('there is no tag "no"');
+    const index = JSON.parse(readFileSync(join(out, "index.json"), "utf8"));
+    const manifest = readBlob(out, index.manifests[0].digest);
+    const path = join(out, "blobs/sha256", manifest.layers.at(-1).digest.slice("sha256:".length));
+    const bytes = readFileSync(path);
+    bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+    writeFileSync(path, bytes);
+    await engine.api("POST", "/build/prune?all=1");
+    await engine.api("POST", "/images/prune");
+    expect(await client.fails("build", ...named("1"), next)).toMatch(/sha256:[0-9a-f]+/);
+  });
+
+  test("a folder of a fetched context may be what is built from", async () => {
+    const archive = tar([
+      { name: "Dockerfile", content: "FROM scratch\nCOPY . /\n" },
+      { name: "sub/", type: "directory" },
+      { name: "sub/file", content: "of the folder" },
+      { name: "out", type: "symlink", link: "/etc" },
+    ]);
+    const transport = openTransport({ kind: "unix", path: engine.socketPath });
+    const solve = async (subdir: string, dest: string): Promise<unknown> => {
+      await using session = await openBuildSession(transport, {
+        sharedKey: "",
+        folders: new Map(),
+        uploads: new Map([["up", Readable.from([archive])]]),
+        outputs: new Map([[0, { kind: "folder", path: dest }]]),
+      });
+      using connection = await openBuildConnection(transport);
+      return await connection.solve({
+        request: {
+          session: session.id,
+          frontend: "dockerfile.v0",
+          frontendAttrs: new Map([
+            ["context", uploadUrl("up")],
+            ["contextsubdir", subdir],
+          ]),
+          exporters: [{ type: "local", attrs: new Map() }],
+        },
+      });
+    };
+    const dest = join(engine.folder, "subdir");
+    await solve("sub", dest);
+    expect(readdirSync(dest)).toEqual(["file"]);
+    for (const wrong of ["no", "out", "Dockerfile"]) {
+      const refused = await solve(wrong, dest).catch((error: unknown) => String(error));
+      expect(refused).toContain(`the context has no folder "${wrong}"`);
+    }
   });
 });
 

@@ -220,6 +220,19 @@ describe("outputs", () => {
       isTar: true,
       compression: "zstd",
     });
+    expect(output("oci", { tar: "false", "force-compression": "true" })).toEqual({
+      kind: "oci",
+      names: [],
+      isTar: false,
+      compression: "gzip",
+      isForced: true,
+    });
+    expect(output("image", { name: "a", push: "1", "push-by-digest": "true" })).toEqual({
+      kind: "image",
+      names: ["a"],
+      isPushed: true,
+      isByDigest: true,
+    });
     expect(output("local", { "platform-split": "false" })).toEqual({
       kind: "local",
       splitsPlatforms: false,
@@ -229,9 +242,8 @@ describe("outputs", () => {
 
   test.each([
     ["nonsense", {}],
-    ["oci", { tar: "false" }],
     ["docker", { compression: "lzma" }],
-    ["image", { "push-by-digest": "true" }],
+    ["image", { compression: "estargz" }],
   ])("%s with %p is refused", (type, attrs) => {
     expect(() => output(type, attrs as Record<string, string>)).toThrow(EngineError);
   });

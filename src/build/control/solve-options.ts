@@ -34,6 +34,7 @@ export type FrontendPart = Pick<
       BuildRequest,
       | "dockerfileFrom"
       | "dockerfileName"
+      | "contextSubdir"
       | "target"
       | "shmSizeBytes"
       | "cgroupParent"
@@ -89,7 +90,7 @@ export function readFrontendAttrs(
 }
 
 type Sources = Pick<FrontendPart, "main" | "contexts"> &
-  Partial<Pick<FrontendPart, "dockerfileFrom" | "dockerfileName">>;
+  Partial<Pick<FrontendPart, "dockerfileFrom" | "dockerfileName" | "contextSubdir">>;
 
 function readSources(
   attrs: FrontendAttrs,
@@ -102,14 +103,12 @@ function readSources(
   const dockerfileFrom: ContextSource | undefined = isLocalDockerfile
     ? { kind: "local", name: key ?? "dockerfile" }
     : undefined;
-  if (attrs.has("contextsubdir")) {
-    throw new EngineError("not-implemented", "contextsubdir is not supported: name it in the URL");
-  }
   return {
     main,
     contexts: readContexts(attrs, resolveInput),
     ...optional("dockerfileFrom", dockerfileFrom),
     ...optional("dockerfileName", attrs.get("filename")),
+    ...optional("contextSubdir", attrs.get("contextsubdir")),
   };
 }
 
