@@ -240,6 +240,10 @@ const implemented: readonly Row[] = [
   operation("Grpc", "POST /grpc", "hijack", { since: "1.39" }),
   operation("NetworkList", "GET /networks", "json", { response: "Network[]" }),
   operation("NetworkInspect", "GET /networks/{id}", "json", { response: "Network" }),
+  operation("NetworkPrune", "POST /networks/prune", "json", {
+    since: "1.25",
+    response: "NetworkPruneResponse",
+  }),
   operation("VolumeList", "GET /volumes", "json", { response: "VolumeListResponse" }),
   operation("VolumeInspect", "GET /volumes/{name}", "json", { response: "Volume" }),
   operation("VolumeCreate", "POST /volumes/create", "json", {
@@ -300,10 +304,6 @@ const planned: readonly Row[] = [
   operation("NetworkCreate", "POST /networks/create", "json", {
     request: "NetworkCreateRequest",
     response: "NetworkCreateResponse",
-  }),
-  operation("NetworkPrune", "POST /networks/prune", "json", {
-    since: "1.25",
-    response: "NetworkPruneResponse",
   }),
   operation("NetworkConnect", "POST /networks/{id}/connect", "none", {
     request: "NetworkConnectOptions",

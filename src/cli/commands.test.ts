@@ -30,7 +30,7 @@ describe("the table of commands", () => {
     expect(findCommand(["container"])).toMatchObject({ kind: "group" });
     expect(findCommand(["container", "foo"])).toEqual({ kind: "unknown", name: "container foo" });
     expect(findCommand(["compose", "up"])).toEqual({ kind: "planned", name: "compose" });
-    expect(findCommand(["system", "prune"])).toEqual({ kind: "planned", name: "system prune" });
+    expect(findCommand(["volume", "update"])).toEqual({ kind: "planned", name: "volume update" });
     expect(findCommand(["foo"])).toEqual({ kind: "unknown", name: "foo" });
     expect(commandGroups.length).toBeGreaterThan(6);
   });
