@@ -11,6 +11,7 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { Case } from "./case.ts";
 import { cases, hasDockerCli } from "./cases.ts";
+import { closeBuildCases, skippedBuilds } from "./build-cases.ts";
 import { canMeasureImages, closeImageCases } from "./image-cases.ts";
 import { type Contestant, openOurs, openPeer, prepareImage } from "./engines.ts";
 
@@ -57,6 +58,7 @@ async function main(): Promise<number> {
   if (!canMeasureImages) {
     console.log("skipped: pull, push and save, which need docker-registry and skopeo");
   }
+  for (const what of skippedBuilds()) console.log(`skipped: ${what}`);
   const contestants = await openAll({
     docker: values.docker ?? process.env["TUG_BENCH_DOCKER"],
     podman: values.podman ?? process.env["TUG_BENCH_PODMAN"],
@@ -73,6 +75,7 @@ async function main(): Promise<number> {
     if (values.json !== undefined) writeFileSync(values.json, `${formatJson(rows)}\n`);
     return rows.every((row) => verdict(row) !== "over") ? 0 : 1;
   } finally {
+    await closeBuildCases(contestants);
     await closeImageCases(contestants);
     for (const contestant of contestants) await contestant[Symbol.asyncDispose]();
   }

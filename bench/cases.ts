@@ -14,6 +14,7 @@ import {
   linesSizeBytes,
   memoryKb,
 } from "./engines.ts";
+import { buildCases, canMeasureBuilds } from "./build-cases.ts";
 import { canMeasureImages, imageCases } from "./image-cases.ts";
 import { loadArchive } from "./load-archive.ts";
 
@@ -194,6 +195,7 @@ export const cases: readonly Case[] = [
     },
   },
   ...(canMeasureImages ? imageCases : []),
+  ...(canMeasureBuilds ? buildCases : []),
   {
     name: "idle daemon, resident",
     unit: "MB",

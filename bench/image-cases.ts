@@ -239,8 +239,11 @@ async function copyWithSkopeo(): Promise<number> {
   );
 }
 
-/** Memory of the engine and of its helpers, above what it was before. */
-async function peakOf(contestant: Contestant, work: () => Promise<unknown>): Promise<number> {
+/** Memory of the engine and of its helpers at its peak while some work is done, in MB. */
+export async function peakOf(
+  contestant: Contestant,
+  work: () => Promise<unknown>,
+): Promise<number> {
   const known = new Set(contestant.companionPids());
   const now = (): number =>
     descendantsOf(contestant.daemonPids())

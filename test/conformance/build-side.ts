@@ -104,10 +104,10 @@ async function summariseBuild(
   const image = `cf-${each.name}`;
   try {
     const built = await build(side, each, { folder, image, places });
-    const said = `${built.stderr}\n${built.stdout}`;
+    const said = Bun.stripANSI(`${built.stderr}\n${built.stdout}`);
     const warnings = warningsIn(said);
     if (built.exitCode !== 0) {
-      return { ended: "refused", error: errorIn(said, folder), warnings };
+      return { ended: "refused", error: errorIn(built, folder), warnings };
     }
     const out = join(folder, "out");
     if (existsSync(out)) {
@@ -173,17 +173,21 @@ function warningsIn(said: string): readonly string[] {
   return [...(isFound ? ["findings"] : []), ...notes.toSorted()];
 }
 
-/** The last line that says an error, without what is another each time. */
-function errorIn(said: string, folder: string): string {
-  const lines = said
-    .split("\n")
-    .filter((line) => /^(ERROR|error|Error|unable|invalid)\b/.test(line));
-  return (lines.at(-1) ?? said.trim().split("\n").at(-1) ?? "")
-    .replaceAll(folder, "<folder>")
-    .replace(/^ERROR: failed to build: /, "ERROR: ")
-    .replace(/ref \S+: "/, 'ref <ref>: "')
-    // Why a registry is out of reach is the machine's matter.
-    .replace(/(failed to resolve source metadata for \S+:) .*/, "$1");
+/** The last line that says an error, without what is another each time and with each client. */
+function errorIn({ stderr }: Result, folder: string): string {
+  const lines = Bun.stripANSI(stderr).trim().split("\n");
+  const said = lines.findLast((line) => /^(ERROR|Error|error|unable|invalid)\b/.test(line));
+  return (
+    (said ?? lines.at(-1) ?? "")
+      .replaceAll(folder, "<folder>")
+      .replace(/^(ERROR|Error): /, "")
+      .replace(/^failed to build: /, "")
+      .replace(/^(failed to solve: |Error response from daemon: )/, "")
+      .replace(/ref \S+: "/, 'ref <ref>: "')
+      .replace(/\/\S+\/merged\//, "/")
+      // Why a registry is out of reach is the machine's matter.
+      .replace(/(failed to resolve source metadata for \S+:) .*/, "$1")
+  );
 }
 
 /** Makes a repository that git serves. */

@@ -158,9 +158,7 @@ function describe({ header, sha256 }: Entry): string {
 }
 
 /** Puts layers on each other; what they take away from the base stays as a whiteout. */
-function merge(
-  layers: readonly (readonly Entry[])[],
-): Readonly<Record<string, string>> {
+function merge(layers: readonly (readonly Entry[])[]): Readonly<Record<string, string>> {
   const tree = new Map<string, string>();
   const removeBelow = (path: string): void => {
     for (const each of [...tree.keys()]) if (each.startsWith(`${path}/`)) tree.delete(each);

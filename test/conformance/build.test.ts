@@ -35,6 +35,7 @@ if (!isCompared) {
 const clients: readonly BuildClientName[] = [
   ...(hasDocker ? (["classic"] as const) : []),
   ...(hasDocker && hasBuildx ? (["buildx"] as const) : []),
+  "tug",
 ];
 
 afterAll(async () => {
