@@ -57,14 +57,15 @@ const shellMaxMs = 12 * 60 * 60_000;
 /** Beyond that the oldest goes. */
 const keptMax = 16;
 const idDigits = 12;
+const idForm = /^[0-9a-f]{12}$/;
 
 /** What failed steps are kept with. */
 export interface FailedStepsOptions {
   readonly images: Pick<ImageService, "create" | "remove" | "list">;
   readonly leases: Leases;
   readonly logger: Logger;
-  /** Removes containers that have a label with a value, or with any when it is absent. */
-  readonly removeContainers: (label: string, value?: string) => Promise<void>;
+  /** Removes containers that have a label with a value. */
+  readonly removeContainers: (label: string, value: string) => Promise<void>;
   readonly imageMaxMs?: number;
 }
 
@@ -118,14 +119,20 @@ export class FailedSteps implements AsyncDisposable {
     };
   }
 
-  /** Removes what an earlier daemon left. */
+  /**
+   * Removes what an earlier daemon left: images of the name that a label of theirs gives them. The label
+   * alone tells nothing, as any image may have it, and its containers with it.
+   */
   async sweep(): Promise<void> {
     const { images, logger, removeContainers } = this.#options;
     try {
-      await removeContainers(failedStepLabel);
       const left = await images.list({ filters: new Map([["label", [failedStepLabel]]]) });
-      for (const { RepoTags } of left) {
-        for (const name of RepoTags ?? []) await this.#removeImage(name);
+      for (const { RepoTags, Labels } of left) {
+        const id = Labels?.[failedStepLabel] ?? "";
+        const image = `${repository}:${id}`;
+        if (!idForm.test(id) || RepoTags?.includes(image) !== true) continue;
+        await removeContainers(failedStepLabel, id);
+        await this.#removeImage(image);
       }
     } catch (error) {
       logger.warn("remove what is left of failed steps", { error });
