@@ -1,14 +1,14 @@
 /** What a build reads from outside: its Dockerfile, its contexts, base images, files behind URLs. */
-import { closeSync, lstatSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join, posix } from "node:path";
-import { EngineError, isKind, messageOf } from "../lib/errors.ts";
+import { EngineError } from "../lib/errors.ts";
 import { parseIgnore } from "../lib/ignore-patterns.ts";
 import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
 import { formatPlatform, hostPlatform, type Platform } from "../oci/platform.ts";
 import { findReference, formatReference, withDefaultTag } from "../oci/reference.ts";
-import type { ImageLayers } from "../image/image-service.ts";
-import { openRoot, readFileInRoot } from "../sys/fs.ts";
 import type { BuildRequest, ContextSource } from "./build-service.ts";
+import { BaseImages, type FoundImage } from "./base-images.ts";
+import { readInFolder, scopedFolder } from "./_context-files.ts";
 import { clearIgnored } from "./_clear-ignored.ts";
 import { dockerfileBytesMax } from "./dockerfile/limits.ts";
 import type { BuildServiceOptions } from "./environment.ts";
@@ -19,7 +19,6 @@ import { remoteStep } from "./_remote-step.ts";
 import type { Progress, VertexProgress } from "./progress.ts";
 import { withoutSecrets } from "./attestation/attest.ts";
 import type { Material } from "./attestation/provenance.ts";
-import { openLayoutImage } from "./source/layout-image.ts";
 import { parseContextUrl } from "./source/context-url.ts";
 import type { GitFolder, HttpFile } from "./source/source.ts";
 import type { Step } from "./step.ts";
@@ -32,20 +31,14 @@ const ignoreFileMaxBytes = 1024 * 1024;
 /** Name of the Dockerfile unless the request names another. */
 export const dockerfileNameDefault = "Dockerfile";
 
-interface FoundImage {
-  readonly image: ImageLayers;
-  readonly shownName: string;
-}
-
 /** The sources of one build. Closing it gives back the folders. */
 export class BuildSources implements AsyncDisposable {
   readonly #options: BuildServiceOptions;
   readonly #request: BuildRequest;
   readonly #progress: Progress;
   readonly #signal: AbortSignal;
-  readonly #leaseId: string;
   readonly #close = new AsyncDisposableStack();
-  readonly #images = new Map<string, Promise<FoundImage>>();
+  readonly #images: BaseImages;
   readonly #named = new Map<string, Promise<NamedBase | undefined>>();
   /** What the Dockerfile asks of the main context; the whole when it has `/`. */
   readonly #wantedPaths = new Set<string>();
@@ -66,7 +59,7 @@ export class BuildSources implements AsyncDisposable {
     this.#request = build.request;
     this.#progress = build.progress;
     this.#signal = build.signal;
-    this.#leaseId = build.leaseId;
+    this.#images = new BaseImages(options, build);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -112,8 +105,9 @@ export class BuildSources implements AsyncDisposable {
   /** The image that is a context, of the platform that is built first. */
   async #imageOfContext(name: string, source: ContextSource): Promise<FoundImage> {
     const platform = this.#request.platforms[0] ?? hostPlatform();
-    if (source.kind === "image") return await this.image(source.reference, platform);
-    if (source.kind === "oci-layout") return await this.#layoutImage(name, { source, platform });
+    if (source.kind === "image") return await this.#images.image(source.reference, platform);
+    if (source.kind === "oci-layout")
+      return await this.#images.layoutImage(name, { source, platform });
     throw new EngineError("internal", `the context ${name} is no image`);
   }
 
@@ -165,7 +159,7 @@ export class BuildSources implements AsyncDisposable {
     const bytes = await this.#progress.during("[internal] load .dockerignore", async (vertex) => {
       if (this.#ownIgnored !== undefined) return this.#ownIgnored;
       const opened = await this.#open(main, { followPaths: [".dockerignore"], vertex });
-      const folder = this.#scoped(opened);
+      const folder = scopedFolder(opened, this.#request);
       const found = readInFolder(folder, {
         path: ".dockerignore",
         sizeMaxBytes: ignoreFileMaxBytes,
@@ -182,7 +176,7 @@ export class BuildSources implements AsyncDisposable {
     return {
       image: async (reference, { platform, location }) => {
         try {
-          return await this.image(reference, platform);
+          return await this.#images.image(reference, platform);
         } catch (error) {
           throw placed(error, location);
         }
@@ -202,77 +196,6 @@ export class BuildSources implements AsyncDisposable {
           },
         }),
     };
-  }
-
-  /** A base image, from here or from its registry. */
-  async image(reference: string, platform: Platform): Promise<FoundImage> {
-    const key = `${reference} ${formatPlatform(platform)}`;
-    const known = this.#images.get(key);
-    if (known !== undefined) return await known;
-    const found = this.#image(reference, platform);
-    this.#images.set(key, found);
-    return await found;
-  }
-
-  async #image(reference: string, platform: Platform): Promise<FoundImage> {
-    const parsed = findReference(reference);
-    const shownName = parsed === undefined ? reference : formatReference(withDefaultTag(parsed));
-    return await this.#progress.during(
-      `[internal] load metadata for ${shownName}`,
-      async (vertex) => {
-        try {
-          const image = await this.#findOrPull(reference, { platform, vertex });
-          for (const { chainId, digest } of image.layers) {
-            this.#options.leases.add(this.#leaseId, `snapshot:${chainId}`);
-            this.#options.leases.add(this.#leaseId, `content:${digest}`);
-          }
-          return { image, shownName };
-        } catch (error) {
-          if (this.#signal.aborted || !(error instanceof EngineError)) throw error;
-          throw new EngineError(
-            error.kind,
-            parsed === undefined
-              ? `failed to parse stage name ${JSON.stringify(reference)}: ${error.message}`
-              : `${reference}: failed to resolve source metadata for ${shownName}: ${error.message}`,
-            { cause: error, details: error.details },
-          );
-        }
-      },
-    );
-  }
-
-  async #findOrPull(
-    reference: string,
-    how: { readonly platform: Platform; readonly vertex: VertexProgress },
-  ): Promise<ImageLayers> {
-    const { images } = this.#options;
-    const { platform } = how;
-    if (!this.#request.isPulled) {
-      // A short name of hexadecimal digits is a name, and no beginning of an ID.
-      const name = /^[0-9a-f]{1,11}$/.test(reference) ? `${reference}:latest` : reference;
-      try {
-        return await images.layersOf(name, { platform, use: "build" });
-      } catch (error) {
-        if (!isKind(error, "not-found")) throw error;
-      }
-    }
-    const host = findReference(reference)?.domain ?? "";
-    const credentials = await this.#request.client.credentials(host);
-    await images.pull(reference, {
-      platform,
-      ...(credentials === undefined ? {} : { credentials }),
-      signal: this.#signal,
-      progress: ({ id, status, progressDetail }) => {
-        if (id === undefined) return;
-        how.vertex.status({
-          id,
-          current: progressDetail?.current ?? 0,
-          total: progressDetail?.total ?? 0,
-          isCompleted: status === "Pull complete" || status === "Already exists",
-        });
-      },
-    });
-    return await images.layersOf(reference, { platform, use: "build" });
   }
 
   #mainContext(paths: readonly string[]): Step {
@@ -324,28 +247,10 @@ export class BuildSources implements AsyncDisposable {
       vertex,
       isShown: true,
     });
-    const folder = this.#scoped(opened);
+    const folder = scopedFolder(opened, this.#request);
     // What a client leaves out by itself, is taken out here of a folder that came whole.
     if (main.kind !== "local") clearIgnored(folder, this.#ignored);
     return folder;
-  }
-
-  /** The part of a fetched context that is built from. */
-  #scoped(folder: string): string {
-    const { main, contextSubdir = "" } = this.#request;
-    if (main.kind === "local") return folder;
-    let path = folder;
-    for (const part of posix.join("/", contextSubdir).split("/")) {
-      if (part === "") continue;
-      path = join(path, part);
-      // A link could lead out of the context.
-      if (lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true) continue;
-      throw new EngineError(
-        "not-found",
-        `the context has no folder ${JSON.stringify(contextSubdir)}`,
-      );
-    }
-    return path;
   }
 
   async #open(
@@ -460,40 +365,14 @@ export class BuildSources implements AsyncDisposable {
     const { source, platform } = how;
     switch (source.kind) {
       case "image":
-        return { kind: "image", ...(await this.image(source.reference, platform)) };
+        return { kind: "image", ...(await this.#images.image(source.reference, platform)) };
       case "stage":
         return { kind: "stage", name: source.name };
       case "oci-layout":
-        return { kind: "image", ...(await this.#layoutImage(name, { source, platform })) };
+        return { kind: "image", ...(await this.#images.layoutImage(name, { source, platform })) };
       default:
         return { kind: "step", step: this.#namedStep(name, source) };
     }
-  }
-
-  /** An image of a layout that lies at the client's. */
-  async #layoutImage(
-    name: string,
-    how: {
-      readonly source: Extract<ContextSource, { kind: "oci-layout" }>;
-      readonly platform: Platform;
-    },
-  ): Promise<FoundImage> {
-    const { source, platform } = how;
-    const { reference } = source;
-    return await this.#progress.during(`[context ${name}] OCI load from client`, async () => {
-      const folder = this.#request.client.contentStore?.(`oci:${source.name}`);
-      if (folder === undefined) {
-        throw new EngineError("not-found", `the client has no OCI layout for the context ${name}`);
-      }
-      const image = await openLayoutImage(this.#options, {
-        folder,
-        reference,
-        platform,
-        leaseId: this.#leaseId,
-        signal: this.#signal,
-      });
-      return { image, shownName: `oci-layout://${reference}` };
-    });
   }
 
   #namedStep(name: string, source: ContextSource): Step {
@@ -539,24 +418,4 @@ function isImageKind(source: ContextSource): boolean {
 /** Shows how much of a context has come. */
 function shownTransfer(vertex: VertexProgress): (currentBytes: number) => void {
   return (current) => vertex.status({ id: "transferring context:", current });
-}
-
-/** A file of a folder that came from elsewhere; links are followed inside. */
-function readInFolder(
-  folder: string,
-  file: { readonly path: string; readonly sizeMaxBytes: number },
-): Uint8Array | undefined {
-  const root = openRoot(folder);
-  try {
-    return readFileInRoot(root, posix.join("/", file.path).slice(1), {
-      sizeMaxBytes: file.sizeMaxBytes,
-    });
-  } catch (error) {
-    if (error instanceof EngineError) throw error;
-    throw new EngineError("invalid-argument", `read ${file.path}: ${messageOf(error)}`, {
-      cause: error,
-    });
-  } finally {
-    closeSync(root);
-  }
 }
