@@ -185,7 +185,14 @@ export interface BuildRequest {
   readonly outputs: readonly BuildOutput[];
   /** Seconds since 1970 that every time of the result is clamped to. */
   readonly sourceDateEpoch?: number;
-  readonly attestations: { readonly sbom: boolean; readonly provenance?: "min" | "max" };
+  readonly attestations: {
+    readonly sbom: boolean;
+    readonly provenance?: "min" | "max";
+    /** Who builds, as the provenance is to say. */
+    readonly builderId?: string;
+    /** The client says that the same sources give the same result. */
+    readonly isReproducible?: boolean;
+  };
   /** `check` lints and builds nothing; `outline` and `targets` describe. */
   readonly subrequest?: "check" | "outline" | "targets";
   readonly progress: (event: BuildEvent) => void;

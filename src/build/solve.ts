@@ -264,17 +264,17 @@ export class Solver implements Disposable {
           const known = this.#cached(key, below);
           if (known !== undefined) return known;
         }
-        const brought = step.isCacheIgnored
-          ? undefined
-          : await this.#options.caches.find(key, below);
-        if (brought !== undefined) {
-          this.#remember(step, { key, layer: brought });
-          return { layer: brought, isCached: true };
-        }
         const { leases } = this.#shared.options;
         // Not the build's own: that may end before the others that wait for this.
         const leaseId = leases.create();
         try {
+          const brought = step.isCacheIgnored
+            ? undefined
+            : await this.#options.caches.find(key, { below, leaseId, vertex, signal: shared });
+          if (brought !== undefined) {
+            this.#remember(step, { key, layer: brought });
+            return { layer: brought, isCached: true };
+          }
           const layer = await this.#shared.places.run(async () => {
             tell({ kind: "begun" });
             return await this.#execute(step, { ...how, leaseId, signal: shared, tell });
@@ -407,6 +407,7 @@ export class Solver implements Disposable {
         { ...options, cacheMounts },
         {
           run: action.run,
+          platform: step.platform,
           snapshotKey,
           results,
           build: request,

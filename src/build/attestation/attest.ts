@@ -112,7 +112,8 @@ function factsOf(
     labels: request.labels,
     materials: [...imageMaterials(graph.steps), ...facts.materials],
     steps: stepsOf(graph.steps),
-    isReproducible: false,
+    builderId: request.attestations.builderId ?? "",
+    isReproducible: request.attestations.isReproducible === true,
   };
 }
 

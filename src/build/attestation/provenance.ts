@@ -50,6 +50,7 @@ export interface BuildFacts {
   readonly labels: ReadonlyMap<string, string>;
   readonly materials: readonly Material[];
   readonly steps: readonly ProvenanceStep[];
+  readonly builderId?: string;
   readonly isReproducible: boolean;
 }
 
@@ -93,7 +94,7 @@ function predicateOf(facts: BuildFacts): object {
   const { mode, invocationId, materials, sourceUri, dockerfileName } = facts;
   const isWhole = mode === "max";
   return {
-    builder: { id: "" },
+    builder: { id: facts.builderId ?? "" },
     buildType,
     materials: materials.map(({ uri, digest }) => ({
       uri,

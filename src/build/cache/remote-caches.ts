@@ -15,7 +15,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { imageConfigMaxBytes } from "../../oci/image-config.ts";
 import type { BuildRequest, CachePlace } from "../build-service.ts";
 import type { BuildServiceOptions } from "../environment.ts";
-import type { Progress } from "../progress.ts";
+import type { Progress, VertexProgress } from "../progress.ts";
 import { chainIdOf, type MadeLayer, type StepResult } from "../step.ts";
 import { openCacheStore } from "./cache-store.ts";
 import { type CachedLayer, type CachedLayers, readCache } from "./read-cache.ts";
@@ -34,6 +34,17 @@ export interface RemoteCacheUse {
   readonly signal: AbortSignal;
   /** Holds what is fetched. */
   readonly leaseId: string;
+}
+
+/** A layer that is looked for. */
+export interface WantedLayer {
+  /** What the step stands on. */
+  readonly below: StepResult;
+  /** Holds what is brought. */
+  readonly leaseId: string;
+  readonly vertex: VertexProgress;
+  /** Fires when nobody waits for the step any more. */
+  readonly signal: AbortSignal;
 }
 
 /** Caches that a build may take from. */
@@ -56,14 +67,14 @@ export class RemoteCaches {
   }
 
   /** The layer of a step, brought here; undefined when no place has it. @throws canceled */
-  async find(key: Digest, below: StepResult): Promise<MadeLayer | undefined> {
+  async find(key: Digest, wanted: WantedLayer): Promise<MadeLayer | undefined> {
     for (const place of this.#places) {
       const cached = place.get(key);
       if (cached === undefined) continue;
       try {
-        return await this.#restore(cached, below);
+        return await this.#restore(cached, wanted);
       } catch (error) {
-        if (this.#use.signal.aborted) throw error;
+        if (wanted.signal.aborted) throw error;
         const { digest } = cached.descriptor;
         this.#options.logger.warn("a step runs that a cache has", { key, digest, error });
       }
@@ -71,19 +82,23 @@ export class RemoteCaches {
     return undefined;
   }
 
-  async #restore(cached: CachedLayer, below: StepResult): Promise<MadeLayer> {
+  async #restore(cached: CachedLayer, wanted: WantedLayer): Promise<MadeLayer> {
     const { leases } = this.#options;
-    const { request, leaseId, signal } = this.#use;
-    const { sourceDateEpoch: epochS } = request;
+    const { below, leaseId, vertex, signal } = wanted;
+    const { sourceDateEpoch: epochS } = this.#use.request;
     const { store, descriptor, diffId, createdNs } = cached;
+    const { digest: id, size: total } = descriptor;
     return await restoreLayer(this.#options, {
       below: chainIdOf(below),
       diffId,
       createdNs,
       ...(epochS === undefined ? {} : { epochS }),
       fetch: async () => {
-        leases.add(leaseId, `content:${descriptor.digest}`);
-        return await store.fetch(descriptor);
+        leases.add(leaseId, `content:${id}`);
+        vertex.status({ id, current: 0, total });
+        const blob = await store.fetch(descriptor);
+        vertex.status({ id, current: total, total, isCompleted: true });
+        return blob;
       },
       leaseId,
       signal,

@@ -126,7 +126,7 @@ function requestBasics(
   job: BuildJob,
   call: FrontendCall,
 ): Omit<BuildRequest, keyof FrontendPart | "client"> {
-  const { isInlineOnly, sbom, provenance } = readAttestations(call.attrs);
+  const { isInlineOnly, sbom, ...provenance } = readAttestations(call.attrs);
   const caches = readCaches({
     attrs: call.attrs,
     imports: [...(job.request.cache?.imports ?? []), ...call.cacheImports],
@@ -136,14 +136,14 @@ function requestBasics(
   const leaves = call.outputs.some(
     (output) => output.kind === "oci" || (output.kind === "image" && output.isPushed),
   );
-  const isAttested = provenance !== undefined && (!isInlineOnly || leaves);
+  const isAttested = provenance.provenance !== undefined && (!isInlineOnly || leaves);
   return {
     id: `${job.request.ref}-${createId().slice(0, 8)}`,
     isSquashed: false,
     allows: readEntitlements(job.request.entitlements, entitlements),
     ...caches,
     outputs: call.outputs,
-    attestations: { sbom, ...(isAttested ? { provenance } : {}) },
+    attestations: { sbom, ...(isAttested ? provenance : {}) },
     progress: (event) => job.progress.push(event),
     signal: job.signal,
   };

@@ -300,22 +300,35 @@ function decodeCacheImports(text: string): readonly TypedAttrs[] {
   });
 }
 
-/** The attestations that are asked for; `isInlineOnly` where only an image can hold them. */
-export function readAttestations(attrs: FrontendAttrs): {
-  readonly sbom: boolean;
-  readonly provenance?: "min" | "max";
+/**
+ * The attestations that are asked for; `isInlineOnly` where only an image can hold them.
+ *
+ * @throws invalid-argument for values that are none, not-implemented for a form that is not written
+ */
+export function readAttestations(attrs: FrontendAttrs): BuildRequest["attestations"] & {
   readonly isInlineOnly: boolean;
 } {
   const sbom = attrs.get("attest:sbom");
   const provenance = attrs.get("attest:provenance");
+  const hasSbom = sbom !== undefined && readBool(readPairs(sbom).get("disabled")) !== true;
   const pairs = readPairs(provenance ?? "");
-  const isDisabled = readBool(pairs.get("disabled")) === true;
+  const isInlineOnly = readBool(pairs.get("inline-only")) === true;
+  if (provenance === undefined || readBool(pairs.get("disabled")) === true) {
+    return { sbom: hasSbom, isInlineOnly };
+  }
+  const mode = pairs.get("mode") ?? "min";
+  if (mode !== "min" && mode !== "max") throw invalid(`invalid mode ${JSON.stringify(mode)}`);
+  const version = pairs.get("version") ?? "";
+  if (version !== "" && version !== "v0.2") {
+    throw new EngineError("not-implemented", `provenance of version ${version} is not written`);
+  }
+  const builderId = pairs.get("builder-id") ?? "";
   return {
-    sbom: sbom !== undefined && readBool(readPairs(sbom).get("disabled")) !== true,
-    ...(provenance === undefined || isDisabled
-      ? {}
-      : { provenance: pairs.get("mode") === "max" ? ("max" as const) : ("min" as const) }),
-    isInlineOnly: readBool(pairs.get("inline-only")) === true,
+    sbom: hasSbom,
+    provenance: mode,
+    ...(builderId === "" ? {} : { builderId }),
+    ...(readBool(pairs.get("reproducible")) === true ? { isReproducible: true } : {}),
+    isInlineOnly,
   };
 }
 
