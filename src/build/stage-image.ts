@@ -67,14 +67,14 @@ export class StageImage {
     return copy;
   }
 
-  /** The same image with all its layers in one, which an entry of the history tells. */
+  /** The same image with its own layers in one, which an entry of the history tells. */
   squash(comment: string): StageImage {
     const copy = this.copy();
     const entries = copy.#history.splice(0);
     copy.#history.push(
       ...entries.map(({ entry, isInherited }) => ({
         isInherited,
-        entry: { ...entry, empty_layer: true },
+        entry: isInherited ? entry : { ...entry, empty_layer: true },
       })),
       { isInherited: false, entry: { comment } },
     );

@@ -10,11 +10,12 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BuildCase } from "../fixtures/build/case.ts";
 import { corpus } from "../fixtures/build/corpus.ts";
-import { at } from "../support/json.ts";
+import { at, listAt } from "../support/json.ts";
+import { tar } from "../support/tar.ts";
 import { buildDifferences } from "./build-differences.ts";
 import { hasBuildPeer, openBuildPeer, openOwn, startServers } from "./build-pair.ts";
 import { type BuildClientName, buildCase, hasBuildx } from "./build-side.ts";
-import type { BuildSummary } from "./build-summary.ts";
+import { type BuildSummary, summariseImage } from "./build-summary.ts";
 import { type Difference, differences } from "./normalise.ts";
 
 const caseMaxMs = 120_000;
@@ -49,6 +50,52 @@ test("the corpus names each build once", () => {
   expect(new Set(names).size).toBe(names.length);
   expect(names.length).toBeGreaterThan(60);
 });
+
+test("squashed, a build has one layer on its base, with the same files", async () => {
+  const dockerfile =
+    "FROM cfbase:1\nRUN rm -r /opt/old && echo gone > /gone\nCOPY f /opt/f\n" +
+    "RUN rm /gone && rm /etc/group && mkdir /opt/old && echo n > /opt/old/n && ln /opt/f /opt/hard\n";
+  const context = tar([
+    { name: "Dockerfile", content: dockerfile },
+    { name: "f", content: "f", mode: 0o640, uid: 5 },
+  ]);
+  const images: (ReturnType<typeof summariseImage> & { readonly base: readonly string[] })[] = [];
+  for (const flag of ["", "&squash=1"]) {
+    const built = await own.engine.api("POST", `/build?t=cf-squash${flag}`, context, {
+      headers: { "Content-Type": "application/x-tar" },
+    });
+    expect(built.text).toContain("Successfully built");
+    const saved = await own.engine.api("GET", "/images/cf-squash/get");
+    const base = listAt(
+      (await own.engine.api("GET", "/images/cfbase:1/json")).json,
+      "RootFS",
+      "Layers",
+    );
+    const baseLayers = base.map(String);
+    images.push({
+      ...summariseImage(saved.bytes, { baseLayers, baseHistory: 1 }),
+      base: baseLayers,
+    });
+  }
+  const [plain, squashed] = images;
+  expect(plain?.layers).toHaveLength(3);
+  expect(squashed?.layers).toHaveLength(1);
+  const { gone: _, ...left } = plain?.merged ?? {};
+  expect(withoutHints(squashed?.merged)).toEqual(withoutHints(left));
+  expect(squashed?.merged?.["etc/group"]).toBe("removed");
+  const hidden = ["opt/old/.wh..wh..opq", "opt/old/a"].map((path) => squashed?.merged?.[path]);
+  expect(hidden.some((text) => text === "opaque" || text === "removed")).toBe(true);
+  expect(squashed?.history?.filter((entry) => entry.includes("| layer |"))).toHaveLength(1);
+});
+
+/** Files and what is removed; whether a new folder says that it hides the old one is the layer's matter. */
+function withoutHints(
+  merged: Readonly<Record<string, string>> | undefined,
+): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(merged ?? {}).filter(([, text]) => text !== "opaque" && text !== "removed"),
+  );
+}
 
 for (const client of clients) {
   describe(`builds with ${client}, as BuildKit's`, () => {
