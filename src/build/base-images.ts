@@ -99,7 +99,8 @@ export class BaseImages {
       ...(credentials === undefined ? {} : { credentials }),
       signal: this.#signal,
       progress: ({ id, status, progressDetail }) => {
-        if (id === undefined) return;
+        // Not the line whose ID is the tag, which is anybody's to choose: states have names of ours.
+        if (id === undefined || status?.startsWith("Pulling from ") === true) return;
         how.vertex.status({
           id,
           current: progressDetail?.current ?? 0,
