@@ -17,6 +17,8 @@ import type { AttachRequest, Endpoint } from "../network/network-service.ts";
 import type { ExitStatus, StartRequest } from "../runtime/shim-protocol.ts";
 import type { Shim } from "../runtime/shim.ts";
 import { isSameProcess, signalProcess } from "../sys/process.ts";
+import { formatPlatform, hostPlatform, type Platform } from "../oci/platform.ts";
+import { canRunArchitecture } from "../sys/binfmt.ts";
 import type { BuildRequest } from "./build-service.ts";
 import type { CacheMounts } from "./cache-mounts.ts";
 import type { HeldStep } from "./failed-steps.ts";
@@ -40,6 +42,8 @@ export interface RunStepRequest {
     BuildRequest,
     "client" | "resources" | "shmSizeBytes" | "cgroupParent" | "ulimits"
   >;
+  /** What the command's programs are for. */
+  readonly platform: Platform;
   readonly onOutput: (stream: "stdout" | "stderr", bytes: Uint8Array) => void;
   /** Takes over the mounts of a command that failed. */
   readonly onHeld?: (held: HeldStep) => void;
@@ -76,6 +80,7 @@ export async function runStep(options: RunStepOptions, request: RunStepRequest):
       removeStubs(options.snapshots.layersOf(request.snapshotKey), stubsOf(request.run));
       return;
     }
+    adviseForeign(request);
     const reason = status.isOomKilled ? " (out of memory)" : "";
     throw failed(request.run, `exit code: ${status.exitCode}${reason}`, status.exitCode);
   } catch (error) {
@@ -317,6 +322,16 @@ function startFailed({ run, onOutput }: Running, error: unknown): unknown {
   if (typeof exitCode !== "number") return error;
   onOutput("stderr", Buffer.from(`${explained(error.message)}\n`));
   return failed(run, `exit code: ${exitCodeNotStarted}`, exitCodeNotStarted);
+}
+
+/** Says what is missing where the command may have failed for want of it. */
+function adviseForeign({ platform, onOutput }: RunStepRequest): void {
+  const host = hostPlatform();
+  if (canRunArchitecture(platform.architecture, { host: host.architecture })) return;
+  const advice =
+    `The step is for ${formatPlatform(platform)}, and this machine is ${formatPlatform(host)}: ` +
+    "it runs such programs once qemu-user-static and binfmt-support are installed";
+  onOutput("stderr", Buffer.from(`${advice}\n`));
 }
 
 /** What the runtime says of a program that cannot be run, as BuildKit shortens it, with advice. */

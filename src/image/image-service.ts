@@ -202,7 +202,10 @@ export interface ImageService {
     readonly digests?: boolean;
     readonly manifests?: boolean;
   }): Promise<readonly ImageSummary[]>;
-  inspect(reference: string, options?: { readonly platform?: Platform }): Promise<ImageInspect>;
+  inspect(
+    reference: string,
+    options?: { readonly platform?: Platform; readonly manifests?: boolean },
+  ): Promise<ImageInspect>;
   history(reference: string): Promise<readonly HistoryResponseItem[]>;
   tag(reference: string, target: { readonly repo: string; readonly tag: string }): Promise<void>;
   remove(

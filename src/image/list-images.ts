@@ -5,6 +5,7 @@ import type { ImageConfig } from "../oci/image-config.ts";
 import { familiarName, familiarString, findReference, parseReference } from "../oci/reference.ts";
 import type { ImageRecord } from "./image-records.ts";
 import type { FilterMap } from "./image-service.ts";
+import { describeManifests } from "./manifest-summaries.ts";
 import type { ImageContext } from "./local-image-service.ts";
 
 /** What a list is asked for. */
@@ -29,6 +30,8 @@ export async function listImages(
   const { index } = context;
   const isWanted = createFilter(context, filters);
   const summaries: { readonly createdNs: bigint; readonly summary: ImageSummary }[] = [];
+  const manifestsOf = async (record: ImageRecord): Promise<Partial<ImageSummary>> =>
+    options.manifests === true ? { Manifests: await describeManifests(context, record) } : {};
   const sharedSize = options.sharedSize === true ? createSharedSize(index.list()) : () => -1;
   const parents = new Set(index.list().map((record) => record.parentId));
   for (const record of index.list()) {
@@ -50,10 +53,10 @@ export async function listImages(
       RepoTags: shown.tags,
       SharedSize: sharedSize(record),
       Size: sizeOf(record),
+      ...(await manifestsOf(record)),
     };
     summaries.push({ createdNs: createdNs(config), summary });
   }
-  await Promise.resolve();
   return summaries
     .toSorted((left, right) => Number(right.createdNs - left.createdNs))
     .map(({ summary }) => summary);

@@ -67,6 +67,7 @@ import { pruneImages } from "./prune-images.ts";
 import { removeImage } from "./remove-image.ts";
 import { saveImages } from "./save-images.ts";
 import type { SignatureStore } from "./trust/signatures.ts";
+import { describeManifests } from "./manifest-summaries.ts";
 import { describeHistory, describeImage } from "./describe-image.ts";
 import { publishImageEvent } from "./_publish-event.ts";
 
@@ -177,10 +178,13 @@ class LocalImageService implements OpenedImageService {
 
   async inspect(
     reference: string,
-    options: { readonly platform?: Platform } = {},
+    options: { readonly platform?: Platform; readonly manifests?: boolean } = {},
   ): Promise<ImageInspect> {
-    await this.#resolve(reference, options);
-    return await describeImage(this.#context, reference);
+    const { id } = await this.#resolve(reference, options);
+    const context = this.#context;
+    const described = await describeImage(context, options.platform === undefined ? reference : id);
+    if (options.manifests !== true) return described;
+    return { ...described, Manifests: await describeManifests(context, context.index.getById(id)) };
   }
 
   async history(reference: string): Promise<readonly HistoryResponseItem[]> {

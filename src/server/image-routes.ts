@@ -45,7 +45,10 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
     const platform = platformValue(exchange.query);
     sendJson(
       exchange,
-      await exchange.backend.images.inspect(name, platform === undefined ? {} : { platform }),
+      await exchange.backend.images.inspect(name, {
+        ...(platform === undefined ? {} : { platform }),
+        manifests: boolValue(exchange.query, "manifests"),
+      }),
     );
   },
 
