@@ -105,10 +105,11 @@ async function summariseBuild(
   try {
     const built = await build(side, each, { folder, image, places });
     const said = Bun.stripANSI(`${built.stderr}\n${built.stdout}`);
-    const warnings = warningsIn(said);
     if (built.exitCode !== 0) {
-      return { ended: "refused", error: errorIn(built, folder), warnings };
+      // Whether a finding is shown depends on which comes first, it or the end.
+      return { ended: "refused", error: errorIn(built, folder), warnings: [] };
     }
+    const warnings = warningsIn(said);
     const out = join(folder, "out");
     if (existsSync(out)) {
       const archive = statSync(out).isDirectory()
@@ -149,8 +150,7 @@ async function build(
     symlinkSync(join(config ?? "", "cli-plugins"), join(home, "cli-plugins"));
   const program = side.client === "tug" ? tugExecutable() : "docker";
   const more = side.client === "classic" ? [] : ["--progress=plain", "--provenance=false"];
-  const cache = each.usesCache === true ? [] : ["--no-cache"];
-  const flags = [...more, ...cache, ...(each.flags ?? []).map(fill)];
+  const flags = [...more, "--no-cache", ...(each.flags ?? []).map(fill)];
   return await run([program, "build", "-t", image, ...flags, context], {
     env: {
       DOCKER_HOST: side.engine.host,
