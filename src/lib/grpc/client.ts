@@ -64,8 +64,10 @@ export class GrpcClient {
       maxSendHeaderBlockLength: headerListMaxBytes,
       maxHeaderListPairs: headerCountMax,
     });
-    // setLocalWindowSize would widen the window of all streams together, but then they hang: the
-    // other side is not told, seen in Bun 1.4.5.
+    // All streams together, which may have 64 KiB otherwise: then who sends much waits for an answer
+    // after each. It must be no more than one stream has: half of it must be used before the other
+    // side is told of room in either, which never happens in the smaller one, seen in Bun 1.4.5.
+    this.#session.setLocalWindowSize(windowBytes);
     const onClose = (): void => this.#end();
     this.#session.on("error", onClose);
     this.#session.on("close", onClose);

@@ -121,6 +121,8 @@ export function createGrpcServer(options: {
   });
   server.on("session", (session) => {
     sessions.set(session, new Set());
+    // As in `GrpcClient`: all streams together, and no more than one has.
+    session.setLocalWindowSize(windowBytes);
     session.on("close", () => endSession(session));
     session.on("error", (error: Error) => {
       logger.debug("gRPC connection broke", { error: messageOf(error) });
