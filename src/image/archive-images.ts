@@ -4,6 +4,8 @@
  */
 import type { ContentStore } from "../content/content-store.ts";
 import { EngineError } from "../lib/errors.ts";
+import { decompress, defaultExpansionLimits } from "../lib/compression.ts";
+import { createId } from "../lib/id.ts";
 import type { Digest } from "../oci/digest.ts";
 import {
   archiveManifestFile,
@@ -154,21 +156,30 @@ const layerTypes = {
   zstd: ociMediaTypes.layerZstd,
 } as const;
 
+/** Stores what a packed blob holds. @throws invalid-argument when it cannot be unpacked */
+async function unpackBlob(content: ContentStore, packed: Digest): Promise<Digest> {
+  const { expandedSizeMaxBytes } = defaultExpansionLimits;
+  await using ingest = await content.ingest({
+    ref: `unpack-${createId().slice(0, 16)}`,
+    sizeMaxBytes: expandedSizeMaxBytes,
+  });
+  for await (const chunk of decompress(content.open(packed))) await ingest.write(chunk);
+  return (await ingest.commit({ durable: false })).digest;
+}
+
 /** Makes the manifest of an image that came without one, and stores it. */
 export async function makeManifest(
   content: ContentStore,
   parts: { readonly config: Digest; readonly layers: readonly Digest[] },
 ): Promise<ImageParts> {
   const layers = await Promise.all(
-    parts.layers.map(async (digest) => {
-      const compression = await compressionOf(content, digest);
-      if (compression !== "none" && compression !== "gzip" && compression !== "zstd") {
-        throw new EngineError(
-          "not-implemented",
-          `layers packed with ${compression} are not read yet`,
-        );
-      }
-      return { mediaType: layerTypes[compression], digest, size: content.get(digest).sizeBytes };
+    parts.layers.map(async (packed) => {
+      const compression = await compressionOf(content, packed);
+      // No media type says bzip2 or xz: such a layer is kept unpacked.
+      const isKnown = compression === "none" || compression === "gzip" || compression === "zstd";
+      const digest = isKnown ? packed : await unpackBlob(content, packed);
+      const mediaType = layerTypes[isKnown ? compression : "none"];
+      return { mediaType, digest, size: content.get(digest).sizeBytes };
     }),
   );
   const manifest: Manifest = {

@@ -38,11 +38,13 @@ export function createSignaturePolicy({ policy, signatures }: SignaturePolicyOpt
       }
       throw new EngineError(
         "permission-denied",
-        `image ${nameOf(use)} may not ${use.action === "pull" ? "be pulled" : "run"}: ${refusals.join("; ")} (policy ${current.path})`,
+        `image ${nameOf(use)} may not ${usedHow[use.action]}: ${refusals.join("; ")} (policy ${current.path})`,
       );
     },
   };
 }
+
+const usedHow = { pull: "be pulled", run: "run", build: "be built on" } as const;
 
 /** One way to judge an image: by a rule, under a name. */
 interface Judge {
