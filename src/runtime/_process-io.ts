@@ -18,8 +18,11 @@ import type { StdioPlan } from "./shim-protocol.ts";
 
 /** After the end of the process a silent pipe, held open by others, is given up after this. */
 const silenceAfterExitMs = 250;
-/** What a pipe can hold of a process that has ended; more is of others that write on. */
-const leftoverMaxBytes = 1024 * 1024 + 64 * 1024;
+/**
+ * What a pipe (1 MiB) can hold of a process that has ended, and its reader may have read ahead, with
+ * room to spare; more is of others that write on.
+ */
+const leftoverMaxBytes = 4 * 1024 * 1024;
 /** Clients of one process. */
 const attachmentCountMax = 1024;
 

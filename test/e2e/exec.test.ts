@@ -40,6 +40,18 @@ for (const name of clientNames) {
       expect(Bun.hash(result.stdoutBytes.slice(0, bytes.length))).toBe(Bun.hash(bytes));
     });
 
+    test("output of one that ends at once comes whole, also of several beside each other", async () => {
+      // More than a pipe holds: what is read ahead of a busy client counts as well.
+      const sizeBytes = 2_141_184;
+      const lane = async (): Promise<void> => {
+        for (let round = 0; round < 8; round += 1) {
+          const args = ["exec", container, "head", "-c", `${sizeBytes}`, "/dev/zero"];
+          expect((await cli.run(args)).stdoutBytes.length).toBe(sizeBytes);
+        }
+      };
+      await Promise.all([lane(), lane(), lane(), lane()]);
+    }, 60_000);
+
     test("has the container's environment, directory and network name", async () => {
       const said = await cli.ok("exec", container, "sh", "-c", "echo $FROM; pwd; hostname");
       const id = textAt(await engine.inspect(container), "Id");
