@@ -8,6 +8,8 @@ const timeoutMs = 15 * 60_000;
 /** Largest file that git may write: the pack of a repository. */
 const fileSizeMaxBytes = 32 * 1024 ** 3;
 const secretMaxBytes = 64 * 1024;
+/** Settings in variables count only with it. */
+const authCountKey = "GIT_CONFIG_COUNT";
 
 /** Where git runs, and with what. */
 export interface GitCommand {
@@ -22,11 +24,29 @@ export interface GitCommand {
 /**
  * Runs git without anything of this machine or of the repository that could run a program.
  *
+ * A repository that has moved is asked again without credentials: git would send them along to wherever
+ * it is told to go.
+ *
  * @returns standard output
  * @throws unavailable when the repository cannot be reached or read; its own words, without secrets
  */
 export async function runGit(command: GitCommand, args: readonly string[]): Promise<string> {
-  const result = await run({
+  const first = await execute(command, args);
+  if (first.exitCode === 0) return first.stdout;
+  const isMoved = /requested URL returned error: 30[12378]\b/.test(first.stderr);
+  if (!isMoved || command.env[authCountKey] === undefined) throw failureOf(args, first);
+  const { [authCountKey]: _auth, ...open } = command.env;
+  const second = await execute({ ...command, env: open }, args);
+  if (second.exitCode === 0) return second.stdout;
+  throw failureOf(args, { ...second, stderr: `${second.stderr.trim()}\n${movedNotice}` });
+}
+
+const movedNotice = "the repository has moved, and credentials do not follow: name its new URL";
+
+type GitResult = Awaited<ReturnType<typeof run>>;
+
+async function execute(command: GitCommand, args: readonly string[]): Promise<GitResult> {
+  return await run({
     argv: ["prlimit", `--fsize=${fileSizeMaxBytes}`, "--", "git", ...safeConfig, ...args],
     cwd: command.cwd,
     env: {
@@ -38,8 +58,6 @@ export async function runGit(command: GitCommand, args: readonly string[]): Prom
     timeoutMs,
     ...(command.signal === undefined ? {} : { signal: command.signal }),
   });
-  if (result.exitCode === 0) return result.stdout;
-  throw failureOf(args, result);
 }
 
 const safeConfig = [
@@ -148,10 +166,13 @@ async function authHeaders(
   if (secret === undefined || (url?.protocol !== "https:" && url?.protocol !== "http:")) return {};
   const header = await findHeader(url.host, secret);
   if (header === undefined) return {};
+  const place = `http.${url.protocol}//${url.host}/`;
   return {
-    GIT_CONFIG_COUNT: "1",
-    GIT_CONFIG_KEY_0: `http.${url.protocol}//${url.host}/.extraHeader`,
+    [authCountKey]: "2",
+    GIT_CONFIG_KEY_0: `${place}.extraHeader`,
     GIT_CONFIG_VALUE_0: `Authorization: ${header}`,
+    GIT_CONFIG_KEY_1: `${place}.followRedirects`,
+    GIT_CONFIG_VALUE_1: "false",
   };
 }
 

@@ -209,6 +209,31 @@ describe.skipIf(!canRun)("git sources (need root and git)", () => {
     expect(folders.map(({ path }) => existsSync(path))).toEqual([false, false, false, false]);
   });
 
+  test("fetchGit() sends no secret along a redirect", async () => {
+    await using sources = await open();
+    const seen: (string | undefined)[] = [];
+    await using other = await serve((request, answer) => {
+      seen.push(request.headers.authorization);
+      // Says that it speaks version 2, upon which git asks it something by POST.
+      const hello =
+        "001e# service=git-upload-pack\n0000000eversion 2\n000cls-refs\n0012fetch=shallow\n0000";
+      const type = "application/x-git-upload-pack-advertisement";
+      if (request.method === "GET") answer.writeHead(200, { "content-type": type }).end(hello);
+      else answer.writeHead(401).end();
+    });
+    await using first = await serve((request, answer) => {
+      if (request.headers.authorization !== undefined) seen.push("first");
+      answer.writeHead(301, { location: `${other.url}${request.url}` }).end();
+    });
+    const secret = async (id: string): Promise<Uint8Array | undefined> =>
+      await Promise.resolve(id === "GIT_AUTH_TOKEN" ? Buffer.from("s3cret") : undefined);
+    const fetched = sources.fetchGit(request(`${first.url}/a.git`, { secret }));
+    await expect(fetched).rejects.toThrow("credentials do not follow");
+    expect(seen[0]).toBe("first");
+    expect(seen.slice(1).length).toBeGreaterThan(1);
+    expect(seen.slice(1).every((header) => header === undefined)).toBe(true);
+  });
+
   test("a token goes to the host in a header, and nowhere else", async () => {
     const seen: string[] = [];
     await using server = await serve((message, answer) => {
