@@ -3,7 +3,15 @@
  * and by the classic call on Podman, whose builder is buildah.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { openClient } from "../test/support/clients.ts";
 import { describeResult, runOk } from "../test/support/process.ts";
@@ -61,6 +69,17 @@ export const buildCases: readonly Case[] = [
       const folder = makeContext({ Dockerfile: stepsOf(unique()) });
       await timedBuild(contestant, [folder]);
       return await timedBuild(contestant, [folder]);
+    },
+  },
+  {
+    name: `build ${stepCount} steps, cached, own client`,
+    unit: "ms",
+    rounds,
+    timesDocker: cachedShare,
+    measure: async (contestant) => {
+      const folder = makeContext({ Dockerfile: stepsOf(unique()) });
+      await timedBuild(contestant, [folder], { hasOwnClient: true });
+      return await timedBuild(contestant, [folder], { hasOwnClient: true });
     },
   },
   {
@@ -134,7 +153,9 @@ function unique(): string {
 
 function makeContext(files: Readonly<Record<string, string>>): string {
   const folder = mkdtempSync(join(ownFolder(), "context-"));
-  for (const [name, content] of Object.entries(files)) Bun.write(join(folder, name), content);
+  for (const [name, content] of Object.entries(files)) {
+    writeFileSync(join(folder, name), content);
+  }
   return folder;
 }
 
@@ -158,19 +179,25 @@ function stagesOf(content: string): string {
 }
 
 /** Builds with a docker CLI of its own home. @returns milliseconds */
-async function timedBuild(contestant: Contestant, args: readonly string[]): Promise<number> {
+async function timedBuild(
+  contestant: Contestant,
+  args: readonly string[],
+  /** With our own engine's own client, instead of buildx. */
+  { hasOwnClient = false }: { readonly hasOwnClient?: boolean } = {},
+): Promise<number> {
   const home = join(ownFolder(), "client");
   if (!existsSync(home)) {
     mkdirSync(join(home, "client"), { recursive: true });
     symlinkSync(pluginsFolder, join(home, "client/cli-plugins"));
   }
-  const docker = openClient("docker", { host: contestant.engine.host, home });
+  const program = hasOwnClient && contestant.name === "ours" ? "tug" : "docker";
+  const client = openClient(program, { host: contestant.engine.host, home });
   const isClassic = contestant.name === "Podman";
   const more = isClassic ? [] : ["--provenance=false"];
   return await timed(async () => {
     const argv = ["build", "-q", ...more, ...args];
     const env = { DOCKER_BUILDKIT: isClassic ? "0" : "1", BUILDX_NO_DEFAULT_ATTESTATIONS: "1" };
-    const result = await docker.run(argv, { env, timeoutMs: buildMaxMs });
+    const result = await client.run(argv, { env, timeoutMs: buildMaxMs });
     assert.equal(result.exitCode, 0, describeResult(["docker", ...argv], result));
   });
 }
