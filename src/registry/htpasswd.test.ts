@@ -57,6 +57,30 @@ describe("a file of users", () => {
     }
   });
 
+  test("takes as long for a user that is none as for the others", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tug-users-"));
+    try {
+      const cheap = await Bun.password.hash("secret", { algorithm: "bcrypt", cost: 4 });
+      const lines = ["ann", "bob"].map((name) => `${name}:${cheap.replace("$2b$", "$2y$")}`);
+      writeFileSync(join(folder, "users"), [...lines, `dear:${secretHash}`].join("\n"));
+      const users = openHtpasswd(join(folder, "users"), { logger: silentLogger });
+      const fastestMs = async (user: string): Promise<number> => {
+        const times: number[] = [];
+        for (let round = 0; round < 8; round += 1) {
+          const startMs = performance.now();
+          expect(await users.check(user, `wrong ${round}`)).toBe(false);
+          times.push(performance.now() - startMs);
+        }
+        return Math.min(...times);
+      };
+      // The dear one takes 64 times as long.
+      expect(await fastestMs("nobody")).toBeLessThan(8 * (await fastestMs("ann")));
+      expect(await users.check("nobody", "secret")).toBe(false);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   test("that is not there is refused by its name", () => {
     expect(() => openHtpasswd("/no/such/users", { logger: silentLogger })).toThrow(
       "/no/such/users",

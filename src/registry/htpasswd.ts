@@ -22,7 +22,7 @@ const rememberedMax = 10_000;
 const lookPeriodMs = 1_000;
 /** bcrypt takes no more, and a longer password is refused rather than cut. */
 const passwordMaxBytes = 72;
-/** What an unknown user's password is compared with: who asks cannot tell by the time it takes. */
+/** What an unknown user's password is compared with while there are no users. */
 const nobodyHash = "$2b$10$CwTycUXWue0Thq9StjUM0uJ8G9UoJ1Ah8uRhpW3x3bXjCe0IVt0Jm";
 
 const lineForm = /^([^:\s]{1,255}):(\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53})$/;
@@ -69,6 +69,8 @@ class HtpasswdFile implements UserBase {
   readonly #key = randomBytes(32);
   readonly #right = new Map<string, number>();
   #users: ReadonlyMap<string, string>;
+  /** What an unknown user's password is compared with: who asks cannot tell by the time it takes. */
+  #nobodyHash: string;
   #version: string;
   #lookedMs = 0;
   #waitingCount = 0;
@@ -79,6 +81,7 @@ class HtpasswdFile implements UserBase {
     try {
       this.#version = versionOf(path);
       this.#users = parseHtpasswd(readFileSync(path, "utf8"));
+      this.#nobodyHash = typicalHash(this.#users);
     } catch (error) {
       throw new EngineError("invalid-argument", `users of ${path}: ${messageOf(error)}`, {
         cause: error,
@@ -99,7 +102,9 @@ class HtpasswdFile implements UserBase {
     }
     this.#waitingCount += 1;
     try {
-      const isRight = await this.#places.run(() => verifyPassword(password, hash ?? nobodyHash));
+      const isRight = await this.#places.run(() =>
+        verifyPassword(password, hash ?? this.#nobodyHash),
+      );
       if (!isRight || hash === undefined) return false;
     } finally {
       this.#waitingCount -= 1;
@@ -117,6 +122,7 @@ class HtpasswdFile implements UserBase {
       const version = versionOf(this.#path);
       if (version === this.#version) return;
       this.#users = parseHtpasswd(readFileSync(this.#path, "utf8"));
+      this.#nobodyHash = typicalHash(this.#users);
       this.#version = version;
       this.#right.clear();
       this.#logger.info("users read again", { path: this.#path, count: this.#users.size });
@@ -124,6 +130,13 @@ class HtpasswdFile implements UserBase {
       this.#logger.error("users could not be read again: the old ones stay", { error });
     }
   }
+}
+
+/** A hash of the cost that most of the users' have. */
+function typicalHash(users: ReadonlyMap<string, string>): string {
+  const byCost = Map.groupBy(users.values(), (hash) => hash.slice(0, "$2y$10".length));
+  const [most] = [...byCost.values()].toSorted((left, right) => right.length - left.length);
+  return most?.[0] ?? nobodyHash;
 }
 
 function versionOf(path: string): string {
