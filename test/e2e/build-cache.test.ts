@@ -19,6 +19,7 @@ import {
   startDockerRegistry,
 } from "../support/docker-registry.ts";
 import { type Engine, referenceHost } from "../support/engine.ts";
+import { tar } from "../support/tar.ts";
 import { useEngine } from "../support/use-engine.ts";
 
 const pluginConfig = process.env["TUG_PEER_CONFIG"] ?? "/root/.docker";
@@ -206,6 +207,36 @@ ours.each(names)("with %s", (name) => {
     const to = "type=registry,ref=127.0.0.1:1/no/cache:1,compression=lzma";
     expect(await a.fails("build", "--cache-to", to, folder)).toMatch(/compression type: lzma/);
     await build(a, ["--cache-to", `${to},ignore-error=true`, folder]);
+  });
+});
+
+ours("the classic builder", () => {
+  test("takes steps of local images that it is told of, and leaves out those that are not there", async () => {
+    const { folder, mark } = context();
+    const client = first.client("tug");
+    const inline = ["--cache-to", "type=inline", "--build-arg", "X=1"];
+    await build(client, ["-t", "classic:1", ...inline, folder]);
+    await first.api("POST", "/build/prune?all=1");
+    const classic = async (cacheFrom: readonly string[]): Promise<string> => {
+      const query = new URLSearchParams({ cachefrom: JSON.stringify(cacheFrom), t: "classic:2" });
+      const body = tar(
+        ["Dockerfile", "data"].map((name) => ({
+          name,
+          content: readFileSync(join(folder, name)),
+        })),
+      );
+      const headers = { "Content-Type": "application/x-tar" };
+      return (await first.api("POST", `/build?${query}`, body, { headers })).text;
+    };
+    const output = await classic(["not/here:1", "classic:1"]);
+    expect(output).toContain("Successfully built");
+    expect(output.match(/Using cache/g)?.length).toBe(3);
+    expect(await client.ok("run", "--rm", "classic:2", "cat", "/taken/link")).toBe(mark);
+    await client.ok("rmi", "-f", "classic:1", "classic:2");
+    await first.api("POST", "/images/prune");
+    await first.api("POST", "/build/prune?all=1");
+    expect(await classic([])).not.toContain("Using cache");
+    await client.ok("rmi", "-f", "classic:2");
   });
 });
 
