@@ -89,7 +89,7 @@ describe("StepHistory", () => {
       expect(next.find("place")).toEqual(facts);
       expect(next.find("other")).toBeUndefined();
       const [name = ""] = readdirSync(root);
-      for (const text of ["{", "null", '{"key":1}', readFileSync(join(root, name), "utf8") + "x"]) {
+      for (const text of ["{", "null", '{"key":1}', `${readFileSync(join(root, name), "utf8")}x`]) {
         writeFileSync(join(root, name), text);
         expect(next.find("place")).toBeUndefined();
       }

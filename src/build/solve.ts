@@ -338,7 +338,9 @@ export class Solver implements Disposable {
     const snapshotKey = `${stepSnapshotPrefix}${createId()}`;
     await options.snapshots.prepare(snapshotKey, parent === undefined ? {} : { parent });
     let held: HeldStep | undefined;
-    const onHeld = (given: HeldStep): void => void (held = given);
+    const onHeld = (given: HeldStep): void => {
+      held = given;
+    };
     const commit = { parent, leaseId: how.leaseId, signal };
     try {
       await this.#fill(step, { ...how, snapshotKey, onHeld });

@@ -96,7 +96,6 @@ describe("tug build --check", () => {
 
   test("tells warnings and the failure of what cannot be built", async () => {
     for (const [line = "", message = ""] of [
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: a Dockerfile's.
       ["ENV A=${X?need}", "X: need"],
       ["FROM nowhere.invalid/x", "nowhere.invalid/x"],
     ]) {
