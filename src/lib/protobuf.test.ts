@@ -98,6 +98,27 @@ describe("messages", () => {
     expect(encodeMessage(allType, { leaf: { name: "", child: undefined } }).length).toBe(2);
   });
 
+  test("leaves room in front where it is asked to, whatever was written before", () => {
+    const leaf: Leaf = { name: "x".repeat(3000), child: undefined };
+    const plain = encodeMessage(leafType, leaf);
+    const roomy = encodeMessage(leafType, leaf, { headBytes: 5 });
+    expect(roomy.subarray(0, 5)).toEqual(new Uint8Array(5));
+    expect(roomy.subarray(5)).toEqual(plain);
+    expect(encodeMessage(leafType, { name: "" }, { headBytes: 5 })).toEqual(new Uint8Array(5));
+  });
+
+  test("a message that could not be written leaves nothing for the next", () => {
+    const leaf: Leaf = { name: "half", child: undefined };
+    const broken = { ...leaf, child: { name: 1n as unknown as string, child: 5 as never } };
+    Object.defineProperty(broken.child, "child", {
+      get: () => {
+        throw new EngineError("internal", "no child");
+      },
+    });
+    expect(() => encodeMessage(leafType, broken)).toThrow("no child");
+    expect(decodeMessage(leafType, encodeMessage(leafType, leaf))).toEqual(leaf);
+  });
+
   // As other programs write them: protobuf.dev, Encoding.
   test.each([
     ["a string", "0a03616263", { text: "abc" }],

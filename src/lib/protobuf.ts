@@ -55,11 +55,29 @@ export function decodeMessage<T>(type: MessageType<T>, bytes: Uint8Array): T {
   }
 }
 
-/** Writes a message; fields that are absent have their zero. */
-export function encodeMessage<T>(type: MessageType<T>, values: Partial<T>): Uint8Array {
-  const writer = new BinaryWriter();
+/** Its room is used again and again: a new one for each message is what most of them cost. */
+let sharedWriter: BinaryWriter | undefined;
+/** A writer that has written more is not kept, with all of its room. */
+const keptBytesMax = 1024 * 1024;
+
+/**
+ * Writes a message; fields that are absent have their zero.
+ *
+ * @param options.headBytes so many zeros stand in front of it, for the caller to fill
+ */
+export function encodeMessage<T>(
+  type: MessageType<T>,
+  values: Partial<T>,
+  options: { readonly headBytes?: number } = {},
+): Uint8Array {
+  const writer = sharedWriter ?? new BinaryWriter();
+  // Not there for what is written meanwhile, nor after a failure in the middle of a message.
+  sharedWriter = undefined;
+  if (options.headBytes !== undefined) writer.raw(new Uint8Array(options.headBytes));
   writeMessage(type, writer, values);
-  return writer.finish();
+  const bytes = writer.finish();
+  if (bytes.length <= keptBytesMax) sharedWriter = writer;
+  return bytes;
 }
 
 /** A whole record: the fields of `values`, and the zeros of all others. */

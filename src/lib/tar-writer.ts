@@ -124,7 +124,8 @@ function encodeUstar(header: Partial<TarHeaderInput>, options: UstarOptions): Bu
   }
   block.fill(0x20, 148, 156);
   let sum = 0;
-  for (const byte of block) sum += byte;
+  // By index, which is many times faster than an iterator: the cost of a header is this sum.
+  for (let at = 0; at < tarBlockBytes; at += 1) sum += block[at] ?? 0;
   block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, "latin1");
   return block;
 }

@@ -15,7 +15,6 @@ import { opaqueMarker, whiteoutPrefix } from "./_layer-names.ts";
 import { readLayerXattrs } from "./_layer-xattrs.ts";
 import { type ByteSink, TarOutput } from "./_tar-output.ts";
 
-const readBytes = 1024 * 1024;
 const secondNs = 1_000_000_000n;
 const fileFlags =
   constants.O_RDONLY | openFlags.noFollow | constants.O_NONBLOCK | openFlags.closeOnExec;
@@ -47,7 +46,6 @@ export class LayerTarWriter {
   readonly #epochNs: bigint | undefined;
   /** Device and inode of a file with several names → its first path. */
   readonly #links = new Map<string, string>();
-  readonly #buffer = Buffer.allocUnsafe(readBytes);
   #sizeBytes = 0;
   #entryCount = 0;
 
@@ -135,14 +133,10 @@ export class LayerTarWriter {
 
   /** Exactly as many bytes as the header says: what grows is cut, what shrinks ends in zeros. */
   #content(fd: number, sizeBytes: number): void {
-    let left = sizeBytes;
-    while (left > 0) {
-      const count = readSync(fd, this.#buffer, 0, Math.min(left, readBytes), null);
-      if (count === 0) break;
-      this.#output.write(this.#buffer.subarray(0, count));
-      left -= count;
-    }
-    this.#output.zeros(left);
+    const count = this.#output.readFrom(sizeBytes, (room) =>
+      readSync(fd, room, 0, room.length, null),
+    );
+    this.#output.zeros(sizeBytes - count);
   }
 
   #header(stat: BigIntStats, header: TarHeaderInput): void {

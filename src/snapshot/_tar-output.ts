@@ -30,6 +30,26 @@ export class TarOutput {
     this.#used += bytes.length;
   }
 
+  /**
+   * Takes bytes from where they are, without a copy of them elsewhere.
+   *
+   * @param read puts at most as many bytes as there is room, and tells how many; 0 at the end
+   * @returns how many bytes came
+   */
+  readFrom(sizeBytes: number, read: (room: Buffer) => number): number {
+    let left = sizeBytes;
+    while (left > 0) {
+      if (this.#used === bufferBytes) this.flush();
+      const end = Math.min(bufferBytes, this.#used + left);
+      const count = read(this.#buffer.subarray(this.#used, end));
+      if (count === 0) break;
+      this.#used += count;
+      left -= count;
+    }
+    this.#sizeBytes += sizeBytes - left;
+    return sizeBytes - left;
+  }
+
   zeros(countBytes: number): void {
     this.#sizeBytes += countBytes;
     for (let left = countBytes; left > 0; ) {

@@ -454,6 +454,25 @@ describe("progress", () => {
     expect(sizeBytes).toBeLessThan(9 * 1024 * 1024);
   });
 
+  test("does not hold back the last answer for what could still come", async () => {
+    const log = new ProgressLog();
+    const answers = log.watch(AbortSignal.timeout(5000));
+    const first = answers.next();
+    await Bun.sleep(1);
+    log.push({ kind: "vertex", vertex: { digest, name: "x", inputs: [] } });
+    // Now it waits for more of it to come.
+    await Bun.sleep(0);
+    let hasWaited = false;
+    const timer = setTimeout(() => {
+      hasWaited = true;
+    }, 0);
+    log.end();
+    expect((await first).value?.vertexes).toHaveLength(1);
+    expect((await answers.next()).done).toBe(true);
+    expect(hasWaited).toBe(false);
+    clearTimeout(timer);
+  });
+
   test("completes the parts of a step with the step", async () => {
     const log = new ProgressLog();
     const status = { kind: "status", digest, id: "a", name: "a", total: 9, atNs: "5" } as const;

@@ -4,7 +4,6 @@
  * Steps and their parts are told as they are now; output is kept up to a bound, and the oldest of it
  * is given up first. A client that reads slowly misses output, never the state of a step.
  */
-import { setTimeout } from "node:timers/promises";
 import {
   type StatusResponse,
   timestampOfNs,
@@ -118,6 +117,7 @@ export class ProgressLog {
     }
     this.#isEnded = true;
     this.#wake();
+    for (const { hurry } of this.#watchers) hurry?.();
   }
 
   /** All answers that a watcher gets, until the build has ended. */
@@ -128,9 +128,13 @@ export class ProgressLog {
       warningAt: 0,
       logAt: 0,
       wake: undefined,
+      hurry: undefined,
     };
     this.#watchers.add(watcher);
-    const stop = (): void => watcher.wake?.();
+    const stop = (): void => {
+      watcher.wake?.();
+      watcher.hurry?.();
+    };
     signal.addEventListener("abort", stop, { once: true });
     try {
       while (!signal.aborted) {
@@ -144,12 +148,23 @@ export class ProgressLog {
         watcher.wake = change.resolve;
         await change.promise;
         watcher.wake = undefined;
-        if (!this.#isEnded) await setTimeout(gatherMs);
+        await this.#gather(watcher);
       }
     } finally {
       signal.removeEventListener("abort", stop);
       this.#watchers.delete(watcher);
     }
+  }
+
+  /** Waits for what comes close behind; not when nothing more will come, or nobody listens. */
+  async #gather(watcher: Watcher): Promise<void> {
+    if (this.#isEnded) return;
+    const over = Promise.withResolvers<void>();
+    watcher.hurry = over.resolve;
+    const timer = setTimeout(over.resolve, gatherMs);
+    await over.promise;
+    clearTimeout(timer);
+    watcher.hurry = undefined;
   }
 
   #complete(event: Extract<BuildEvent, { readonly kind: "completed" }>): void {
@@ -267,6 +282,8 @@ interface Watcher {
   warningAt: number;
   logAt: number;
   wake: (() => void) | undefined;
+  /** Ends the wait for more. */
+  hurry: (() => void) | undefined;
 }
 
 const emptyVertex: Vertex = {

@@ -7,7 +7,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:http2";
 import type { Duplex } from "node:stream";
 import { EngineError, messageOf } from "../errors.ts";
-import { decodeMessage, encodeMessage } from "../protobuf.ts";
+import { decodeMessage } from "../protobuf.ts";
 import { type Metadata, formatGrpcTimeout, headersOfMetadata } from "./metadata.ts";
 import type { GrpcMethod } from "./method.ts";
 import { MessageStream } from "./message-stream.ts";
@@ -126,7 +126,7 @@ export class GrpcClient {
     };
     stream.once("close", release);
     return {
-      send: async (message) => await messages.send(encodeMessage(method.request, message)),
+      send: async (message) => await messages.send(method.request, message),
       end: () => {
         if (!stream.destroyed) stream.end();
       },

@@ -1,14 +1,14 @@
 /** gRPC's messages in the bytes of a stream: a flag, a length, the message. */
 import { EngineError } from "../errors.ts";
+import { encodeMessage, type MessageType } from "../protobuf.ts";
 
-const headerBytes = 5;
+const headBytes = 5;
 
-/** Puts the head of a frame in front of a message. */
-export function encodeFrame(message: Uint8Array): Buffer {
-  const frame = Buffer.allocUnsafe(headerBytes + message.length);
-  frame[0] = 0;
-  frame.writeUInt32BE(message.length, 1);
-  frame.set(message, headerBytes);
+/** A message in its frame, at the price of one copy. */
+export function encodeMessageFrame<T>(type: MessageType<T>, values: Partial<T>): Uint8Array {
+  const frame = encodeMessage(type, values, { headBytes });
+  const length = frame.length - headBytes;
+  for (let at = 0; at < 4; at += 1) frame[at + 1] = (length >>> (8 * (3 - at))) & 0xff;
   return frame;
 }
 
@@ -41,18 +41,18 @@ export class FrameReader {
     const messages: Buffer[] = [];
     for (;;) {
       if (this.#wantedBytes === undefined) {
-        if (this.#sizeBytes < headerBytes) return messages;
-        this.#wantedBytes = headerBytes + this.#readLength();
+        if (this.#sizeBytes < headBytes) return messages;
+        this.#wantedBytes = headBytes + this.#readLength();
       }
       if (this.#sizeBytes < this.#wantedBytes) return messages;
-      messages.push(this.#take(this.#wantedBytes).subarray(headerBytes));
+      messages.push(this.#take(this.#wantedBytes).subarray(headBytes));
       this.#wantedBytes = undefined;
     }
   }
 
   #readLength(): number {
     const first = this.#chunks[0];
-    const head = first !== undefined && first.length >= headerBytes ? first : this.#join();
+    const head = first !== undefined && first.length >= headBytes ? first : this.#join();
     if (head[0] !== 0) {
       throw new EngineError(
         "not-implemented",

@@ -1,7 +1,8 @@
 /** The messages of one call, both ways, over a stream of HTTP/2. */
 import type { Duplex } from "node:stream";
 import { EngineError, messageOf } from "../errors.ts";
-import { encodeFrame, FrameReader } from "./frames.ts";
+import type { MessageType } from "../protobuf.ts";
+import { encodeMessageFrame, FrameReader } from "./frames.ts";
 
 /** Longest message that is read, unless a service says otherwise. */
 export const messageMaxBytes: number = 16 * 1024 * 1024;
@@ -61,9 +62,9 @@ export class MessageStream {
   }
 
   /** Sends a message; resolves when more may be sent. @throws unavailable when the stream is gone */
-  async send(message: Uint8Array): Promise<void> {
+  async send<T>(type: MessageType<T>, values: Partial<T>): Promise<void> {
     if (this.#stream.destroyed || this.#stream.writableEnded) throw gone(this.#failure);
-    if (this.#stream.write(encodeFrame(message))) return;
+    if (this.#stream.write(encodeMessageFrame(type, values))) return;
     await new Promise<void>((resolve) => {
       const done = (): void => {
         this.#stream.off("drain", done).off("close", done).off("error", done);

@@ -9,7 +9,7 @@ import { createServer, type Http2Session, type ServerHttp2Stream } from "node:ht
 import type { Duplex } from "node:stream";
 import { EngineError, isKind, messageOf } from "../errors.ts";
 import type { Logger } from "../log.ts";
-import { decodeMessage, encodeMessage } from "../protobuf.ts";
+import { decodeMessage } from "../protobuf.ts";
 import { type Metadata, metadataOfHeaders, parseGrpcTimeout } from "./metadata.ts";
 import type { GrpcMethod } from "./method.ts";
 import { MessageStream } from "./message-stream.ts";
@@ -64,7 +64,7 @@ export function unaryHandler<Request, Response>(
         throw new EngineError("invalid-argument", `${method.path}: the call has no message`);
       }
       const response = await answer(decodeMessage(method.request, bytes), call);
-      await messages.send(encodeMessage(method.response, response));
+      await messages.send(method.response, response);
     },
   };
 }
@@ -85,7 +85,7 @@ export function streamHandler<Request, Response>(
           const bytes = await messages.next();
           return bytes === undefined ? undefined : decodeMessage(method.request, bytes);
         },
-        send: async (message) => await messages.send(encodeMessage(method.response, message)),
+        send: async (message) => await messages.send(method.response, message),
       }),
   };
 }
