@@ -16,7 +16,7 @@ import type { LiveContainer } from "./_live-container.ts";
 import type { ContainerRecord } from "./record.ts";
 
 /** Host paths of a container's `hostname`, `hosts` and `resolv.conf`. */
-export type EtcFiles = Required<SpecInput["etcFiles"]>;
+export type EtcFiles = Required<Omit<SpecInput["etcFiles"], "areReadOnly">>;
 
 /** Where a container's files are, written or not. */
 export function etcFilesOf(context: Context, id: string): EtcFiles {

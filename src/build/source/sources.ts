@@ -30,6 +30,7 @@ const limits = {
   retryDelayMs: 1_000,
   retryDelayMaxMs: 30_000,
   retryAfterMaxMs: 60_000,
+  patienceMaxMs: 20_000,
 };
 /** How much of a file tells whether it is text. */
 const sniffBytes = 1024;
