@@ -134,8 +134,10 @@ function answerOutline(dockerfile: Dockerfile, { request, bytes }: Asked): Answe
     ),
   );
   const of = (type: string): typeof mounts => mounts.filter(({ mount }) => mount.type === type);
+  const about = stage === undefined ? "" : describe(stage.from.comments, stage.name);
   const document = {
     ...(stage?.name === undefined ? {} : { name: stage.name }),
+    ...(about === "" ? {} : { description: about }),
     ...(args.size === 0 ? {} : { args: [...args.values()] }),
     ...named("secrets", of("secret")),
     ...named("ssh", of("ssh")),
