@@ -1,7 +1,7 @@
 /**
  * Where the daemon listens: unix sockets, TCP with mutual TLS, sockets handed over by systemd.
  */
-import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
@@ -89,7 +89,10 @@ async function openUnix(
 /** Reads a group's number from /etc/group. */
 function groupId(group: string): number | undefined {
   if (/^\d+$/.test(group)) return Number(group);
-  for (const line of readFileSync("/etc/group", "utf8").split("\n")) {
+  // A small system may have no groups at all.
+  const path = "/etc/group";
+  const text = existsSync(path) ? readFileSync(path, "utf8") : "";
+  for (const line of text.split("\n")) {
     const [name, , gid] = line.split(":");
     if (name === group && gid !== undefined) return Number(gid);
   }
