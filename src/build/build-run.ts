@@ -265,7 +265,7 @@ class BuildRun {
   ): Promise<BuildResult> {
     const { options, cache } = this.#shared;
     const request = this.#request;
-    const keys = cache.dirtyKeys;
+    const keys = cache.hasNew ? cache.dirtyKeys : [];
     const isInline = request.cacheTo.some(({ type }) => type === "inline");
     const exported = await exportResults(
       {

@@ -84,6 +84,33 @@ describe("CacheTable", () => {
     expect(table.dirtyKeys).toEqual(["after"]);
   });
 
+  test("what was only used is stored without a sync, what is new is not", async () => {
+    const table = open();
+    table.put("old", await layer("a"));
+    expect(table.hasNew).toBe(true);
+    table.flush(table.dirtyKeys);
+    expect(table.hasNew).toBe(false);
+    table.touch("old");
+    table.put("new", await layer("b"));
+    table.touch("new");
+    table.flushUses();
+    expect(table.dirtyKeys).toEqual(["new"]);
+    await restart();
+    const next = open();
+    expect(next.find("old")?.usageCount).toBe(2);
+    expect(next.find("new")).toBeUndefined();
+  });
+
+  test("a used entry that is made again needs its sync", async () => {
+    const table = open();
+    table.put("k", await layer("a"));
+    table.flush(table.dirtyKeys);
+    table.put("k", await layer("b"));
+    table.flushUses();
+    expect(table.dirtyKeys).toEqual(["k"]);
+    expect(table.hasNew).toBe(true);
+  });
+
   test("an entry whose snapshot is gone is no entry, now and after a restart", async () => {
     const table = open();
     table.put("k", await layer("a"));

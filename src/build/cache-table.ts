@@ -41,6 +41,8 @@ export class CacheTable {
   readonly #entries = new Map<string, CacheEntry>();
   /** Keys that differ from what is stored. */
   readonly #dirty = new Set<string>();
+  /** Those of them whose layers may not be on the disk yet; the others were only used. */
+  readonly #new = new Set<string>();
   readonly #useCounts = new Map<string, number>();
 
   constructor(options: {
@@ -74,6 +76,7 @@ export class CacheTable {
     this.#entries.set(key, whole);
     this.#hold(key, whole);
     this.#dirty.add(key);
+    this.#new.add(key);
   }
 
   /** Notes that an entry was used now. */
@@ -92,6 +95,7 @@ export class CacheTable {
   remove(key: string): boolean {
     if (!this.#entries.delete(key)) return false;
     this.#dirty.delete(key);
+    this.#new.delete(key);
     this.#leases.remove(`${leasePrefix}${key}`);
     this.#table.remove(key);
     return true;
@@ -121,8 +125,20 @@ export class CacheTable {
     return [...this.#dirty];
   }
 
+  /** Whether something is not stored yet that needs a sync before. */
+  get hasNew(): boolean {
+    return this.#new.size > 0;
+  }
+
+  /** Stores when entries were used last, of those whose layers were on the disk before. */
+  flushUses(): void {
+    this.flush([...this.#dirty].filter((key) => !this.#new.has(key)));
+  }
+
   /** Stores entries whose layers are on the disk by now. */
   flush(keys: readonly string[]): void {
+    if (keys.length === 0) return;
+    for (const key of keys) this.#new.delete(key);
     this.#metadata.transaction(() => {
       for (const key of keys) {
         const entry = this.#entries.get(key);

@@ -1,6 +1,7 @@
 /** The builder of one data root. */
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { TaskGroup } from "../lib/task-group.ts";
@@ -171,14 +172,21 @@ class LocalBuildService implements OpenedBuildService {
     };
   }
 
-  /** Stores what the cache learned, once its layers are on the disk. */
+  /** Stores what the cache learned, once its layers are on the disk and the answer is on its way. */
   #storeLater(): void {
     this.#shared.history.save();
     const keys = this.#cache.dirtyKeys;
     if (keys.length === 0 || this.#tasks.signal.aborted) return;
+    const { hasNew } = this.#cache;
     this.#tasks.run("store the build cache", async () => {
-      await syncFileSystemAsync(this.#options.dataRoot);
-      this.#cache.flush(keys);
+      if (hasNew) {
+        await syncFileSystemAsync(this.#options.dataRoot);
+        this.#cache.flush(keys);
+      } else {
+        // A build that found all that it needs has nothing to wait for.
+        await setImmediate();
+        this.#cache.flushUses();
+      }
       const { cacheMaxBytes } = this.#options;
       if (cacheMaxBytes === undefined) return;
       await pruneCache(this.#use, { keepBytes: cacheMaxBytes, filters: new Map() });
