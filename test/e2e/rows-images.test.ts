@@ -5,12 +5,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Client, clientNames } from "../support/clients.ts";
+import { type Client, clientNames, tugExecutable } from "../support/clients.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { imageId, inFolder, referenceHost, uniqueName } from "../support/engine.ts";
 import { testLabel } from "../support/images.ts";
 import { at, parseLines } from "../support/json.ts";
-import { quote, run, runOk } from "../support/process.ts";
+import { quote, run, runOk, until } from "../support/process.ts";
+import { tar, type TarEntry } from "../support/tar.ts";
 import { startTugRegistry, type TugRegistry } from "../support/tug-registry.ts";
 import { useEngine } from "../support/use-engine.ts";
 
@@ -313,3 +314,64 @@ for (const name of clientNames) {
     });
   });
 }
+
+ours("an engine in a container", () => {
+  const inner = ["tug", "-H", "unix:///run/tug.sock"];
+
+  test("4.25 builds and saves there, and the image is loaded outside", async () => {
+    // It has the programs of this machine: their folders are where they are here.
+    const links = ["bin", "sbin", "lib", "lib64"].map(
+      (name): TarEntry => ({ name, type: "symlink", link: `usr/${name}` }),
+    );
+    const folders = ["etc", "proc", "sys", "dev", "tmp", "run", "usr", "var", "root"].map(
+      (name): TarEntry => ({ name: `${name}/`, type: "directory" }),
+    );
+    await engine.importImage("dind", { archive: tar([...folders, ...links]) });
+    for (const name of clientNames) {
+      const cli = engine.client(name);
+      const container = uniqueName("dind");
+      const daemon = [...inner.slice(0, 1), "daemon", ...inner.slice(1)];
+      const mounts = ["-v", "/usr:/usr:ro", "-v", `${tugExecutable()}:/opt/tug:ro`];
+      const flags = ["--privileged", "--network", "none", "-e", "PATH=/opt:/usr/sbin:/usr/bin"];
+      const store = ["-v", "/var/lib/tug"];
+      await cli.ok(
+        "run",
+        "-d",
+        "--name",
+        container,
+        ...flags,
+        ...mounts,
+        ...store,
+        "dind",
+        ...daemon,
+      );
+      const inside = async (...argv: readonly string[]): Promise<string> =>
+        await cli.ok("exec", container, ...argv);
+      await until(
+        async () => (await cli.run(["exec", container, ...inner, "info"])).exitCode === 0,
+        () => `the inner engine of ${container} to answer`,
+        20_000,
+      );
+      const base = await cli.run(["save", "busybox"]);
+      const loaded = await cli.run(["exec", "-i", container, ...inner, "load"], {
+        input: base.stdoutBytes,
+      });
+      expect(loaded.stdout).toContain("Loaded image: busybox:latest");
+      const dockerfile = "FROM busybox\nRUN echo inner >/made\nCMD cat /made\n";
+      const script = `mkdir /root/c && printf '${dockerfile}' >/root/c/Dockerfile`;
+      await inside("sh", "-c", script);
+      await inside(...inner, "build", "-q", "-t", "my_image", "/root/c");
+      const run = ["run", "--rm", "--network", "none", "my_image"];
+      expect(await inside(...inner, ...run)).toBe("inner");
+      await inside(...inner, "save", "-o", "/tmp/my_image.tar", "my_image");
+      const saved = await cli.run(["exec", container, "cat", "/tmp/my_image.tar"]);
+      const file = inFolder(engine, uniqueName("inner.tar"));
+      writeFileSync(file, saved.stdoutBytes);
+      expect(await cli.ok("load", "-i", file)).toContain("Loaded image: my_image:latest");
+      expect(await cli.ok(...run)).toBe("inner");
+      await cli.ok("rm", "-f", "-v", container);
+      await cli.ok("rmi", "my_image");
+    }
+    await engine.api("DELETE", "/images/dind?force=1");
+  }, 120_000);
+});
