@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import type { ContentStore } from "../content/content-store.ts";
 import { openContentStore } from "../content/local-content-store.ts";
 import { createEventBus } from "../event/journal-event-bus.ts";
@@ -14,13 +15,15 @@ import type { Metadata } from "../metadata/metadata.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { chainId, digestOf } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
+import { decodeIndex } from "../oci/manifest.ts";
+import { ociMediaTypes } from "../oci/media-types.ts";
 import { parseReference } from "../oci/reference.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
 import { openUnpacker } from "../snapshot/unpack-client.ts";
 import { hashDiff } from "../snapshot/diff.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import { withMount } from "../snapshot/snapshotter.suite.ts";
-import type { ImageLayers, NewLayer } from "./image-service.ts";
+import type { CreatedImage, ImageLayers, NewLayer } from "./image-service.ts";
 import { openImageService, type OpenedImageService } from "./local-image-service.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -225,6 +228,95 @@ describe.skipIf(!isRoot)("create() (needs root)", () => {
     await content.remove(base.layers[0]?.digest ?? (id as never));
     await images.remove("made", {});
     await expect(images.create(draft)).rejects.toMatchObject({ kind: "not-found" });
+  });
+
+  test.each([
+    ["gzip", ociMediaTypes.layerGzip, gunzipSync],
+    ["zstd", ociMediaTypes.layerZstd, zstdDecompressSync],
+    ["uncompressed", ociMediaTypes.layer, (bytes: Uint8Array) => bytes],
+  ] as const)(
+    "a layer is packed with %s once, and held by a lease",
+    async (packing, type, unpack) => {
+      await createOn("base");
+      const top = (await images.layersOf("made")).layers.at(-1);
+      if (top === undefined) throw new Error("no top layer");
+      const leaseId = leases.create();
+      const { signal } = new AbortController();
+      const packed = await images.packLayer(top, { packing, leaseId, signal });
+      expect(packed.mediaType).toBe(type);
+      await images.collect();
+      const bytes = await content.read(packed.digest, { sizeMaxBytes: limit.sizeMaxBytes });
+      expect([bytes.length, digestOf(unpack(bytes))]).toEqual([packed.sizeBytes, top.diffId]);
+      expect(await images.packLayer(top, { packing, leaseId, signal })).toEqual(packed);
+      leases.remove(leaseId);
+      await images.collect();
+      expect(content.find(packed.digest)).toBeUndefined();
+    },
+  );
+
+  /** The image of `createOn`, with its new layer as a packed blob. */
+  async function createPacked(layer: NewLayer): Promise<CreatedImage> {
+    const base = await images.layersOf("base");
+    const { layers } = await images.create({
+      config: configOf(base, layer),
+      layers: [...base.layers, layer],
+      names: [],
+    });
+    const top = layers.at(-1);
+    if (top === undefined) throw new Error("no top layer");
+    const { fromSnapshot: _, ...rest } = top;
+    const leaseId = leases.create();
+    const { signal } = new AbortController();
+    const packed = await images.packLayer(top, { packing: "gzip", leaseId, signal });
+    return await images.create({
+      config: configOf(base, layer),
+      layers: [...base.layers, { ...rest, ...packed }],
+      names: [parseReference("made")],
+    });
+  }
+
+  test("an image that is here packed stays so when it is made again", async () => {
+    const base = await images.layersOf("base");
+    const layer = await step(base);
+    const { id, manifestDigest } = await createPacked(layer);
+    const again = await images.create({
+      config: configOf(base, layer),
+      layers: [...base.layers, layer],
+      names: [parseReference("again")],
+    });
+    expect([again.id, again.manifestDigest]).toEqual([id, manifestDigest]);
+  });
+
+  test("an index keeps what it names beside images, as long as it has a name", async () => {
+    const { id, manifestDigest } = await createPacked(await step(await images.layersOf("base")));
+    const leaseId = leases.create();
+    const put = async (bytes: Uint8Array) => {
+      leases.add(leaseId, `content:${digestOf(bytes)}`);
+      return (await content.put(bytes)).digest;
+    };
+    const statement = await put(Buffer.from("statement"));
+    const manifest = Buffer.from("manifest");
+    const descriptor = {
+      mediaType: ociMediaTypes.manifest,
+      digest: await put(manifest),
+      size: manifest.length,
+      platform: { os: "unknown", architecture: "unknown" },
+      annotations: { "vnd.docker.reference.digest": manifestDigest },
+    };
+    const blobs = [descriptor.digest, statement];
+    const index = await images.createIndex({
+      images: [id],
+      names: [parseReference("attested")],
+      attachments: [{ descriptor, blobs }],
+    });
+    leases.remove(leaseId);
+    await images.collect();
+    const bytes = await content.read(index, { sizeMaxBytes: limit.sizeMaxBytes });
+    expect(decodeIndex(bytes).manifests[1]).toEqual(descriptor);
+    for (const digest of blobs) expect(content.find(digest)).toBeDefined();
+    await images.remove("attested", {});
+    await images.collect();
+    for (const digest of blobs) expect(content.find(digest)).toBeUndefined();
   });
 
   test("speaks Docker's media types when asked to", async () => {

@@ -31,7 +31,8 @@ export async function createImage(context: ImageContext, draft: ImageDraft): Pro
         throw new EngineError("not-found", `create image: the blob of layer ${digest} is gone`);
       }
     }
-    const record = await storeDocuments(context, { draft, layers, leaseId });
+    const made = await storeDocuments(context, { draft, layers, leaseId });
+    const record = asPublished(context, { draft, made });
     // One sync for documents and snapshots: from here on the image survives a power cut.
     await syncFileSystemAsync(context.content.root);
     if (draft.signal?.aborted === true) {
@@ -47,6 +48,28 @@ export async function createImage(context: ImageContext, draft: ImageDraft): Pro
     const { id, manifestDigest } = record;
     return { id, manifestDigest, layers: record.layers };
   });
+}
+
+/**
+ * The same image, as it is here with packed layers: an index or a registry may have that manifest.
+ * What is new about it is its parent.
+ */
+function asPublished(
+  { index, content }: ImageContext,
+  image: { readonly draft: ImageDraft; readonly made: ImageRecord },
+): ImageRecord {
+  const { draft, made } = image;
+  const known = index.findById(made.id);
+  const isPlain = draft.annotations === undefined && draft.mediaTypes === undefined;
+  if (known === undefined || !isPlain || known.manifestDigest === made.manifestDigest) return made;
+  const isPacked =
+    content.find(known.manifestDigest) !== undefined &&
+    known.layers.every(
+      ({ digest, fromSnapshot }) => fromSnapshot === undefined && content.find(digest),
+    );
+  const isLoose = made.layers.some(({ fromSnapshot }) => fromSnapshot !== undefined);
+  if (!isPacked || !isLoose) return made;
+  return draft.parentId === undefined ? known : { ...known, parentId: draft.parentId };
 }
 
 /** The layers as they will be recorded. @throws invalid-argument when they are not the config's */

@@ -29,9 +29,9 @@ const names = hasBuildx ? (["tug", "docker"] as const) : (["tug"] as const);
 const ours = describe.skipIf(referenceHost !== undefined);
 if (!hasDockerRegistry) console.warn("skipped: caches in registries; there is no docker-registry");
 
+setDefaultTimeout(120_000);
 const first = await useEngine({ images: ["busybox"] });
 const second = await useEngine({ images: [] });
-setDefaultTimeout(120_000);
 let registry: DockerRegistry | undefined;
 
 beforeAll(async () => {

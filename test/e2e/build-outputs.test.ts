@@ -33,8 +33,8 @@ const hasSkopeo = Bun.which("skopeo") !== null;
 const names = hasBuildx ? (["tug", "docker"] as const) : (["tug"] as const);
 const ours = describe.skipIf(referenceHost !== undefined);
 
-const engine = await useEngine({ images: ["busybox"] });
 setDefaultTimeout(120_000);
+const engine = await useEngine({ images: ["busybox"] });
 let registry: DockerRegistry | undefined;
 
 beforeAll(async () => {
