@@ -14,17 +14,12 @@ export interface KnownDifference {
 /** What Docker is known by and Tug is not made of. */
 const otherParts: readonly KnownDifference[] = [
   {
-    where: /\.headers\.builder-version$/,
-    why: "there is no BuildKit in Tug yet; 2 would make clients open its session",
-  },
-  {
     where: /^version and info: .*BuildTime$/,
     why: "an executable is the same whenever it is made",
   },
   { where: /Details\.Runtime$/, why: "what Tug itself runs on, where Docker says its Go version" },
   { where: /^version and info: .*\.(Containerd|CDISpecDirs)$/, why: "Tug has neither" },
   { where: /\.KernelMemoryTCP$/, why: "Docker's is a leftover: create refuses the limit" },
-  { where: /\.RegistryConfig\./, why: "there are no registries yet" },
   { where: /^version and info: .*\.Runtimes\./, why: "each engine's own OCI runtimes" },
   { where: /\.DockerVersion$/, tug: /^""$/, why: "Docker did not make the image" },
 ];
@@ -53,7 +48,12 @@ const otherWords: readonly KnownDifference[] = [
     tug: /^400$/,
     why: "a name that can be none is refused as such everywhere",
   },
-  { where: /^auth: /, tug: /501|Tug does not log in/, why: "there are no registries yet" },
+  {
+    where: /^auth: .*message$/,
+    tug: /^"(invalid JSON: |Get )/,
+    why: "every body that is no JSON is refused in the same words; Go's name for a name server",
+  },
+  { where: /^auth: .*status$/, peer: /^500$/, tug: /^503$/, why: "the registry cannot be reached" },
   {
     where: /\.headers\.(api-version|ostype|docker-experimental)$/,
     peer: /absent/,

@@ -37,7 +37,8 @@ export interface Side {
 
 /** Starts Tug and opens Docker. */
 export async function openPair(): Promise<Pair> {
-  const daemon = await startDaemon();
+  // A subnet of the size that Docker takes, however many daemons there are.
+  const daemon = await startDaemon({ flags: ["--bip", "172.31.0.1/16"] });
   const folder = mkdtempSync("/tmp/cf-peer-");
   const peer = openEngine((peerHost ?? "").replace("unix://", ""), folder);
   const changes = ['CMD ["sh"]', `LABEL ${comparisonLabel}=image`];
