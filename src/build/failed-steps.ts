@@ -43,6 +43,8 @@ export interface DebugOffer {
   readonly extraHosts: readonly string[];
   /** Variables that are not secrets and in no image. */
   readonly env: readonly string[];
+  /** Variables of the step that hold secrets: a container's would be written to the disk. */
+  readonly secretVariables: readonly string[];
   readonly mounts: readonly Pick<MountInput, "type" | "source" | "target" | "isReadOnly">[];
 }
 
@@ -114,7 +116,11 @@ export class FailedSteps implements AsyncDisposable {
       network: run.network,
       isPrivileged: run.isInsecure,
       extraHosts: run.extraHosts,
-      env: debug.kind === "shell" ? run.hiddenEnv : [],
+      // A proxy's password is no less a secret.
+      env: debug.kind === "shell" ? run.hiddenEnv.filter((entry) => !/\/\/[^/]*@/.test(entry)) : [],
+      secretVariables: run.mounts.flatMap((mount) =>
+        mount.kind === "secret" && mount.env !== undefined ? [mount.env] : [],
+      ),
       mounts: debug.kind === "shell" ? held.mounts.map(shownMount) : [],
     };
   }

@@ -21,6 +21,7 @@ interface Offer {
   readonly isPrivileged: boolean;
   readonly extraHosts: readonly string[];
   readonly env: readonly string[];
+  readonly secretVariables: readonly string[];
   readonly mounts: readonly {
     readonly type: "bind" | "tmpfs" | "volume";
     readonly source?: string;
@@ -38,6 +39,7 @@ export async function debugFailure(
   failed: { readonly trace: Pick<BuildTrace, "steps">; readonly transport: Transport },
 ): Promise<void> {
   const offer = findOffer(failed.trace);
+  const { secretVariables = [] } = offer ?? {};
   if (offer === undefined) {
     output.err("\ndebug: no command has failed: there is no file system to look into\n");
     return;
@@ -51,6 +53,9 @@ export async function debugFailure(
     return;
   }
   output.err(`\ndebug: ${offer.shell.join(" ")} in the failed step; \`exit\` ends it\n`);
+  if (secretVariables.length > 0) {
+    output.err(`debug: variables with secrets are not set: ${secretVariables.join(", ")}\n`);
+  }
   try {
     await openShell(failed.transport, offer);
   } catch (error) {
