@@ -1,7 +1,7 @@
 import { EngineError, messageOf } from "../lib/errors.ts";
 import { parseDigest } from "../oci/digest.ts";
 import type { Platform } from "../oci/platform.ts";
-import type { BuildClient } from "./build-service.ts";
+import { fetchGit, type GitClient } from "./_git-agent.ts";
 import { makeStep } from "./_make-step.ts";
 import type { VertexProgress } from "./progress.ts";
 import { parseContextUrl } from "./source/context-url.ts";
@@ -15,7 +15,7 @@ export interface RemoteSource {
   readonly keepsGitDir: boolean;
   readonly platform: Platform;
   readonly sources: Sources;
-  readonly client: Pick<BuildClient, "secret">;
+  readonly client: GitClient;
   readonly signal: AbortSignal;
   /** Takes the folder over, until the build is done. */
   readonly keep: (folder: GitFolder | HttpFile) => void;
@@ -54,12 +54,14 @@ async function open(
   const secret = async (id: string): Promise<Uint8Array | undefined> => await client.secret(id);
   const fetched =
     parsed.kind === "git"
-      ? sources.fetchGit({
-          source: checksum === undefined ? parsed : { ...parsed, checksum },
-          keepsGitDir,
-          secret,
-          signal,
-        })
+      ? fetchGit(
+          { sources, client },
+          {
+            source: checksum === undefined ? parsed : { ...parsed, checksum },
+            keepsGitDir,
+            signal,
+          },
+        )
       : sources.fetchHttp({
           url: parsed.url,
           ...(checksum === undefined ? {} : { checksum: parseDigest(checksum) }),

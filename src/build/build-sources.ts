@@ -9,6 +9,7 @@ import { findReference, formatReference, withDefaultTag } from "../oci/reference
 import type { BuildRequest, ContextSource } from "./build-service.ts";
 import { BaseImages, type FoundImage } from "./base-images.ts";
 import { readInFolder, scopedFolder } from "./_context-files.ts";
+import { fetchGit } from "./_git-agent.ts";
 import { clearIgnored } from "./_clear-ignored.ts";
 import { dockerfileBytesMax } from "./dockerfile/limits.ts";
 import type { BuildServiceOptions } from "./environment.ts";
@@ -327,12 +328,14 @@ export class BuildSources implements AsyncDisposable {
     const signal = this.#signal;
     const folder =
       parsed?.kind === "git"
-        ? await sources.fetchGit({
-            source: parsed,
-            keepsGitDir: this.#request.args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR") === "1",
-            secret,
-            signal,
-          })
+        ? await fetchGit(
+            { sources, client: this.#request.client },
+            {
+              source: parsed,
+              keepsGitDir: this.#request.args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR") === "1",
+              signal,
+            },
+          )
         : await sources.fetchHttpContext({ url, secret, signal });
     this.#close.use(folder);
     if ("commit" in folder) this.#noteMaterial(url, folder);

@@ -23,6 +23,8 @@ const hasCompose = hasBuildx && existsSync(plugin("compose"));
 const hasAgent =
   ["ssh-agent", "ssh-keygen"].every((name) => Bun.which(name) !== null) &&
   existsSync("/usr/bin/ssh-add");
+/** Needs its whole path. */
+const sshd = Bun.which("sshd", { PATH: "/usr/sbin:/usr/local/sbin:/usr/bin" });
 const foreignHandler = "/proc/sys/fs/binfmt_misc/qemu-aarch64";
 if (!hasBuildx) {
   console.warn(
@@ -30,6 +32,7 @@ if (!hasBuildx) {
       `folder with cli-plugins/docker-buildx>; there is none in ${pluginConfig}.`,
   );
 }
+if (hasBuildx && sshd === null) console.warn("skipped: git over ssh: there is no openssh-server.");
 if (hasBuildx && !hasAgent) console.warn("skipped: ssh in builds: there is no openssh-client.");
 
 const engine = await useEngine({ images: ["busybox"] });
@@ -86,6 +89,42 @@ const copyProgram =
   'program=/usr/bin/ssh-add; for file in "$program" ' +
   "$(ldd $program | grep -o '/[^ ]*'); do mkdir -p \"$1$(dirname $file)\" && " +
   'cp -L "$file" "$1$file" || exit 1; done';
+/** Makes a bare repository of a folder. */
+const makeRepository =
+  'cd "$1" && git init -q -b main && git add . && ' +
+  'git -c user.name=n -c user.email=e commit -qm m && git clone -q --bare . "$2"';
+
+/** A server that lets a key in, as whoever runs the test. */
+async function startSshServer(key: string) {
+  const folder = join(engine.folder, `sshd${folderCount}`);
+  mkdirSync(folder, { mode: 0o700 });
+  mkdirSync("/run/sshd", { recursive: true, mode: 0o755 });
+  const hostKey = join(folder, "host");
+  await run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", hostKey]);
+  const free = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
+  const { port } = free;
+  free.stop(true);
+  const config = join(folder, "config");
+  const lines = [`ListenAddress 127.0.0.1:${port}`, `HostKey ${hostKey}`, "StrictModes no"];
+  lines.push("PasswordAuthentication no", "UsePAM no", `PidFile ${join(folder, "pid")}`);
+  lines.push(`AuthorizedKeysFile ${key}.pub`, "PermitRootLogin prohibit-password");
+  writeFileSync(config, `${lines.join("\n")}\n`);
+  const server = Bun.spawn([sshd ?? "", "-D", "-e", "-f", config], { stderr: "pipe" });
+  const end = performance.now() + 10_000;
+  while (
+    performance.now() < end &&
+    (await run(["ssh-keyscan", "-p", `${port}`, "127.0.0.1"])).stdout === ""
+  ) {
+    await Bun.sleep(50);
+  }
+  return {
+    port,
+    close: async (): Promise<void> => {
+      server.kill();
+      await server.exited;
+    },
+  };
+}
 const scratch = "FROM scratch\nCOPY Dockerfile /\n";
 const bothPlatforms = ["--platform", "linux/amd64,linux/arm64"];
 
@@ -323,6 +362,25 @@ describe.skipIf(!hasBuildx)("several platforms", () => {
 });
 
 describe.skipIf(!hasBuildx || !hasAgent)("ssh", () => {
+  /** An agent with one key, as long as `use` runs. */
+  async function withAgent(use: (agent: { socket: string; key: string }) => Promise<void>) {
+    folderCount += 1;
+    const [socket, key] = [`agent${folderCount}`, `key${folderCount}`].map((name) =>
+      join(engine.folder, name),
+    ) as [string, string];
+    const agent = Bun.spawn(["ssh-agent", "-D", "-a", socket], { stdout: "ignore" });
+    try {
+      await run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "surface-key", "-f", key]);
+      while (!existsSync(socket)) await Bun.sleep(20);
+      const added = await run(["ssh-add", key], { env: { ...process.env, SSH_AUTH_SOCK: socket } });
+      expect(added.exitCode, added.stderr).toBe(0);
+      await use({ socket, key });
+    } finally {
+      agent.kill();
+      await agent.exited;
+    }
+  }
+
   test("a step asks the client's agent, with the keys that it has", async () => {
     const folder = context(
       'FROM scratch\nCOPY root /\nRUN --mount=type=ssh ["/usr/bin/ssh-add", "-l"]\n',
@@ -331,22 +389,36 @@ describe.skipIf(!hasBuildx || !hasAgent)("ssh", () => {
     // The program with its libraries, each at its own place.
     const copied = await run(["sh", "-c", copyProgram, "sh", join(folder, "root")]);
     expect(copied.exitCode, copied.stderr).toBe(0);
-    const socket = join(engine.folder, "agent");
-    const agent = Bun.spawn(["ssh-agent", "-D", "-a", socket], { stdout: "ignore" });
-    try {
-      const key = join(engine.folder, "key");
-      await run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "surface-key", "-f", key]);
-      while (!existsSync(socket)) await Bun.sleep(20);
-      const added = await run(["ssh-add", key], { env: { ...process.env, SSH_AUTH_SOCK: socket } });
-      expect(added.exitCode, added.stderr).toBe(0);
+    await withAgent(async ({ socket }) => {
       const output = await build("--no-cache", "--ssh", `default=${socket}`, folder);
       expect(output).toMatch(/^#\d+ [\d.]+ 256 SHA256:\S+ surface-key \(ED25519\)$/m);
-      const without = await buildFails("--no-cache", folder);
-      expect(without).toMatch(/ssh/i);
-    } finally {
-      agent.kill();
-      await agent.exited;
-    }
+      expect(await buildFails("--no-cache", folder)).toMatch(/ssh/i);
+    });
+  });
+
+  test.skipIf(sshd === null)("repositories are fetched with the client's agent", async () => {
+    await withAgent(async ({ socket, key }) => {
+      const { port, close } = await startSshServer(key);
+      try {
+        const repository = join(engine.folder, "repository.git");
+        const files = context("FROM scratch\nCOPY Dockerfile /from-git\n");
+        const made = await run(["sh", "-c", makeRepository, "sh", files, repository]);
+        expect(made.exitCode, made.stderr).toBe(0);
+        const url = `ssh://root@127.0.0.1:${port}${repository}`;
+        const ssh = ["--ssh", `default=${socket}`];
+        await build(...ssh, "-t", "surface:git", url);
+        const add = context(`FROM scratch\nADD ${url}#main /added\n`);
+        await build(...ssh, "-t", "surface:added", add);
+        const id = await docker.ok("create", "surface:added", "x");
+        const tar = await run(["sh", "-c", `docker -H ${engine.host} export ${id} | tar -t`]);
+        expect(tar.stdout).toContain("added/Dockerfile");
+        expect(await buildFails("--no-cache", `ssh://root@127.0.0.1:${port}/none.git`)).toMatch(
+          /ERROR/,
+        );
+      } finally {
+        await close();
+      }
+    });
   });
 });
 
