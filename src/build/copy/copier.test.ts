@@ -52,6 +52,32 @@ function step(
 }
 
 describe.skipIf(!isRoot)("checksum() (needs root)", () => {
+  test("lists files when it is asked, unless they are too many", async () => {
+    using folder = openTestFolder();
+    const path = makeTree(join(folder.path, "a"), files);
+    writeFileSync(join(path, "odd name"), "x", { mode: 0o644 });
+    expect((await sum(path)).files).toBeUndefined();
+    const whole = await sum(path, { listedFilesMax: 4, ignoresOwners: true });
+    expect(whole.digest).toBe((await sum(path, { ignoresOwners: true })).digest);
+    const lines = whole.files?.split("\n") ?? [];
+    expect(lines.map((line) => line.replace(/^[0-9a-f]{12} /, ""))).toEqual([
+      "100644 d/f",
+      "120777 d/l",
+      "100644 odd name",
+      "100755 top",
+    ]);
+    expect((await sum(path, { listedFilesMax: 3 })).files).toBeUndefined();
+    const one = await sum(path, { paths: ["d/f"], listedFilesMax: 4 });
+    expect(one.files).toMatch(/^[0-9a-f]{12} 100644:0:0 d\/f$/);
+    const changed = async (): Promise<string | undefined> =>
+      (await sum(path, { listedFilesMax: 9, ignoresOwners: true })).files;
+    writeFileSync(join(path, "d/f"), "ONE");
+    const now = (await changed())?.split("\n") ?? [];
+    expect(now.filter((line) => !lines.includes(line)).map((line) => line.slice(13))).toEqual([
+      "100644 d/f",
+    ]);
+  });
+
   const changes: readonly (readonly [string, boolean, (path: string) => void])[] = [
     ["a time", false, (path) => utimesSync(join(path, "top"), 99, 99)],
     ["the time of a folder", false, (path) => utimesSync(join(path, "d"), 99, 99)],
