@@ -36,6 +36,8 @@ export async function readCache(
     readonly content: ContentStore;
     /** Holds a blob from now on. */
     readonly hold: (digest: Digest) => void;
+    /** Told what kind of document the place has. */
+    readonly onType?: (mediaType: string) => void;
   },
 ): Promise<CachedLayers> {
   const config = async (descriptor: Descriptor): Promise<Uint8Array> => {
@@ -50,6 +52,7 @@ export async function readCache(
     return await read.content.read(descriptor.digest, { sizeMaxBytes: 2 * cacheConfigMaxBytes });
   };
   const document = decodeManifestOrIndex(await store.readManifest());
+  read.onType?.(document.mediaType);
   if (!isIndex(document)) return await ofManifest(store, document, config);
   const cache = document.manifests.find(({ mediaType }) => mediaType === cacheConfigType);
   if (cache !== undefined) return ofCache(store, document.manifests, await config(cache));

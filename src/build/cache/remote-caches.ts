@@ -114,11 +114,15 @@ export class RemoteCaches {
       const own = await this.#readOwn(place);
       if (own !== undefined) found.push(own);
       if (place.isLocalOnly === true) return found;
-      await progress.during(`importing cache manifest from ${name}`, async () => {
+      await progress.during(`importing cache manifest from ${name}`, async (vertex) => {
         const options = { ...this.#options, client: request.client, signal };
         const store = await openCacheStore(options, place, "from");
         const hold = (digest: Digest): void => leases.add(leaseId, `content:${digest}`);
-        found.push(await readCache(store, { content, hold }));
+        const onType = (mediaType: string): void => {
+          const id = `inferred cache manifest type: ${mediaType}`;
+          vertex.status({ id, current: 0, isCompleted: true });
+        };
+        found.push(await readCache(store, { content, hold, onType }));
       });
     } catch (error) {
       if (signal.aborted) throw error;

@@ -207,13 +207,12 @@ function packingOf({ attributes }: CachePlace): "gzip" | "zstd" | "uncompressed"
   throw new EngineError("invalid-argument", `unsupported layer compression type: ${compression}`);
 }
 
+const dockerTypes = {
+  none: dockerMediaTypes.layer,
+  gzip: dockerMediaTypes.layerGzip,
+  zstd: dockerMediaTypes.layerZstd,
+} as const;
+
 function dockerTypeOf(mediaType: string): string {
-  switch (layerCompression(mediaType)) {
-    case "gzip":
-      return dockerMediaTypes.layerGzip;
-    case "zstd":
-      return dockerMediaTypes.layerZstd;
-    default:
-      return dockerMediaTypes.layer;
-  }
+  return dockerTypes[layerCompression(mediaType) ?? "none"];
 }

@@ -55,9 +55,13 @@ async function send(
 
 async function sendBlobs(
   { registry, content }: Pick<BuildServiceOptions, "registry" | "content">,
-  { repository, top: _, ...call }: DigestPush,
+  { repository, credentials, signal }: DigestPush,
   manifest: Manifest,
 ): Promise<void> {
+  const call = {
+    ...(credentials === undefined ? {} : { credentials }),
+    ...(signal === undefined ? {} : { signal }),
+  };
   for (const descriptor of [...manifest.layers, manifest.config]) {
     await registry.pushBlob(repository, {
       ...call,
