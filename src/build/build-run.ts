@@ -15,7 +15,8 @@ import type { Directives, Dockerfile } from "./dockerfile/instruction.ts";
 import { checkDockerfile, lintViolation } from "./dockerfile/lint.ts";
 import { parseDockerfile } from "./dockerfile/parse.ts";
 import { exportResults } from "./export.ts";
-import type { PlatformResult } from "./export/result.ts";
+import { describeProvenance } from "./attestation/attest.ts";
+import type { ExportOptions, PlatformResult } from "./export/result.ts";
 import { placeOf } from "./failure.ts";
 import { type Graph, planGraph } from "./graph.ts";
 import { Progress } from "./progress.ts";
@@ -267,27 +268,28 @@ class BuildRun {
     const request = this.#request;
     const keys = cache.hasNew ? cache.dirtyKeys : [];
     const isInline = request.cacheTo.some(({ type }) => type === "inline");
-    const exported = await exportResults(
-      {
-        options,
-        request,
-        progress: this.#progress,
-        signal: this.#signal,
-        leaseId: this.#leaseId,
-        facts: {
-          dockerfile: this.#dockerfile,
-          startedNs: this.#startedNs,
-          materials: this.#sources.materials,
-        },
-        ...(parentId === undefined ? {} : { parentId }),
-        ...(isInline ? { inlineLayers: ownLayers(results, this.#solver.layers) } : {}),
+    const how: ExportOptions = {
+      options,
+      request,
+      progress: this.#progress,
+      signal: this.#signal,
+      leaseId: this.#leaseId,
+      facts: {
+        dockerfile: this.#dockerfile,
+        startedNs: this.#startedNs,
+        materials: this.#sources.materials,
       },
-      results,
-    );
+      ...(parentId === undefined ? {} : { parentId }),
+      ...(isInline ? { inlineLayers: ownLayers(results, this.#solver.layers) } : {}),
+    };
+    const exported = await exportResults(how, results);
+    const digest = exported.digest ?? digestOf(this.#dockerfile);
+    const provenance = results.map((result) => describeProvenance(how, { result, digest }));
     const written = await this.#exportCaches(results);
     // An image is stored after a sync of the whole file system.
     if (exported.imageId !== undefined) cache.flush(keys);
-    return { ...exported, metadata: { ...exported.metadata, ...written }, warnings: [] };
+    const metadata = { ...exported.metadata, ...written };
+    return { ...exported, metadata, warnings: [], provenance };
   }
 
   /** Sends caches to where they are wanted: with `min` those of the result's own layers alone. */

@@ -249,6 +249,14 @@ export interface BuildWarning {
   readonly endLine: number;
 }
 
+/** How a result was built and of what. */
+export interface BuildProvenance {
+  readonly platform: Platform;
+  readonly predicateType: string;
+  /** JSON. */
+  readonly predicate: Uint8Array;
+}
+
 /** What a build made. */
 export interface BuildResult {
   /** The image's ID, of the first platform; absent when there is no image. */
@@ -260,6 +268,8 @@ export interface BuildResult {
   readonly warnings: readonly BuildWarning[];
   /** Of a subrequest: `result.json`, `result.txt`, …. */
   readonly answers?: Readonly<Record<string, string>>;
+  /** One for each platform; absent for a subrequest. */
+  readonly provenance?: readonly BuildProvenance[];
 }
 
 /** A record of the build cache, as `builder du` shows it. */

@@ -15,7 +15,9 @@ import {
   makeAttestationManifest,
 } from "./attestation-manifest.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
+import type { BuildProvenance } from "../build-service.ts";
 import {
+  encodePredicate,
   encodeProvenance,
   encodeStatement,
   imageUri,
@@ -85,11 +87,26 @@ export async function attestResult(
   return made;
 }
 
+/** The provenance of a result for the record of its build, which has one whoever asked for it. */
+export function describeProvenance(
+  how: ExportOptions,
+  about: { readonly result: PlatformResult; readonly digest: Digest },
+): BuildProvenance {
+  const { result, digest } = about;
+  const mode = how.request.attestations.provenance ?? "min";
+  const facts = factsOf(how, { result, subject: { digest }, mode });
+  return {
+    platform: result.graph.platform,
+    predicateType: provenanceType,
+    predicate: encodePredicate(facts),
+  };
+}
+
 function factsOf(
   how: ExportOptions,
   about: {
     readonly result: PlatformResult;
-    readonly subject: Subject;
+    readonly subject: Pick<Subject, "digest">;
     readonly mode: "min" | "max";
   },
 ): Parameters<typeof encodeProvenance>[1] {

@@ -66,6 +66,11 @@ export function encodeProvenance(subject: Subject, facts: BuildFacts): Uint8Arra
   return encodeStatement(subject, { predicateType: provenanceType, predicate: predicateOf(facts) });
 }
 
+/** Makes the predicate alone: what the record of a build has. */
+export function encodePredicate(facts: BuildFacts): Uint8Array {
+  return Buffer.from(JSON.stringify(predicateOf(facts), undefined, 2));
+}
+
 /** Wraps a predicate in a statement about an image. */
 export function encodeStatement(
   subject: Subject,

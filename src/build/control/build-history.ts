@@ -28,6 +28,8 @@ export interface BuildOutcome {
 /** A document of a result. */
 export interface OutcomeBlob {
   readonly kind: "result" | "attestation";
+  /** `linux/arm64`, of a build for several platforms. */
+  readonly platform?: string;
   readonly descriptor: HistoryBlob;
   readonly bytes: Uint8Array;
 }
@@ -198,6 +200,7 @@ function recordOf(entry: Entry): HistoryRecord {
   const { job, outcome, completedNs } = entry;
   const { ref, frontend, frontendAttrs, exporters, exporter, exporterAttrs } = job.request;
   const { steps } = job.progress;
+  const platforms = (outcome.blobs ?? []).flatMap(({ platform }) => platform ?? []);
   return {
     ref,
     frontend,
@@ -210,8 +213,13 @@ function recordOf(entry: Entry): HistoryRecord {
     createdAt: timestampOfNs(entry.startedNs),
     completedAt: completedNs === undefined ? undefined : timestampOfNs(completedNs),
     exporterResponse: outcome.response,
-    result: resultOf(outcome.blobs ?? []),
-    results: new Map(),
+    result: resultOf(outcome.blobs ?? [], undefined),
+    results: new Map(
+      platforms.flatMap((platform) => {
+        const result = resultOf(outcome.blobs ?? [], platform);
+        return result === undefined ? [] : [[platform, result] as const];
+      }),
+    ),
     generation: entry.generation,
     pinned: entry.isPinned,
     cachedSteps: steps.cached,
@@ -221,7 +229,11 @@ function recordOf(entry: Entry): HistoryRecord {
   };
 }
 
-function resultOf(blobs: readonly OutcomeBlob[]): HistoryResult | undefined {
+function resultOf(
+  all: readonly OutcomeBlob[],
+  platform: string | undefined,
+): HistoryResult | undefined {
+  const blobs = all.filter((blob) => blob.platform === platform);
   if (blobs.length === 0) return undefined;
   const of = (wanted: OutcomeBlob["kind"]): readonly HistoryBlob[] =>
     blobs.filter(({ kind }) => kind === wanted).map(({ descriptor }) => descriptor);

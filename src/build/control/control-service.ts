@@ -15,7 +15,9 @@ import {
   unaryHandler,
 } from "../../lib/grpc/server.ts";
 import { errorOfStatus, statusOfError } from "../../lib/grpc/status.ts";
-import type { BuildService, CacheRecord } from "../build-service.ts";
+import { digestOf } from "../../oci/digest.ts";
+import { formatPlatform } from "../../oci/platform.ts";
+import type { BuildOutput, BuildResult, BuildService, CacheRecord } from "../build-service.ts";
 import type { BuildOutcome } from "./build-history.ts";
 import type { BuildJob } from "./build-jobs.ts";
 import { historyHandlers } from "./history-service.ts";
@@ -89,9 +91,8 @@ async function solve(
   call.signal.addEventListener("abort", cancel, { once: true });
   let outcome: BuildOutcome = { response: new Map() };
   try {
-    const exporterResponse = await solveJob(options, job);
-    outcome = { response: exporterResponse };
-    return { exporterResponse };
+    outcome = await solveJob(options, job);
+    return { exporterResponse: outcome.response };
   } catch (error) {
     if (!isKind(error, "canceled")) logger.info("build failed", { ref: request.ref, error });
     outcome = { error: statusOfError(error), response: new Map() };
@@ -102,10 +103,7 @@ async function solve(
   }
 }
 
-async function solveJob(
-  options: ControlOptions,
-  job: BuildJob,
-): Promise<ReadonlyMap<string, string>> {
+async function solveJob(options: ControlOptions, job: BuildJob): Promise<BuildOutcome> {
   const { request } = job;
   const outputs = outputsOf(job);
   if (request.definition !== undefined && request.definition.def.length > 0) {
@@ -117,7 +115,7 @@ async function solveJob(
   if (request.frontend !== "") {
     const { frontend, frontendAttrs: attrs, frontendInputs: inputs } = request;
     const call = { frontend, attrs, inputs, cacheImports: [], outputs };
-    return exporterResponse(await runCall(options, job, call), outputs);
+    return outcomeOf(await runCall(options, job, call), outputs);
   }
   const { result, error } = await job.returned.promise;
   if (error !== undefined) throw errorOfStatus(error);
@@ -125,9 +123,27 @@ async function solveJob(
   const id = (result?.ref ?? refs[0])?.id ?? "";
   const pending = job.results.get(id);
   // A client that only asked what the engine can do returns nothing.
-  if (pending === undefined) return new Map();
+  if (pending === undefined) return { response: new Map() };
   const merged = withCacheImports(callOfGateway(pending.request, outputs), request.frontendAttrs);
-  return exporterResponse(await runCall(options, job, merged), outputs);
+  return outcomeOf(await runCall(options, job, merged), outputs);
+}
+
+function outcomeOf(result: BuildResult, outputs: readonly BuildOutput[]): BuildOutcome {
+  const provenance = result.provenance ?? [];
+  return {
+    response: exporterResponse(result, outputs),
+    blobs: provenance.map(({ platform, predicateType, predicate }) => ({
+      kind: "attestation",
+      ...(provenance.length === 1 ? {} : { platform: formatPlatform(platform) }),
+      descriptor: {
+        mediaType: "application/vnd.in-toto+json",
+        digest: digestOf(predicate),
+        size: predicate.length,
+        annotations: new Map([["in-toto.io/predicate-type", predicateType]]),
+      },
+      bytes: predicate,
+    })),
+  };
 }
 
 /** Caches that the client named when it opened the build, and not when it asked for the result. */
