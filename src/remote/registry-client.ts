@@ -93,7 +93,7 @@ export interface RegistryClient extends AsyncDisposable {
   resolve(reference: Reference, call: RegistryCall): Promise<Descriptor>;
   /** By digest when the reference has one, else by tag. @throws data-loss when the bytes lie */
   fetchManifest(reference: Reference, call: RegistryCall): Promise<FetchedManifest>;
-  /** Foreign URLs of the descriptor are refused unless nothing else is left. */
+  /** URLs that the descriptor itself names are never followed. */
   fetchBlob(
     reference: Reference,
     options: RegistryCall & {
