@@ -1,13 +1,13 @@
 /** An image as an archive or as a layout in a folder of the client's; the image store is not touched. */
 import { EngineError } from "../../lib/errors.ts";
 import type { Digest } from "../../oci/digest.ts";
-import { formatReference, parseReference, withDefaultTag } from "../../oci/reference.ts";
+import { parseReference, withDefaultTag } from "../../oci/reference.ts";
 import { annotationsOf, checkAnnotations } from "../annotations.ts";
 import { archiveStream, planArchive, sendArchive } from "../archive.ts";
 import { attestImage, isAttested } from "../attestation/attest.ts";
 import type { BuildOutput } from "../build-service.ts";
 import type { VertexProgress } from "../progress.ts";
-import { draftOf, hostFirst, metadataOf, packLayers } from "./image-parts.ts";
+import { draftOf, hostFirst, metadataOf, packLayers, shownNames } from "./image-parts.ts";
 import type { Exported, ExportOptions, PlatformResult } from "./result.ts";
 
 /** The name under which a client offers the folder that takes a layout. */
@@ -79,8 +79,9 @@ export async function exportArchive(how: ExportOptions, wanted: ArchiveExport): 
     await sendArchive(store, archive, folder);
     vertex.status({ id: "copying files", current: 0, isCompleted: true });
   }
-  for (const name of names) {
-    vertex.status({ id: `naming to ${formatReference(name)}`, current: 0, isCompleted: true });
+  const shown = shownNames(output.names);
+  for (const name of shown) {
+    vertex.status({ id: `naming to ${name}`, current: 0, isCompleted: true });
   }
-  return { digest, metadata: metadataOf({ config, digest, names, descriptor: top }) };
+  return { digest, metadata: metadataOf({ config, digest, names: shown, descriptor: top }) };
 }

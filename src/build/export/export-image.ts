@@ -18,7 +18,7 @@ import { attestImage, isAttested } from "../attestation/attest.ts";
 import type { BuildOutput } from "../build-service.ts";
 import { imageIdOf } from "../image-config.ts";
 import type { VertexProgress } from "../progress.ts";
-import { draftOf, hostFirst, metadataOf, packLayers } from "./image-parts.ts";
+import { draftOf, hostFirst, metadataOf, packLayers, shownNames } from "./image-parts.ts";
 import { pushByDigest } from "./push-by-digest.ts";
 import type { Exported, ExportOptions, PlatformResult } from "./result.ts";
 
@@ -46,6 +46,7 @@ export async function exportImage(how: ExportOptions, wanted: ImageExport): Prom
   const names = output.names.map((name) =>
     isByDigest ? parseReference(name) : withDefaultTag(parseReference(name)),
   );
+  const shown = shownNames(output.names);
   // A digest that documents tell must be that of what is sent: its layers are packed before.
   const isIndexed = wanted.results.length > 1 || isAttested(how);
   const isPacked =
@@ -69,9 +70,8 @@ export async function exportImage(how: ExportOptions, wanted: ImageExport): Prom
   if (isByDigest) {
     if (output.isPushed) await pushAllByDigest(how, { names, top, vertex });
   } else {
-    for (const name of names) {
-      const id = `naming to ${formatReference(name)}`;
-      vertex.status({ id, current: 0, isCompleted: true });
+    for (const name of shown) {
+      vertex.status({ id: `naming to ${name}`, current: 0, isCompleted: true });
     }
     if (output.isPushed) for (const name of names) await push(how, { name, vertex });
   }
@@ -82,7 +82,7 @@ export async function exportImage(how: ExportOptions, wanted: ImageExport): Prom
   return {
     imageId: config,
     digest,
-    metadata: metadataOf({ config, digest, names, descriptor }),
+    metadata: metadataOf({ config, digest, names: shown, descriptor }),
   };
 }
 

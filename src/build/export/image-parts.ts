@@ -7,7 +7,7 @@ import type { Digest } from "../../oci/digest.ts";
 import type { ImageConfig } from "../../oci/image-config.ts";
 import { layerCompression, ociMediaTypes } from "../../oci/media-types.ts";
 import { choosePlatform, hostPlatform } from "../../oci/platform.ts";
-import { formatReference, type Reference } from "../../oci/reference.ts";
+import { formatReference, parseReference } from "../../oci/reference.ts";
 import { recordOfLayer } from "../archive.ts";
 import { inlineRecords } from "../cache/write-cache.ts";
 import { makeImageConfig } from "../image-config.ts";
@@ -88,11 +88,17 @@ async function packOne(
   return { ...rest, digest, sizeBytes, mediaType: ociTypes[target] };
 }
 
+/** Names as clients are told of them: whole, and without a tag where nobody gave one. */
+export function shownNames(names: readonly string[]): readonly string[] {
+  return names.map((name) => formatReference(parseReference(name)));
+}
+
 /** What a client reads of an image: `--metadata-file`. */
 export function metadataOf(made: {
   readonly config: Digest;
   readonly digest: Digest;
-  readonly names: readonly Reference[];
+  /** As `shownNames` gives them. */
+  readonly names: readonly string[];
   /** Of the manifest or index. */
   readonly descriptor?: Descriptor;
 }): Readonly<Record<string, string>> {
@@ -102,6 +108,6 @@ export function metadataOf(made: {
     "containerimage.config.digest": config,
     "containerimage.digest": digest,
     ...(text === "" ? {} : { "containerimage.descriptor": Buffer.from(text).toString("base64") }),
-    ...(names.length === 0 ? {} : { "image.name": names.map(formatReference).join(",") }),
+    ...(names.length === 0 ? {} : { "image.name": names.join(",") }),
   };
 }
