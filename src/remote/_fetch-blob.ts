@@ -10,7 +10,6 @@ import type { Semaphore } from "../lib/semaphore.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Reference } from "../oci/reference.ts";
 import { withAttempts } from "./_attempts.ts";
-import { sendFollowing } from "./_follow.ts";
 import { pullScope } from "./_manifests.ts";
 import type { RegistryReach } from "./_registry-reach.ts";
 import type { RegistrySession } from "./_registry-session.ts";
