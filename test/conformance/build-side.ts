@@ -182,6 +182,8 @@ function errorIn({ stderr }: Result, folder: string): string {
       .replaceAll(folder, "<folder>")
       .replace(/^(ERROR|Error): /, "")
       .replace(/^failed to build: /, "")
+      // A race in the client.
+      .replace(/^failed to solve: failed to run Build function: /, "failed to solve: ")
       .replace(/^(failed to solve: |Error response from daemon: )/, "")
       .replace(/ref \S+: "/, 'ref <ref>: "')
       .replace(/\/\S+\/merged\//, "/")

@@ -37,7 +37,9 @@ export function readBuildOutputs(
     const target = isLayout ? undefined : targetOf({ type, dest }, output);
     if (target !== undefined) targets.set(index, target);
     const attrs = new Map(Object.entries(rest));
-    if (names !== "" && !attrs.has("name")) attrs.set("name", names);
+    // Files have no name to be called by.
+    const isNamed = type !== "local" && type !== "tar";
+    if (isNamed && names !== "" && !attrs.has("name")) attrs.set("name", names);
     return exporterOf(type, { attrs, hasTarget: isLayout || target !== undefined });
   });
   return { exporters, targets };
