@@ -26,6 +26,8 @@ export interface TreeEntry {
   /** Where it is read: a path through an open folder, whose last part is no link to follow. */
   readonly at: Buffer;
   readonly stat: BigIntStats;
+  /** Names of all its extended attributes, where they are known already. */
+  readonly xattrNames?: readonly string[];
 }
 
 /** How entries are written. */
@@ -76,7 +78,7 @@ export class LayerTarWriter {
     if (stat.isSocket() || name.startsWith(whiteoutPrefix)) return;
     if (!stat.isDirectory() && stat.nlink > 1n && this.#link(entry)) return;
     if (stat.isFile()) this.#file(entry);
-    else this.#header(stat, { ...headerOf(entry), xattrs: readLayerXattrs(entry.at) });
+    else this.#header(stat, { ...headerOf(entry), xattrs: xattrsOf(entry) });
   }
 
   /** Says that `path` of the layers below is gone. */
@@ -113,7 +115,8 @@ export class LayerTarWriter {
     return true;
   }
 
-  #file({ at, path }: TreeEntry): void {
+  #file(entry: TreeEntry): void {
+    const { at, path } = entry;
     const fd = openExisting(at);
     if (fd === undefined) return;
     try {
@@ -122,7 +125,7 @@ export class LayerTarWriter {
         throw new EngineError("conflict", "write layer: a file changed while it was read");
       }
       const sizeBytes = Number(stat.size);
-      this.#header(stat, { name: path, type: "file", sizeBytes, xattrs: readLayerXattrs(at) });
+      this.#header(stat, { name: path, type: "file", sizeBytes, xattrs: xattrsOf(entry) });
       this.#sizeBytes += sizeBytes;
       this.#content(fd, sizeBytes);
       this.#output.zeros(tarPaddingBytes(sizeBytes));
@@ -155,6 +158,10 @@ export class LayerTarWriter {
     const whole = mtimeNs - (((mtimeNs % secondNs) + secondNs) % secondNs);
     return this.#epochNs !== undefined && whole > this.#epochNs ? this.#epochNs : whole;
   }
+}
+
+function xattrsOf({ at, xattrNames }: TreeEntry): ReadonlyMap<string, Uint8Array> {
+  return readLayerXattrs(at, xattrNames);
 }
 
 /** Name and kind of what is no regular file. */

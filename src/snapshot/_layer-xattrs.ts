@@ -11,10 +11,20 @@ export function isLayerXattr(name: string): boolean {
   return name.startsWith("user.") && !name.startsWith("user.overlay.");
 }
 
-/** The extended attributes of a file that are content of a layer; of a link itself. */
-export function readLayerXattrs(path: Uint8Array): ReadonlyMap<string, Uint8Array> {
+const noXattrs: ReadonlyMap<string, Uint8Array> = new Map();
+
+/**
+ * The extended attributes of a file that are content of a layer; of a link itself.
+ *
+ * @param names of all that it has, for who knows them
+ */
+export function readLayerXattrs(
+  path: Uint8Array,
+  names: readonly string[] = listXattr(path),
+): ReadonlyMap<string, Uint8Array> {
+  if (names.length === 0) return noXattrs;
   const xattrs = new Map<string, Uint8Array>();
-  for (const name of listXattr(path)) {
+  for (const name of names) {
     if (!isLayerXattr(name)) continue;
     const value = getXattr(path, name);
     if (value !== undefined) xattrs.set(name, value);
@@ -36,7 +46,6 @@ export function isOpaqueFolder(path: Uint8Array): boolean {
 }
 
 /** The attribute by which an overlay layer's file has its content elsewhere; undefined for none. */
-export function findPartialMark(path: Uint8Array): string | undefined {
-  const names = new Set(listXattr(path));
-  return partialNames.find((name) => names.has(name));
+export function findPartialMark(names: readonly string[]): string | undefined {
+  return partialNames.find((name) => names.includes(name));
 }

@@ -1,5 +1,6 @@
 import { type BigIntStats, lstatSync } from "node:fs";
 import { EngineError } from "../lib/errors.ts";
+import { listXattr } from "../sys/fs.ts";
 import type { DiffVisitor } from "./_diff-visitor.ts";
 import { shown } from "./_entry-failure.ts";
 import { isEngineFile, isEngineFolder } from "./_engine-paths.ts";
@@ -67,8 +68,8 @@ function walkFile(
   { entry, isNew }: { readonly entry: TreeEntry; readonly isNew: boolean },
 ): void {
   if (walk.omitsEngineFiles && isEngineFile(entry)) return;
-  refusePartial(entry);
-  walk.visitor.file(entry, isAdded(walk, { entry, isNew }) ? "added" : "modified");
+  const change = isAdded(walk, { entry, isNew }) ? "added" : "modified";
+  walk.visitor.file(withXattrNames(entry), change);
 }
 
 function isAdded(
@@ -81,9 +82,9 @@ function isAdded(
 
 function walkSubfolder(
   walk: OverlayWalk,
-  { entry, folder, isNew }: FolderStep & { readonly entry: TreeEntry },
+  { entry: bare, folder, isNew }: FolderStep & { readonly entry: TreeEntry },
 ): void {
-  refusePartial(entry);
+  const entry = withXattrNames(bare);
   const { visitor } = walk;
   const isOpaque = isOpaqueFolder(entry.at);
   const isEngines = walk.omitsEngineFiles && isEngineFolder(entry.path);
@@ -146,10 +147,14 @@ function byBytes(left: string, right: string): number {
   return left < right ? -1 : 1;
 }
 
-/** Refuses what has its content in another layer: written as it is here it would be damaged. */
-function refusePartial(entry: TreeEntry): void {
-  const mark = findPartialMark(entry.at);
-  if (mark === undefined) return;
+/**
+ * The entry with the names of its attributes. What has its content in another layer is refused:
+ * written as it is here it would be damaged.
+ */
+function withXattrNames(entry: TreeEntry): TreeEntry {
+  const xattrNames = listXattr(entry.at);
+  const mark = findPartialMark(xattrNames);
+  if (mark === undefined) return { ...entry, xattrNames };
   throw new EngineError(
     "not-implemented",
     `read layer: ${shown(entry.path)} has ${mark}: overlays must be mounted with redirect_dir=off and metacopy=off`,

@@ -11,6 +11,8 @@ const libc = lazyLibc({
 /** Linux limits.h: XATTR_SIZE_MAX and XATTR_LIST_MAX. */
 const sizeMaxBytes = 65_536;
 let scratch: Uint8Array | undefined;
+/** Room for one path: a new one for each call costs as much as the call. */
+const pathRoom = new Uint8Array(4096);
 
 /** The value of an extended attribute, never of a link's target; undefined when it is not set. */
 export function getXattr(path: string | Uint8Array, name: string): Uint8Array | undefined {
@@ -31,7 +33,7 @@ export function setXattr(path: string | Uint8Array, name: string, value: Uint8Ar
 /** The names of the extended attributes; none where the file system has no such thing. */
 export function listXattr(path: string | Uint8Array): string[] {
   scratch ??= new Uint8Array(sizeMaxBytes);
-  const size = libc().llistxattr(cstring(path), scratch, sizeMaxBytes);
+  const size = libc().llistxattr(pathOf(path), scratch, sizeMaxBytes);
   if (size === 0n) return [];
   if (size < 0n && errnoName(errno()) === "EOPNOTSUPP") return [];
   const length = check(size, `list attributes of ${quoted(path)}`);
@@ -46,6 +48,15 @@ export function removeXattr(path: string | Uint8Array, name: string): boolean {
   if (result < 0 && isAbsence(errnoName(errno()))) return false;
   check(result, `remove attribute ${name} of ${quoted(path)}`);
   return true;
+}
+
+function pathOf(path: string | Uint8Array): Uint8Array {
+  if (typeof path === "string" || path.length >= pathRoom.length || path.includes(0)) {
+    return cstring(path);
+  }
+  pathRoom.set(path);
+  pathRoom[path.length] = 0;
+  return pathRoom;
 }
 
 function isAbsence(code: string): boolean {
