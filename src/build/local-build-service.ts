@@ -174,9 +174,17 @@ class LocalBuildService implements OpenedBuildService {
 
   /** Stores what the cache learned, once its layers are on the disk and the answer is on its way. */
   #storeLater(): void {
-    this.#shared.history.save();
+    if (this.#tasks.signal.aborted) return;
+    const { history } = this.#shared;
+    if (history.isChanged) {
+      this.#tasks.run("store what steps were made of", async () => {
+        // The build's answer goes first.
+        await setImmediate();
+        history.save();
+      });
+    }
     const keys = this.#cache.dirtyKeys;
-    if (keys.length === 0 || this.#tasks.signal.aborted) return;
+    if (keys.length === 0) return;
     const { hasNew } = this.#cache;
     this.#tasks.run("store the build cache", async () => {
       if (hasNew) {

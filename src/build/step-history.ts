@@ -98,6 +98,11 @@ export class StepHistory {
     this.#pending.set(place, facts);
   }
 
+  /** Whether there is something to store. */
+  get isChanged(): boolean {
+    return this.#pending.size > 0;
+  }
+
   /** Stores what was noted, and removes the oldest records when there are too many. */
   save(): void {
     if (this.#pending.size === 0) return;

@@ -118,7 +118,7 @@ describe("StepImages", () => {
       writeFileSync(join(root, "steps", file), bytes);
       expect(await steps.make("step/app:1")).toBe(false);
     }
-    await steps.note(["app"], [step(1, "one")]);
+    await steps.note(["app"], [step(1, "two")]);
     expect(await steps.make("step/app:1")).toBe(true);
   });
 });

@@ -18,7 +18,7 @@ import type { ImageService } from "../image/image-service.ts";
 import { codeOf, EngineError, isKind } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Leases } from "../metadata/leases.ts";
-import { digestHex, digestOf } from "../oci/digest.ts";
+import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
 import {
   defaultDomain,
@@ -50,6 +50,8 @@ interface StepRecord {
 const repositoryPrefix = "step/";
 const recordsMax = 500;
 const stepsMax = 500;
+/** Names of one result under which its steps are noted. */
+const namesMax = 100;
 const recordMaxBytes = 32 * 1024 * 1024;
 /** Hexadecimal digits of an ID that stands for a name. */
 const idDigits = 12;
@@ -64,6 +66,8 @@ interface StepPlace {
 
 /** The noted steps of one data root. */
 export class StepImages {
+  /** What was written last, by path. */
+  readonly #noted = new Map<string, Digest>();
   readonly #options: {
     readonly root: string;
     readonly images: Pick<ImageService, "create" | "remove">;
@@ -89,16 +93,13 @@ export class StepImages {
    * @returns the name of each step
    */
   async note(names: readonly string[], steps: readonly StepImage[]): Promise<readonly string[]> {
-    const places = names.map(placeOfResult).slice(0, 100);
+    const places = names.map(placeOfResult).slice(0, namesMax);
     const kept = steps.slice(0, stepsMax);
     try {
-      mkdirSync(this.#options.root, { recursive: true, mode: 0o700 });
-      const bytes = gzipSync(JSON.stringify({ steps: kept } satisfies StepRecord));
-      for (const place of places) {
-        await this.#forgetImages(place, kept);
-        writeFileAtomic(this.#pathOf(place), bytes, { mode: 0o600, durable: false });
-      }
-      this.#removeOldest();
+      const text = JSON.stringify({ steps: kept } satisfies StepRecord);
+      const digest = digestOf(text);
+      const changed = places.filter((place) => this.#noted.get(this.#pathOf(place)) !== digest);
+      if (changed.length > 0) await this.#write(changed, { text, digest, steps: kept });
     } catch (error) {
       this.#options.logger.warn("note the steps of a build", { error });
     }
@@ -134,6 +135,26 @@ export class StepImages {
     } finally {
       leases.remove(leaseId);
     }
+  }
+
+  async #write(
+    places: readonly StepPlace[],
+    record: {
+      readonly text: string;
+      readonly digest: Digest;
+      readonly steps: readonly StepImage[];
+    },
+  ): Promise<void> {
+    mkdirSync(this.#options.root, { recursive: true, mode: 0o700 });
+    const bytes = gzipSync(record.text);
+    for (const place of places) {
+      await this.#forgetImages(place, record.steps);
+      const path = this.#pathOf(place);
+      writeFileAtomic(path, bytes, { mode: 0o600, durable: false });
+      if (this.#noted.size >= recordsMax) this.#noted.clear();
+      this.#noted.set(path, record.digest);
+    }
+    this.#removeOldest();
   }
 
   /** Takes the names of steps from images of an earlier build, but for those that are the same. */
