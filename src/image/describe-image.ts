@@ -1,8 +1,8 @@
 import type { HistoryResponseItem, ImageInspect } from "../api/image.ts";
 import { formatTime } from "../lib/time.ts";
 import type { ImageHistory } from "../oci/image-config.ts";
-import { createdSeconds, sizeOf } from "./list-images.ts";
-import type { ImageRecord } from "./image-records.ts";
+import { createdSeconds } from "./list-images.ts";
+import { type ImageRecord, sizeOf } from "./image-records.ts";
 import type { ImageContext } from "./local-image-service.ts";
 
 const zeroTime = "0001-01-01T00:00:00Z";

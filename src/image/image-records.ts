@@ -37,6 +37,11 @@ export interface ImageRecord {
   readonly parentId?: Digest;
 }
 
+/** Bytes of an image's files, all layers together. */
+export function sizeOf({ layers }: Pick<ImageRecord, "layers">): number {
+  return layers.reduce((sum, layer) => sum + layer.unpackedSizeBytes, 0);
+}
+
 /** What a name stands for in a registry: a manifest, or the index that one was chosen from. */
 export interface NameTarget {
   readonly digest: Digest;

@@ -3,7 +3,7 @@ import { booleanFilter, checkFilterNames, matchesLabels } from "../lib/filters.t
 import { parseTime } from "../lib/time.ts";
 import type { ImageConfig } from "../oci/image-config.ts";
 import { familiarName, familiarString, findReference, parseReference } from "../oci/reference.ts";
-import type { ImageRecord } from "./image-records.ts";
+import { type ImageRecord, sizeOf } from "./image-records.ts";
 import type { FilterMap } from "./image-service.ts";
 import { describeManifests } from "./manifest-summaries.ts";
 import type { ImageContext } from "./local-image-service.ts";
@@ -60,11 +60,6 @@ export async function listImages(
   return summaries
     .toSorted((left, right) => Number(right.createdNs - left.createdNs))
     .map(({ summary }) => summary);
-}
-
-/** Bytes of an image's files, all layers together. */
-export function sizeOf(record: ImageRecord): number {
-  return record.layers.reduce((sum, layer) => sum + layer.unpackedSizeBytes, 0);
 }
 
 /** Seconds since 1970; 0 for a config that does not say. */

@@ -4,8 +4,7 @@ import { imagePlatform } from "../oci/image-config.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { decodeIndex, manifestSizeMaxBytes } from "../oci/manifest.ts";
 import { isIndexType } from "../oci/media-types.ts";
-import type { ImageRecord, NameRecord } from "./image-records.ts";
-import { sizeOf } from "./list-images.ts";
+import { type ImageRecord, type NameRecord, sizeOf } from "./image-records.ts";
 import type { ImageContext } from "./local-image-service.ts";
 
 const referenceType = "vnd.docker.reference.type";
