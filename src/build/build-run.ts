@@ -14,6 +14,7 @@ import { parseCheck } from "./dockerfile/directives.ts";
 import type { Directives, Dockerfile } from "./dockerfile/instruction.ts";
 import { checkDockerfile, lintViolation } from "./dockerfile/lint.ts";
 import { parseDockerfile } from "./dockerfile/parse.ts";
+import { checkSyntax } from "./dockerfile/syntax.ts";
 import { exportResults } from "./export.ts";
 import { describeProvenance } from "./attestation/attest.ts";
 import type { ExportOptions, PlatformResult } from "./export/result.ts";
@@ -114,6 +115,11 @@ class BuildRun {
       const bytes = await this.#sources.readDockerfile();
       this.#dockerfile = bytes;
       dockerfile = parseDockerfile(bytes);
+      // The classic builder has no frontends.
+      if (this.#request.keepsSteps !== true) {
+        const { args } = this.#request;
+        checkSyntax(args.get("BUILDKIT_SYNTAX") ?? dockerfile.directives.syntax);
+      }
       const result = await this.#build(dockerfile, bytes);
       await this.#noteSteps(result.imageId);
       return result;
@@ -282,12 +288,12 @@ class BuildRun {
       ...(parentId === undefined ? {} : { parentId }),
       ...(isInline ? { inlineLayers: ownLayers(results, this.#solver.layers) } : {}),
     };
-    const exported = await exportResults(how, results);
+    const { isSynced = false, ...exported } = await exportResults(how, results);
     const digest = exported.digest ?? digestOf(this.#dockerfile);
     const provenance = results.map((result) => describeProvenance(how, { result, digest }));
     const written = await this.#exportCaches(results);
-    // An image is stored after a sync of the whole file system.
-    if (exported.imageId !== undefined) cache.flush(keys);
+    // What the cache learned is on the disk with the image.
+    if (isSynced) cache.flush(keys);
     const metadata = { ...exported.metadata, ...written };
     return { ...exported, metadata, warnings: [], provenance };
   }

@@ -275,6 +275,32 @@ describe.skipIf(!isRoot)("create() (needs root)", () => {
     });
   }
 
+  test("an image that is here is not stored again, and gets its further name", async () => {
+    const base = await images.layersOf("base");
+    const layer = await step(base);
+    const draft = { config: configOf(base, layer), layers: [...base.layers, layer] };
+    const first = await images.create({ ...draft, names: [parseReference("made")] });
+    const blobs = (await content.list()).length;
+    const again = await images.create({ ...draft, names: [parseReference("again")] });
+    expect([first.isSynced, again.isSynced]).toEqual([true, false]);
+    expect(again.id).toBe(first.id);
+    expect((await content.list()).length).toBe(blobs);
+    expect((await images.resolve("again")).names).toEqual(["again:latest", "made:latest"]);
+  });
+
+  test("documents of an image that is gone are no image: it is stored and synced anew", async () => {
+    const base = await images.layersOf("base");
+    const layer = await step(base);
+    const draft = { config: configOf(base, layer), layers: [...base.layers, layer] };
+    const { id } = await images.create({ ...draft, names: [] });
+    const lease = leases.create();
+    leases.add(lease, `content:${id}`);
+    leases.add(lease, `snapshot:${layer.chainId}`);
+    await images.remove(id, {});
+    const again = await images.create({ ...draft, names: [parseReference("made")] });
+    expect([again.id, again.isSynced]).toEqual([id, true]);
+  });
+
   test("an image that is here packed stays so when it is made again", async () => {
     const base = await images.layersOf("base");
     const layer = await step(base);

@@ -2,7 +2,7 @@
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { nowNs } from "../lib/time.ts";
-import { chainIds, type Digest } from "../oci/digest.ts";
+import { chainIds, type Digest, digestOf } from "../oci/digest.ts";
 import { encodeImageConfig } from "../oci/image-config.ts";
 import { encodeManifest, type Manifest } from "../oci/manifest.ts";
 import { dockerMediaTypes, layerCompression, ociMediaTypes } from "../oci/media-types.ts";
@@ -33,8 +33,9 @@ export async function createImage(context: ImageContext, draft: ImageDraft): Pro
     }
     const made = await storeDocuments(context, { draft, layers, leaseId });
     const record = asPublished(context, { draft, made });
+    const isSynced = !isThere(context, record);
     // One sync for documents and snapshots: from here on the image survives a power cut.
-    await syncFileSystemAsync(context.content.root);
+    if (isSynced) await syncFileSystemAsync(context.content.root);
     if (draft.signal?.aborted === true) {
       throw new EngineError("canceled", "create image: canceled");
     }
@@ -46,8 +47,21 @@ export async function createImage(context: ImageContext, draft: ImageDraft): Pro
       publishImageEvent(context, { action: "tag", record, name: index.show(name) });
     }
     const { id, manifestDigest } = record;
-    return { id, manifestDigest, layers: record.layers };
+    return { id, manifestDigest, layers: record.layers, isSynced };
   });
+}
+
+/** Whether the same is recorded already: then its documents and layers were synced before that. */
+function isThere({ index }: ImageContext, record: ImageRecord): boolean {
+  const known = index.findById(record.id);
+  return (
+    known?.manifestDigest === record.manifestDigest &&
+    known.layers.length === record.layers.length &&
+    known.layers.every(
+      ({ chainId, digest }, at) =>
+        chainId === record.layers[at]?.chainId && digest === record.layers[at]?.digest,
+    )
+  );
 }
 
 /**
@@ -147,15 +161,17 @@ async function storeDocuments(
   };
 }
 
-/** Stores a document under the lease; not durable yet. */
+/** Stores a document under the lease, unless it is there; not durable yet. */
 async function putBlob(
   { content, leases }: ImageContext,
   { bytes, leaseId }: { readonly bytes: Uint8Array; readonly leaseId: string },
 ): Promise<Digest> {
+  const known = digestOf(bytes);
+  leases.add(leaseId, `content:${known}`);
+  if (content.find(known) !== undefined) return known;
   await using ingest = await content.ingest({ ref: `create-${createId().slice(0, 16)}` });
   await ingest.write(bytes);
   const { digest } = await ingest.commit({ durable: false });
-  leases.add(leaseId, `content:${digest}`);
   return digest;
 }
 

@@ -132,6 +132,8 @@ export interface CreatedImage {
   readonly manifestDigest: Digest;
   /** As recorded. */
   readonly layers: readonly LayerRecord[];
+  /** The file system was synced for it; not for an image that was here before. */
+  readonly isSynced?: boolean;
 }
 
 /** Images of several platforms that get names together. */

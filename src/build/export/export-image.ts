@@ -83,6 +83,7 @@ export async function exportImage(how: ExportOptions, wanted: ImageExport): Prom
     imageId: config,
     digest,
     metadata: metadataOf({ config, digest, names: shown, descriptor }),
+    isSynced: stored.some(({ image }) => image.isSynced === true),
   };
 }
 

@@ -18,6 +18,8 @@ export interface Exported {
   readonly imageId?: Digest;
   readonly digest?: Digest;
   readonly metadata: Readonly<Record<string, string>>;
+  /** The file system was synced on the way. */
+  readonly isSynced?: boolean;
 }
 
 /** How results are exported. */
