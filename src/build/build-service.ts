@@ -188,6 +188,8 @@ export interface BuildRequest {
   readonly attestations: {
     readonly sbom: boolean;
     readonly provenance?: "min" | "max";
+    /** The provenance is for images that leave the machine: a client's habit, not a wish. */
+    readonly isInlineOnly?: boolean;
     /** Who builds, as the provenance is to say. */
     readonly builderId?: string;
     /** The client says that the same sources give the same result. */

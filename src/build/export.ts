@@ -30,9 +30,10 @@ interface OneExport {
 }
 
 async function exportOne(
-  how: ExportOptions,
+  given: ExportOptions,
   { results, output, index }: OneExport,
 ): Promise<Exported> {
+  const how = attestedAs(given, output);
   const { progress } = how;
   switch (output.kind) {
     case "image":
@@ -57,4 +58,12 @@ async function exportOne(
         return { metadata: {} };
       });
   }
+}
+
+/** Provenance that nobody asked for goes with images that leave the machine, and nowhere else. */
+function attestedAs(how: ExportOptions, output: BuildOutput): ExportOptions {
+  const { sbom, isInlineOnly } = how.request.attestations;
+  const leaves = output.kind === "oci" || (output.kind === "image" && output.isPushed);
+  if (leaves || isInlineOnly !== true) return how;
+  return { ...how, request: { ...how.request, attestations: { sbom } } };
 }

@@ -126,24 +126,18 @@ function requestBasics(
   job: BuildJob,
   call: FrontendCall,
 ): Omit<BuildRequest, keyof FrontendPart | "client"> {
-  const { isInlineOnly, sbom, ...provenance } = readAttestations(call.attrs);
   const caches = readCaches({
     attrs: call.attrs,
     imports: [...(job.request.cache?.imports ?? []), ...call.cacheImports],
     exports: job.request.cache?.exports ?? [],
   });
-  // Asked for by default, for images that leave the machine.
-  const leaves = call.outputs.some(
-    (output) => output.kind === "oci" || (output.kind === "image" && output.isPushed),
-  );
-  const isAttested = provenance.provenance !== undefined && (!isInlineOnly || leaves);
   return {
     id: `${job.request.ref}-${createId().slice(0, 8)}`,
     isSquashed: false,
     allows: readEntitlements(job.request.entitlements, entitlements),
     ...caches,
     outputs: call.outputs,
-    attestations: { sbom, ...(isAttested ? provenance : {}) },
+    attestations: readAttestations(call.attrs),
     progress: (event) => job.progress.push(event),
     signal: job.signal,
   };

@@ -185,17 +185,30 @@ describe("caches", () => {
 
 describe("attestations", () => {
   test.each([
-    [{}, { sbom: false, isInlineOnly: false }],
+    [{}, { sbom: false }],
     [
       { "attest:provenance": "mode=min,inline-only=true" },
       { sbom: false, provenance: "min", isInlineOnly: true },
     ],
-    [{ "attest:provenance": "mode=max" }, { sbom: false, provenance: "max", isInlineOnly: false }],
-    [{ "attest:provenance": "disabled=true" }, { sbom: false, isInlineOnly: false }],
-    [{ "attest:sbom": "" }, { sbom: true, isInlineOnly: false }],
-    [{ "attest:sbom": "disabled=true" }, { sbom: false, isInlineOnly: false }],
+    [{ "attest:provenance": "mode=max" }, { sbom: false, provenance: "max" }],
+    [{ "attest:provenance": "disabled=true" }, { sbom: false }],
+    [
+      { "attest:provenance": "builder-id=https://ci.test/1,reproducible=true,version=v0.2" },
+      {
+        sbom: false,
+        provenance: "min",
+        builderId: "https://ci.test/1",
+        isReproducible: true,
+      },
+    ],
+    [{ "attest:sbom": "" }, { sbom: true }],
+    [{ "attest:sbom": "disabled=true" }, { sbom: false }],
   ] as const)("%p", (attrs, wanted) => {
     expect(readAttestations(new Map(Object.entries(attrs)))).toEqual(wanted as never);
+  });
+
+  test.each(["mode=some", "version=v1"])("%s is refused", (text) => {
+    expect(() => readAttestations(new Map([["attest:provenance", text]]))).toThrow(EngineError);
   });
 });
 

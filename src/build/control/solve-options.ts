@@ -10,6 +10,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { type Platform, parsePlatform } from "../../oci/platform.ts";
 import type { BuildRequest, CachePlace, ContextSource } from "../build-service.ts";
 import { readBool, readPairs, splitCsv } from "./_csv.ts";
+import { refuseUnserved } from "./_unserved.ts";
 
 /** Attributes by name, as a client sends them. */
 export type FrontendAttrs = ReadonlyMap<string, string>;
@@ -69,6 +70,7 @@ export function readFrontendAttrs(
   if (requestId !== "" && subrequest === undefined) {
     throw new EngineError("not-implemented", `unsupported request ${requestId}`);
   }
+  refuseUnserved(attrs);
   return {
     ...readSources(attrs, resolveInput),
     args: withPrefix(attrs, "build-arg:"),
@@ -301,20 +303,18 @@ function decodeCacheImports(text: string): readonly TypedAttrs[] {
 }
 
 /**
- * The attestations that are asked for; `isInlineOnly` where only an image can hold them.
+ * The attestations that are asked for.
  *
  * @throws invalid-argument for values that are none, not-implemented for a form that is not written
  */
-export function readAttestations(attrs: FrontendAttrs): BuildRequest["attestations"] & {
-  readonly isInlineOnly: boolean;
-} {
+export function readAttestations(attrs: FrontendAttrs): BuildRequest["attestations"] {
   const sbom = attrs.get("attest:sbom");
   const provenance = attrs.get("attest:provenance");
   const hasSbom = sbom !== undefined && readBool(readPairs(sbom).get("disabled")) !== true;
   const pairs = readPairs(provenance ?? "");
   const isInlineOnly = readBool(pairs.get("inline-only")) === true;
   if (provenance === undefined || readBool(pairs.get("disabled")) === true) {
-    return { sbom: hasSbom, isInlineOnly };
+    return { sbom: hasSbom };
   }
   const mode = pairs.get("mode") ?? "min";
   if (mode !== "min" && mode !== "max") throw invalid(`invalid mode ${JSON.stringify(mode)}`);
@@ -328,7 +328,7 @@ export function readAttestations(attrs: FrontendAttrs): BuildRequest["attestatio
     provenance: mode,
     ...(builderId === "" ? {} : { builderId }),
     ...(readBool(pairs.get("reproducible")) === true ? { isReproducible: true } : {}),
-    isInlineOnly,
+    ...(isInlineOnly ? { isInlineOnly } : {}),
   };
 }
 
