@@ -234,7 +234,18 @@ export class StagePlanner {
       case "from":
       case "arg":
         break;
-      default:
+      case "cmd":
+      case "entrypoint":
+      case "env":
+      case "expose":
+      case "healthcheck":
+      case "label":
+      case "maintainer":
+      case "onbuild":
+      case "shell":
+      case "stopsignal":
+      case "user":
+      case "volume":
         this.#configure(expanded);
     }
     this.#narrate(instruction, this.last === before ? undefined : this.last);

@@ -373,7 +373,10 @@ export class BuildSources implements AsyncDisposable {
         return { kind: "stage", name: source.name };
       case "oci-layout":
         return { kind: "image", ...(await this.#images.layoutImage(name, { source, platform })) };
-      default:
+      case "local":
+      case "folder":
+      case "git":
+      case "http":
         return { kind: "step", step: this.#namedStep(name, source) };
     }
   }

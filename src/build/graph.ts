@@ -250,15 +250,12 @@ function findNeeded(
 
 function referencesOf(stage: Stage): readonly string[] {
   return stage.instructions.flatMap((instruction) => {
-    switch (instruction.kind) {
-      case "copy":
-      case "add":
-        return instruction.from === undefined ? [] : [instruction.from];
-      case "run":
-        return instruction.mounts.flatMap(({ from }) => (from === undefined ? [] : [from]));
-      default:
-        return [];
+    const { kind } = instruction;
+    if (kind === "run") {
+      return instruction.mounts.flatMap(({ from }) => (from === undefined ? [] : [from]));
     }
+    const isCopy = kind === "copy" || kind === "add";
+    return isCopy && instruction.from !== undefined ? [instruction.from] : [];
   });
 }
 

@@ -123,7 +123,9 @@ export class Solver implements Disposable {
         return this.#image(step, step.action.image.layers);
       case "context":
         return await this.#context(step);
-      default:
+      case "run":
+      case "copy":
+      case "workdir":
         return await this.#change(step);
     }
   }

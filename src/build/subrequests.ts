@@ -22,14 +22,9 @@ interface Asked {
 
 /** Answers what the Dockerfile alone tells; undefined when a build or its check is asked for. */
 export function answerBeforeBuild(dockerfile: Dockerfile, asked: Asked): Answers | undefined {
-  switch (asked.request.subrequest) {
-    case "targets":
-      return answerTargets(dockerfile, asked);
-    case "outline":
-      return answerOutline(dockerfile, asked);
-    default:
-      return undefined;
-  }
+  const { subrequest } = asked.request;
+  if (subrequest === "targets") return answerTargets(dockerfile, asked);
+  return subrequest === "outline" ? answerOutline(dockerfile, asked) : undefined;
 }
 
 /** Answers a check. */
