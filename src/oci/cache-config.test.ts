@@ -111,4 +111,48 @@ describe("cache config", () => {
     document.layers[0].parent = 1;
     expect(decodeCacheConfig(bytesOf(document)).records).toEqual(cache.records);
   });
+
+  // Covers what JSON can say in these fields; not what is no JSON at all.
+  test("of random changes is read or refused, and names no layer that is not there", () => {
+    const seed = 20_250_101;
+    let state = seed;
+    const random = (below: number): number => {
+      state = (state * 48_271) % 2_147_483_647;
+      return state % below;
+    };
+    const odd = [
+      null,
+      -1,
+      0,
+      1,
+      99,
+      1e308,
+      "",
+      "sha256:",
+      "x",
+      [],
+      [null],
+      {},
+      true,
+      digestOf("o"),
+    ];
+    for (let round = 0; round < 3_000; round += 1) {
+      const document = parsed();
+      let place = document;
+      for (let depth = random(5); depth >= 0; depth -= 1) {
+        const keys = Object.keys(place);
+        const key = keys[random(Math.max(keys.length, 1))] ?? "records";
+        const below = place[key];
+        if (depth > 0 && typeof below === "object" && below !== null) place = below;
+        else place[key] = odd[random(odd.length)];
+      }
+      try {
+        const { layers, records } = decodeCacheConfig(bytesOf(document));
+        for (const { layer } of records)
+          expect({ seed, round, has: layer in layers }.has).toBe(true);
+      } catch (error) {
+        expect({ seed, round, name: String(error) }.name).toMatch(/^EngineError/);
+      }
+    }
+  });
 });

@@ -177,6 +177,8 @@ test("a failed export is thrown, unless that is to be ignored", async () => {
   const place = placeOf({ dest: "/elsewhere" });
   const failed = writeCache(options, use, { place, layers }).catch((error: unknown) => error);
   expect(await failed).toMatchObject({ kind: "not-found" });
+  const level = writeCache(options, use, { place: placeOf({ "compression-level": "9" }), layers });
+  await expect(level).rejects.toThrow("compression-level is not supported");
   const ignoring = placeOf({ dest: "/elsewhere", "ignore-error": "true" });
   expect(await writeCache(options, use, { place: ignoring, layers })).toEqual({});
 });

@@ -10,6 +10,7 @@
  * it — a missing blob, other bytes, an archive that is none — makes the step run.
  */
 import { isKind, messageOf } from "../../lib/errors.ts";
+import { Semaphore } from "../../lib/semaphore.ts";
 import { decodeInlineCache } from "../../oci/cache-config.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { imageConfigMaxBytes } from "../../oci/image-config.ts";
@@ -20,6 +21,9 @@ import { chainIdOf, type MadeLayer, type StepResult } from "../step.ts";
 import { openCacheStore } from "./cache-store.ts";
 import { type CachedLayer, type CachedLayers, readCache } from "./read-cache.ts";
 import { restoreLayer } from "./restore-layer.ts";
+
+/** Places that are asked at once. */
+const readingMax = 8;
 
 /** What works with caches elsewhere. */
 export type RemoteCacheOptions = Pick<
@@ -62,7 +66,10 @@ export class RemoteCaches {
   /** Asks all places what they know. @throws canceled, and nothing else */
   async open(): Promise<void> {
     const { cacheFrom } = this.#use.request;
-    const read = await Promise.all(cacheFrom.map(async (place) => await this.#read(place)));
+    const places = new Semaphore(readingMax);
+    const read = await Promise.all(
+      cacheFrom.map(async (place) => await places.run(async () => await this.#read(place))),
+    );
     this.#places = read.flat();
   }
 

@@ -200,6 +200,9 @@ class CacheWriter {
 }
 
 function packingOf({ attributes }: CachePlace): "gzip" | "zstd" | "uncompressed" {
+  if (attributes["compression-level"] !== undefined) {
+    throw new EngineError("not-implemented", "a cache's compression-level is not supported");
+  }
   const compression = attributes["compression"] ?? "gzip";
   if (compression === "gzip" || compression === "zstd" || compression === "uncompressed") {
     return compression;
