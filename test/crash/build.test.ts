@@ -204,5 +204,5 @@ describe.skipIf(lack !== undefined)("a power cut", () => {
     }
     await engine.removeContainers();
     await daemon.stop();
-  }, 180_000);
+  }, 300_000);
 });
