@@ -135,6 +135,17 @@ ours.each(names)("with %s", (name) => {
     expect(await b.ok("run", "--rm", "cached:1", "cat", "/taken/link", "/hard")).toBe(
       `${mark}\ndata of ${mark}`,
     );
+    // Both send the same image, down to the bytes of its packed layers.
+    const digests = await Promise.all(
+      [a, b].map(async (client, number) => {
+        const tag = `${registry?.host}/pushed/${name}:${number}`;
+        await client.ok("tag", "cached:1", tag);
+        const output = await client.ok("push", tag);
+        return /digest: (sha256:\w+)/.exec(output)?.[1];
+      }),
+    );
+    expect(digests[0]).toStartWith("sha256:");
+    expect(digests[1]).toBe(digests[0] ?? "");
     // What was brought is in this engine's own cache now.
     expect(found(await build(b, [folder]))).toBe(4);
   });
