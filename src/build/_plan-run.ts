@@ -43,6 +43,7 @@ export async function planRun(stage: StagePlanner, instruction: RunInstruction):
     isInsecure: instruction.security === "insecure",
     mounts,
     extraHosts: input.extraHosts,
+    ...hostnameOf(input.args),
     ...(command.script === undefined ? {} : { script: command.script }),
   };
   const reads = mounts.flatMap((mount) =>
@@ -99,6 +100,13 @@ function historyText(stage: StagePlanner, args: readonly string[]): string {
   );
   const head = declared.length === 0 ? [] : [`|${declared.length}`, ...declared];
   return [...head, ...args].join(" ");
+}
+
+function hostnameOf(args: ReadonlyMap<string, string>): { readonly hostname?: string } {
+  const hostname = args.get("BUILDKIT_SANDBOX_HOSTNAME") ?? "";
+  if (hostname === "") return {};
+  if (/^[A-Za-z0-9_.-]{1,63}$/.test(hostname)) return { hostname };
+  throw new EngineError("invalid-argument", `invalid hostname: ${JSON.stringify(hostname)}`);
 }
 
 function proxyEnv(args: ReadonlyMap<string, string>): readonly string[] {
@@ -160,7 +168,11 @@ async function planMount(
       return {
         kind: "cache",
         target: required(target, mount),
-        id: posix.join("/", mount.id ?? required(target, mount)),
+        id: posix.join(
+          "/",
+          stage.planner.input.args.get("BUILDKIT_CACHE_MOUNT_NS") ?? "",
+          mount.id ?? required(target, mount),
+        ),
         sharing: mount.sharing ?? "shared",
         isReadOnly: mount.isReadOnly,
         ...from,

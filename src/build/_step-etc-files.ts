@@ -14,6 +14,7 @@ export function hostsText(input: {
   readonly gateway: string;
   /** The machine's own file; for its network alone. */
   readonly hostText: string;
+  readonly hostname?: string;
 }): string {
   const gateway = input.network === "host" ? "127.0.0.1" : input.gateway;
   const extra = input.extraHosts.map((entry) => {
@@ -24,7 +25,7 @@ export function hostsText(input: {
   const own =
     input.network === "host" && hostText !== ""
       ? `${hostText}${hostText.endsWith("\n") ? "" : "\n"}`
-      : `127.0.0.1\tlocalhost ${stepHostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n`;
+      : `127.0.0.1\tlocalhost ${input.hostname ?? stepHostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n`;
   return `${own}${extra.join("")}`;
 }
 

@@ -80,7 +80,7 @@ function specInput(
   const { cpuPeriod, cpuQuota, ...resources } = build.resources ?? {};
   return {
     containerId: plan.id,
-    hostname: stepHostname,
+    hostname: run.hostname ?? stepHostname,
     rootfs: plan.root,
     layerDirs: layerDirsOf(rootfs),
     isRootReadOnly: false,

@@ -220,7 +220,7 @@ function attachRequestOf({ id, run }: Running): AttachRequest {
   return {
     containerId: id,
     containerName: `build-${id.slice(0, 12)}`,
-    hostname: stepHostname,
+    hostname: run.hostname ?? stepHostname,
     endpoint: { network: run.network === "default" ? "bridge" : run.network },
     publish: [],
     dnsServers: [],
@@ -250,6 +250,7 @@ function writeEtcFiles(
       extraHosts: run.extraHosts,
       gateway: where.endpoint.gateway,
       hostText: run.network === "host" ? hostFile("/etc/hosts") : "",
+      ...(run.hostname === undefined ? {} : { hostname: run.hostname }),
     }),
   );
   writeFileSync(

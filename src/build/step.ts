@@ -110,6 +110,8 @@ export interface RunAction {
   readonly isInsecure: boolean;
   readonly mounts: readonly RunMountAction[];
   readonly extraHosts: readonly string[];
+  /** The machine's name as the command sees it, where it is not the usual one. */
+  readonly hostname?: string;
   /** A script with an interpreter line of its own, run from a file that is in no layer. */
   readonly script?: { readonly name: string; readonly content: string };
 }

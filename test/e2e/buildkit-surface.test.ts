@@ -191,6 +191,34 @@ test.skipIf(!hasBuildx)("layers of archives are packed as asked", async () => {
   }
 });
 
+describe.skipIf(!hasBuildx)("arguments of the builder's own", () => {
+  test("name the machine that a step sees, and keep caches apart", async () => {
+    const hosts = context("FROM busybox\nRUN hostname; grep -c elsewhere /etc/hosts\n");
+    const named = await build("--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=elsewhere", hosts);
+    expect(named).toMatch(/^#\d+ [\d.]+ elsewhere\n#\d+ [\d.]+ 1$/m);
+    const folder = context(
+      "FROM busybox\nRUN --mount=type=cache,target=/c touch /c/$(date +%s) && sleep 1; ls /c | wc -l\n",
+    );
+    await build("--no-cache", folder);
+    const again = ["--no-cache", "--build-arg", "BUILDKIT_CACHE_MOUNT_NS=other", folder];
+    expect(await build(...again)).toMatch(/^#\d+ [\d.]+ 1$/m);
+    expect(await build(...again)).toMatch(/^#\d+ [\d.]+ 2$/m);
+  });
+
+  test("that are not served are refused by name", async () => {
+    const folder = context("FROM busybox\n");
+    for (const [argument, reason] of [
+      ["BUILDKIT_SYNTAX=other/frontend:1", 'frontend "other/frontend:1" is not served'],
+      ["BUILDKIT_MULTI_PLATFORM=1", "multi-platform is not supported"],
+    ] as const) {
+      expect(await buildFails("--build-arg", argument, folder)).toContain(reason);
+    }
+    const other = context("# syntax=other/frontend:1\nFROM busybox\n");
+    expect(await buildFails(other)).toContain('frontend "other/frontend:1" is not served');
+    await build("--build-arg", "BUILDKIT_SYNTAX=docker/dockerfile:1", folder);
+  });
+});
+
 describe.skipIf(!hasBuildx)("records of builds", () => {
   const history = async (...args: readonly string[]): Promise<string> =>
     await docker.ok("buildx", "history", ...args);
