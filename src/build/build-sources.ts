@@ -3,6 +3,7 @@ import { mkdirSync } from "node:fs";
 import { join, posix } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { parseIgnore } from "../lib/ignore-patterns.ts";
+import { redactText } from "../lib/redact.ts";
 import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
 import { formatPlatform, hostPlatform, type Platform } from "../oci/platform.ts";
 import { findReference, formatReference, withDefaultTag } from "../oci/reference.ts";
@@ -18,7 +19,6 @@ import type { GraphSources, NamedBase } from "./graph.ts";
 import { imageStep, makeStep } from "./_make-step.ts";
 import { remoteStep } from "./_remote-step.ts";
 import type { Progress, VertexProgress } from "./progress.ts";
-import { withoutSecrets } from "./attestation/attest.ts";
 import type { Material } from "./attestation/provenance.ts";
 import { parseContextUrl } from "./source/context-url.ts";
 import type { GitFolder, HttpFile } from "./source/source.ts";
@@ -301,7 +301,7 @@ export class BuildSources implements AsyncDisposable {
   }
 
   #noteMaterial(url: string, folder: GitFolder | HttpFile): void {
-    const uri = withoutSecrets(url);
+    const uri = redactText(url);
     if ("digest" in folder) this.#materials.set(uri, { uri, digest: folder.digest });
     else {
       const algorithm = folder.commit.length === sha256Digits ? "sha256" : "sha1";

@@ -342,6 +342,33 @@ ours.each(names)("with %s", (name) => {
   });
 });
 
+ours("provenance", () => {
+  test("names what was fetched, by its digest and without passwords", async () => {
+    const file = Buffer.from("a file of a server");
+    using server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response(file) });
+    const folder = context(
+      `FROM busybox\nADD http://user:geheim@127.0.0.1:${server.port}/file /f\nCOPY --from=busybox /bin/sh /s\n`,
+    );
+    const out = join(folder, "files");
+    await build(engine.client("tug"), ["--provenance=mode=max", "-o", out, folder]);
+    const text = readFileSync(join(out, "provenance.json"), "utf8");
+    const { predicate } = JSON.parse(text);
+    expect(predicate.materials).toEqual([
+      {
+        uri: "pkg:docker/busybox@latest?platform=linux%2Famd64",
+        digest: { sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
+      },
+      {
+        uri: `http://user:xxxxx@127.0.0.1:${server.port}/file`,
+        digest: { sha256: new Bun.CryptoHasher("sha256").update(file).digest("hex") },
+      },
+    ]);
+    expect(predicate.invocation.parameters.locals).toHaveLength(2);
+    expect(readFileSync(join(out, "f")).equals(file)).toBe(true);
+    expect(JSON.stringify(predicate.buildConfig)).not.toContain("geheim");
+  });
+});
+
 ours("contexts", () => {
   const client = engine.client("tug");
 

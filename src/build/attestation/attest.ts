@@ -6,6 +6,7 @@ import {
   type Reference,
   withDefaultTag,
 } from "../../oci/reference.ts";
+import { redactText } from "../../lib/redact.ts";
 import { nowNs, secondNs } from "../../lib/time.ts";
 import type { ExportOptions, PlatformResult } from "../export/result.ts";
 import { chainIdOf, type Step } from "../step.ts";
@@ -121,7 +122,7 @@ function factsOf(
     startedNs: timeOf(how, facts.startedNs),
     finishedNs: timeOf(how, nowNs()),
     platform: graph.platform,
-    ...(main.kind === "git" || main.kind === "http" ? { sourceUri: withoutSecrets(main.url) } : {}),
+    ...(main.kind === "git" || main.kind === "http" ? { sourceUri: redactText(main.url) } : {}),
     dockerfileName: request.dockerfileName ?? "Dockerfile",
     dockerfile: facts.dockerfile,
     ...(request.target === undefined ? {} : { target: request.target }),
@@ -153,8 +154,8 @@ function imageMaterials(steps: readonly Step[]): readonly Material[] {
 function stepsOf(steps: readonly Step[]): readonly ProvenanceStep[] {
   const numbers = new Map(steps.map(({ digest }, number) => [digest, number]));
   return steps.map(({ name, description, below, reads }) => ({
-    name,
-    description,
+    name: redactText(name),
+    description: redactText(description),
     inputs: [...(below === undefined ? [] : [below]), ...reads].flatMap(
       ({ digest }) => numbers.get(digest) ?? [],
     ),
@@ -189,9 +190,4 @@ async function readPackages(
 function timeOf({ request }: ExportOptions, time: bigint): bigint {
   const { sourceDateEpoch: epochS } = request;
   return epochS === undefined ? time : BigInt(epochS) * secondNs;
-}
-
-/** A URL without user and password. */
-export function withoutSecrets(url: string): string {
-  return url.replace(/^(\w+:\/\/)[^/@]*@/, "$1");
 }
