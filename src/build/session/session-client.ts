@@ -175,6 +175,12 @@ function folderMetadata(request: LocalRequest): Metadata {
   ]);
 }
 
+/**
+ * Asks for a registry's credentials, with which the engine gets its tokens itself, as it does for a
+ * pull. A session can get tokens instead (`FetchToken`), so that credentials stay at the client; but
+ * only for what the client's build names, one scope at a time, and not for registries with Basic
+ * authentication, for which credentials are asked for anyway. One way serves both.
+ */
 async function askCredentials(
   options: SessionClientOptions,
   host: string,
