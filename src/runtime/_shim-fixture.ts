@@ -48,9 +48,11 @@ export interface ContainerChange {
 export class ShimFixture {
   readonly root: string;
   pool: ShimPool;
+  readonly #spareCount: number;
   #count = 0;
 
-  constructor() {
+  constructor({ spareCount = 1 }: { readonly spareCount?: number } = {}) {
+    this.#spareCount = spareCount;
     ensureCgroupMounts();
     this.root = mkdtempSync("/run/tug-rt-");
     mkdirSync(join(this.root, "image/bin"), { recursive: true });
@@ -65,7 +67,7 @@ export class ShimFixture {
     return openShimPool({
       execRoot: this.root,
       logger: silentLogger,
-      spareCount: 1,
+      spareCount: this.#spareCount,
       command: [process.execPath, join(import.meta.dirname, "shim-main.ts")],
     });
   }
