@@ -251,6 +251,29 @@ ours("the classic builder", () => {
   });
 });
 
+ours("a daemon that is killed", () => {
+  test("while it brings a layer leaves nothing of it, and the next one brings it again", async () => {
+    const folder = mkdtempSync(join(first.folder, "ctx-"));
+    const command = "dd if=/dev/urandom of=/big bs=1M count=40";
+    writeFileSync(join(folder, "Dockerfile"), `FROM busybox\nRUN ${command}\n`);
+    const dest = join(first.folder, "cache-killed");
+    await build(first.client("tug"), ["--cache-to", `type=local,dest=${dest},mode=max`, folder]);
+    const { daemon } = second;
+    const client = second.client("tug");
+    const args = ["--cache-from", `type=local,src=${dest}`, folder];
+    for (const delayMs of [300, 450, 600]) {
+      const building = client.start(["build", "--progress=plain", ...args]);
+      await Bun.sleep(delayMs);
+      await daemon?.kill9();
+      await building[Symbol.asyncDispose]();
+      await daemon?.restart();
+      expect(readdirSync(join(daemon?.dataRoot ?? "", "content/ingest"))).toEqual([]);
+      await forget(second);
+    }
+    expect(found(await build(client, args))).toBe(1);
+  });
+});
+
 ours("a hostile cache", () => {
   /** A cache of a build, whose blobs a test spoils. */
   async function spoiled(
