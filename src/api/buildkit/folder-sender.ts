@@ -14,7 +14,8 @@ export interface PacketPort {
 export interface FolderSource {
   /** All files, a folder before what is in it, in the order of `comparePaths`. */
   walk(): AsyncIterable<FileStat>;
-  /** The content of a regular file, in pieces of at most some 100 KB. */
+  /** The content of a regular file, in pieces of at most some 100 KB; each is good until the next
+   * one is asked for. */
   read(path: string): AsyncIterable<Uint8Array>;
 }
 
