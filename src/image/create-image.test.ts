@@ -333,12 +333,19 @@ describe.skipIf(!isRoot)("create() (needs root)", () => {
     const index = await images.createIndex({
       images: [id],
       names: [parseReference("attested")],
+      annotations: { of: "index" },
+      imageAnnotations: [{ of: "image" }],
       attachments: [{ descriptor, blobs }],
     });
     leases.remove(leaseId);
     await images.collect();
     const bytes = await content.read(index, { sizeMaxBytes: limit.sizeMaxBytes });
-    expect(decodeIndex(bytes).manifests[1]).toEqual(descriptor);
+    const { manifests, annotations } = decodeIndex(bytes);
+    expect([annotations, manifests[0]?.annotations]).toEqual([{ of: "index" }, { of: "image" }]);
+    expect(manifests[1]).toEqual(descriptor);
+    const { Manifests = [] } = await images.inspect("attested", { manifests: true });
+    expect(Manifests).toMatchObject([{ ID: manifestDigest, Kind: "image", Available: true }]);
+    expect((await images.list({}))[0]?.Manifests).toBeUndefined();
     for (const digest of blobs) expect(content.find(digest)).toBeDefined();
     await images.remove("attested", {});
     await images.collect();

@@ -14,6 +14,7 @@ export const buildFlags: readonly FlagDefinition[] = [
       placeholder: "stringArray",
     },
   ),
+  listFlag("annotation", "Add annotation to the image", { placeholder: "stringArray" }),
   listFlag("attest", 'Attestation parameters (format: "type=sbom,generator=image")', {
     placeholder: "stringArray",
   }),

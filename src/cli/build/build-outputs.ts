@@ -8,6 +8,7 @@ import { checkOutputPath, writeFile } from "../file-output.ts";
 import type { FlagReader } from "../flag-reader.ts";
 import { splitCsv } from "../options/mount.ts";
 import { type Output, writeBytes } from "../output.ts";
+import { readAnnotations } from "./build-annotations.ts";
 import { type BuildStores, openLayoutOutput } from "./build-stores.ts";
 
 /** Exporters, and places for what they send. */
@@ -28,6 +29,7 @@ export function readBuildOutputs(
     ...(flags.isOn("load") ? ["type=docker"] : []),
   ];
   const names = flags.list("tag").join(",");
+  const annotations = readAnnotations(flags.list("annotation"));
   const entries = texts.length === 0 ? [new Map([["type", "image"]])] : texts.map(readOutput);
   const targets = new Map<number, OutputTarget>();
   const exporters = entries.map((entry, index): TypedAttrs => {
@@ -40,6 +42,7 @@ export function readBuildOutputs(
     // Files have no name to be called by.
     const isNamed = type !== "local" && type !== "tar";
     if (isNamed && names !== "" && !attrs.has("name")) attrs.set("name", names);
+    if (isNamed) for (const [key, value] of annotations) attrs.set(key, value);
     return exporterOf(type, { attrs, hasTarget: isLayout || target !== undefined });
   });
   return { exporters, targets };

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
+import http2 from "node:http2";
 import net from "node:net";
 import { EngineError, type ErrorKind, errorKinds } from "../errors.ts";
 import { silentLogger } from "../log.ts";
@@ -130,6 +131,35 @@ describe("calls", () => {
     const values = Array.from({ length: 5000 }, (_, at) => `some/folder/number/${at}/**`);
     const metadata = new Map([["exclude-patterns", values]]);
     expect((await client.unary(echo, {}, { metadata })).text).toBe("5000");
+  });
+
+  test("a handler's headers go before its first message, never over the protocol's", async () => {
+    const headers = { ":status": "500", "x-time": "now" };
+    const path = `/tmp/grpc-test-${process.pid}-headers.sock`;
+    const handlers = [streamHandler(stream, async () => undefined, { headers: () => headers })];
+    const server = createGrpcServer({ handlers, logger: silentLogger });
+    const listener = net.createServer({ allowHalfOpen: true }, (socket) => {
+      void server.accept(replayDuplex(socket));
+    });
+    await new Promise<void>((resolve) => listener.listen(path, resolve));
+    const session = http2.connect("http://x", {
+      createConnection: () => net.connect({ path, allowHalfOpen: true }),
+    });
+    closers.push(() => {
+      session.destroy();
+      server.close();
+      listener.close();
+      rmSync(path, { force: true });
+    });
+    const call = session.request({
+      ":method": "POST",
+      ":path": stream.path,
+      "content-type": "application/grpc",
+    });
+    const answered = await new Promise<Record<string, unknown>>((resolve) =>
+      call.once("response", (found) => resolve({ ...found })),
+    );
+    expect([answered["x-time"], Number(answered[":status"])]).toEqual(["now", 200]);
   });
 
   test("messages stream both ways at the same time", async () => {
