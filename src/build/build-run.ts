@@ -235,6 +235,9 @@ class BuildRun {
   async #keepSteps(): Promise<Digest | undefined> {
     let parentId: Digest | undefined;
     if (this.#request.keepsSteps !== true) return parentId;
+    const { cache } = this.#shared;
+    const keys = cache.hasNew ? cache.dirtyKeys : [];
+    let isSynced = false;
     for (const { config, layers } of this.#kept.filter(({ isBase }) => !isBase)) {
       const made = await this.#shared.options.images.create({
         config,
@@ -243,7 +246,10 @@ class BuildRun {
         ...(parentId === undefined ? {} : { parentId }),
       });
       parentId = made.id;
+      isSynced ||= made.isSynced === true;
     }
+    // What the cache learned is on the disk with the images.
+    if (isSynced) cache.flush(keys);
     return parentId;
   }
 
@@ -292,7 +298,6 @@ class BuildRun {
     const digest = exported.digest ?? digestOf(this.#dockerfile);
     const provenance = results.map((result) => describeProvenance(how, { result, digest }));
     const written = await this.#exportCaches(results);
-    // What the cache learned is on the disk with the image.
     if (isSynced) cache.flush(keys);
     const metadata = { ...exported.metadata, ...written };
     return { ...exported, metadata, warnings: [], provenance };
