@@ -32,6 +32,7 @@ import { openSeccompPrograms } from "../runtime/seccomp-programs.ts";
 import { openSealedPrograms, type SealedPrograms } from "../runtime/sealed-program.ts";
 import { openShimPool } from "../runtime/shim-pool.ts";
 import { readHostFacts } from "../runtime/spec/host-facts.ts";
+import { replayDuplex } from "../lib/grpc/replay-duplex.ts";
 import { createHttpFront } from "../server/http-front.ts";
 import { createRequestHandler } from "../server/server.ts";
 import { openDiffHasher } from "../snapshot/diff-hasher.ts";
@@ -258,10 +259,26 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     logger,
     product: `Tug/${tugVersion} (linux)`,
   });
-  const front = createHttpFront((request, response) => {
-    rest.disturb();
-    handle(request, response);
-  });
+  const front = createHttpFront(
+    (request, response) => {
+      rest.disturb();
+      handle(request, response);
+    },
+    {
+      // Builders of the kind `remote` speak BuildKit's protocol and nothing else.
+      acceptHttp2: ({ socket, early }) => {
+        rest.disturb();
+        const connection = replayDuplex(socket, { early });
+        void buildkit
+          .load()
+          .then(async (protocol) => await protocol.acceptCalls(connection))
+          .catch((error: unknown) => {
+            logger.warn("serve BuildKit's protocol", { error });
+            connection.destroy();
+          });
+      },
+    },
+  );
   undo.defer(() => front.close());
   undo.defer(() =>
     containers.shutdown({

@@ -26,8 +26,14 @@ export interface HttpFront {
   close(): void;
 }
 
+/** How a front is made. */
+export interface HttpFrontOptions {
+  /** Takes a connection that speaks HTTP/2 from its first byte; it gets what was read of it. */
+  readonly acceptHttp2?: (connection: Hijacked) => void;
+}
+
 /** Makes the front for one daemon; all of its listeners share it. */
-export function createHttpFront(handle: RequestHandler): HttpFront {
+export function createHttpFront(handle: RequestHandler, options: HttpFrontOptions = {}): HttpFront {
   const server = createServer({ maxHeaderSize: headerSizeMaxBytes }, handle);
   server.headersTimeout = headersTimeoutMs;
   server.requestTimeout = 0;
@@ -43,7 +49,7 @@ export function createHttpFront(handle: RequestHandler): HttpFront {
       // Each stream hears of its own failure; without this listener a reset would end the daemon.
       socket.on("error", () => undefined);
       server.emit("connection", socket);
-      holdEarlyBytes(socket);
+      holdEarlyBytes(socket, options);
     },
     close: () => {
       server.close();
@@ -74,19 +80,24 @@ export function hijack(
 ): Hijacked {
   const early = earlyBytes.get(request.socket) ?? Buffer.alloc(0);
   earlyBytes.delete(request.socket);
-  const socket = request.socket as Socket & { parser?: Parser | null };
+  const { socket } = request;
   const response = options.response as ServerResponse & { detachSocket?: (s: Socket) => void };
   response.detachSocket?.(socket);
+  takeFromParser(socket);
+  socket.write(`${options.head}\r\n\r\n`);
+  return { socket, early };
+}
+
+function takeFromParser(taken: Socket): void {
+  const socket = taken as Socket & { parser?: Parser | null };
   for (const event of parserEvents) socket.removeAllListeners(event);
-  const parser = socket.parser;
+  const { parser } = socket;
   if (parser !== undefined && parser !== null) {
     parser.unconsume?.();
     socket.parser = null;
     parser.socket = null;
   }
   socket.on("error", () => undefined);
-  socket.write(`${options.head}\r\n\r\n`);
-  return { socket, early };
 }
 
 /** A connection taken from HTTP: raw bytes both ways, half-close kept. */
@@ -99,19 +110,29 @@ export interface Hijacked {
 /** Requests that may be hijacked, as their request line begins. */
 const hijackable =
   /^POST (?:\/v[\d.]+)?\/(?:containers\/[^/ ]+\/attach|exec\/[^/ ]+\/start|session|grpc)[? ]/;
+/** What a client sends first that knows HTTP/2 to be spoken. @see RFC 9113, 3.4 */
+const http2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const earlyBytes = new WeakMap<Socket, Buffer>();
 
 /**
  * Keeps what follows a hijackable request in the same chunk from the HTTP parser, which would take it
  * for the next request. It waits for `hijack`, or goes to the parser once the request was answered.
  */
-function holdEarlyBytes(socket: Socket): void {
+function holdEarlyBytes(socket: Socket, { acceptHttp2 }: HttpFrontOptions): void {
   const listeners = socket.listeners("data") as ((chunk: Buffer) => void)[];
   socket.removeAllListeners("data");
   const feed = (chunk: Buffer): void => {
     for (const listener of listeners) listener.call(socket, chunk);
   };
+  let isFirst = true;
   socket.on("data", (chunk: Buffer) => {
+    const isHttp2 = isFirst && acceptHttp2 !== undefined && chunk.indexOf(http2Preface) === 0;
+    isFirst = false;
+    if (isHttp2) {
+      takeFromParser(socket);
+      acceptHttp2({ socket, early: chunk });
+      return;
+    }
     const end = hijackableEnd(chunk);
     if (end === undefined || end >= chunk.length) return feed(chunk);
     earlyBytes.set(socket, chunk.subarray(end));

@@ -174,3 +174,41 @@ test("the log has no query, in which passwords may stand", async () => {
   expect(logged.join("\n")).toContain("/containers/gone/start");
   expect(logged.join("\n")).not.toContain("secret");
 });
+
+test("a connection that begins with HTTP/2 is given away whole, another is not", async () => {
+  const socketPath = join(folder, "http2.sock");
+  const taken: string[] = [];
+  const front = createHttpFront(createRequestHandler({ backend, logger, product: "Tug/test" }), {
+    acceptHttp2: ({ socket, early }) => {
+      taken.push(early.toString("latin1"));
+      socket.on("data", (chunk: Buffer) => socket.end(`took ${chunk.toString()}`));
+    },
+  });
+  const listener = createServer({ allowHalfOpen: true }, (socket) => front.accept(socket));
+  await new Promise<void>((resolve) => listener.listen(socketPath, resolve));
+  const answerTo = async (first: string, then: string): Promise<string> => {
+    const socket = connect({ path: socketPath, allowHalfOpen: true });
+    let answer = "";
+    socket.on("data", (chunk: Buffer) => {
+      answer += chunk.toString("latin1");
+    });
+    socket.write(first);
+    await Bun.sleep(50);
+    if (then !== "") socket.write(then);
+    const end = performance.now() + 2000;
+    while (answer === "" && performance.now() < end) await Bun.sleep(5);
+    socket.destroy();
+    return answer;
+  };
+  try {
+    const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    expect(await answerTo(`${preface}frames`, "more")).toBe("took more");
+    expect(taken).toEqual([`${preface}frames`]);
+    const plain = "GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
+    expect(await answerTo(plain, "")).toContain("200");
+    expect(taken.length).toBe(1);
+  } finally {
+    front.close();
+    listener.close();
+  }
+});

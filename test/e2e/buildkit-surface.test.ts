@@ -450,6 +450,26 @@ describe.skipIf(!hasBuildx || !hasAgent)("ssh", () => {
   });
 });
 
+test.skipIf(!hasBuildx)("a builder of the kind `remote` needs nothing but the socket", async () => {
+  const folder = context("FROM scratch\nCOPY blob /blob\n");
+  const bytes = Buffer.alloc(3_000_000, Bun.hash("blob").toString());
+  writeFileSync(join(folder, "blob"), bytes);
+  const out = join(engine.folder, "remote.tar");
+  await docker.ok("buildx", "create", "--name", "far", "--driver", "remote", engine.host);
+  try {
+    expect(await docker.ok("buildx", "--builder", "far", "inspect", "--bootstrap")).toMatch(
+      /Status:\s+running/,
+    );
+    const built = ["buildx", "--builder", "far", "build", "-o", `type=tar,dest=${out}`, folder];
+    const { exitCode, stderr } = await docker.run(built, { timeoutMs: 60_000 });
+    expect(exitCode, stderr).toBe(0);
+    const copy = await run(["sh", "-c", `tar -xOf ${out} blob | cmp - ${join(folder, "blob")}`]);
+    expect(copy.exitCode, copy.stdout).toBe(0);
+  } finally {
+    await docker.ok("buildx", "rm", "far");
+  }
+});
+
 describe.skipIf(!hasBuildx)("the cache", () => {
   test("is pruned to bounds, by each of their names", async () => {
     // What an image has as well counts for the image.

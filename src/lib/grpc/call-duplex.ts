@@ -1,6 +1,9 @@
 import { Duplex } from "node:stream";
 import { isKind } from "../errors.ts";
 
+/** Bytes of one message. With longer ones a connection within a call stalls, seen in Bun 1.4.5. */
+const pieceBytes = 16 * 1024;
+
 /** A call whose messages are pieces of one stream of bytes. */
 export interface BytesCall {
   next(): Promise<{ readonly data: Uint8Array } | undefined>;
@@ -26,7 +29,9 @@ export function callDuplex(call: BytesCall): Duplex {
   const relay = async (chunk: Uint8Array, done: (error?: Error) => void): Promise<void> => {
     let failure: Error | undefined;
     try {
-      await call.send({ data: chunk });
+      for (let at = 0; at < chunk.length; at += pieceBytes) {
+        await call.send({ data: chunk.subarray(at, at + pieceBytes) });
+      }
     } catch (error) {
       failure = error instanceof Error ? error : undefined;
     }
