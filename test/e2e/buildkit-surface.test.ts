@@ -233,7 +233,9 @@ describe.skipIf(!hasBuildx)("records of builds", () => {
     await history("rm", "--all");
     const good = context("FROM busybox\nRUN echo from the good\n");
     await build("--metadata-file", metadata, "--build-arg", "Q=7", "--no-cache", good);
-    const ref = textAt(JSON.parse(readFileSync(metadata, "utf8")), "buildx.build.ref");
+    const written: unknown = JSON.parse(readFileSync(metadata, "utf8"));
+    const ref = textAt(written, "buildx.build.ref");
+    expect(textAt(written, "buildx.build.provenance", "materials", 0, "uri")).toContain("busybox");
     await buildFails(context("FROM busybox\nRUN echo from the bad; exit 3\n"));
     const [bad = "", first] = await refs();
     expect(ref.endsWith(`/${first}`)).toBe(true);
@@ -342,6 +344,10 @@ test.skipIf(!hasCompose)(
     expect(await docker.ok(...label)).toBe("w");
   },
 );
+
+if (existsSync(foreignHandler)) {
+  console.warn("skipped: failing commands for arm64: this machine runs them.");
+}
 
 describe.skipIf(!hasBuildx)("several platforms", () => {
   test("are one image here, and in a registry", async () => {
