@@ -46,15 +46,27 @@ export async function openBuildContext(operand: string, file: string): Promise<B
     );
   }
   if (operand === "-") return await contextOfInput(file);
+  if (isLocalRepository(operand)) {
+    const { openLocalRepository } = await import("./local-repository.ts");
+    return await openLocalRepository(
+      operand,
+      async (folder) => await contextOfFolder(folder, file),
+    );
+  }
   if (isRemote(operand)) return contextOfUrl(operand, file);
   return await contextOfFolder(operand, file);
+}
+
+/** A repository on this machine: the engine, which may be elsewhere, never reads it. */
+function isLocalRepository(operand: string): boolean {
+  return operand.startsWith("file://");
 }
 
 /** Tells a URL or a repository from a path: what is there on the disk is a path. */
 export function isRemote(operand: string): boolean {
   if (existsSync(operand)) return false;
   return (
-    /^(https?|git|ssh|file):\/\//.test(operand) ||
+    /^(https?|git|ssh):\/\//.test(operand) ||
     /^git@[\w.-]+:/.test(operand) ||
     /^github\.com\//.test(operand)
   );
