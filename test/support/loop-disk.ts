@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readFileSync,
   rmSync,
   truncateSync,
   writeFileSync,
@@ -80,6 +81,11 @@ export async function makeLoopDisk(sizeBytes: number): Promise<LoopDisk> {
 }
 
 async function unmountAll(path: string): Promise<void> {
+  // Overlays elsewhere that stand on the disk: power takes them as well.
+  for (const line of readFileSync("/proc/self/mounts", "utf8").split("\n").toReversed()) {
+    const [, target = "", type = "", options = ""] = line.split(" ");
+    if (type === "overlay" && options.includes(path)) await run(["umount", "-l", target]);
+  }
   for (let round = 0; round < 50; round += 1) {
     const result = await run(["umount", "-R", path]);
     if (result.exitCode === 0 || /not mounted/.test(result.stderr)) return;
