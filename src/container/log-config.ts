@@ -1,5 +1,6 @@
 import type { LogConfig } from "../api/container-config.ts";
 import { EngineError } from "../lib/errors.ts";
+import { findGoBool } from "../lib/go-bool.ts";
 import { parseSize } from "../lib/size.ts";
 import type { LogPlan } from "../runtime/shim-protocol.ts";
 
@@ -106,8 +107,8 @@ function countOf(text: string | undefined): number {
 
 function isTrue(text: string | undefined): boolean {
   if (text === undefined || text === "") return false;
-  if (["1", "t", "T", "true", "TRUE", "True"].includes(text)) return true;
-  if (["0", "f", "F", "false", "FALSE", "False"].includes(text)) return false;
+  const value = findGoBool(text);
+  if (value !== undefined) return value;
   throw invalid(`strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`);
 }
 

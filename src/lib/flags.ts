@@ -4,6 +4,7 @@
  * use pflag's sentences, which people and scripts know. A library has another grammar or other texts.
  */
 import { EngineError } from "./errors.ts";
+import { findGoBool } from "./go-bool.ts";
 
 /** How a flag takes its value. */
 export type FlagKind = "switch" | "text" | "list" | "number";
@@ -60,9 +61,6 @@ export function parseFlags(
   }
   return state;
 }
-
-const trueWords = ["1", "t", "T", "true", "TRUE", "True"];
-const falseWords = ["0", "f", "F", "false", "FALSE", "False"];
 
 class FlagState implements ParsedFlags {
   readonly switches = new Map<string, boolean>();
@@ -143,8 +141,8 @@ class FlagState implements ParsedFlags {
     const shown = flag.short === undefined ? `--${flag.name}` : `-${flag.short}, --${flag.name}`;
     switch (flag.kind) {
       case "switch": {
-        const isTrue = trueWords.includes(value);
-        if (!isTrue && !falseWords.includes(value)) {
+        const isTrue = findGoBool(value);
+        if (isTrue === undefined) {
           const reason = `strconv.ParseBool: parsing ${JSON.stringify(value)}: invalid syntax`;
           throw refusal(
             `invalid argument ${JSON.stringify(value)} for "${shown}" flag: ${reason}`,

@@ -1,5 +1,6 @@
 import type { Volume } from "../api/volume.ts";
 import { EngineError } from "../lib/errors.ts";
+import { findGoBool } from "../lib/go-bool.ts";
 import { booleanFilter, checkFilterNames, type Filters, matchesLabels } from "../lib/filters.ts";
 
 const patternSizeMaxChars = 256;
@@ -48,8 +49,8 @@ function allFilter(values: readonly string[]): boolean {
   if (others.length > 0) {
     throw new EngineError("invalid-argument", "invalid filter 'all': only one value is allowed");
   }
-  if (["1", "t", "T", "true", "TRUE", "True"].includes(value)) return true;
-  if (["0", "f", "F", "false", "FALSE", "False"].includes(value)) return false;
+  const isAll = findGoBool(value);
+  if (isAll !== undefined) return isAll;
   throw new EngineError(
     "invalid-argument",
     `invalid filter 'all': strconv.ParseBool: parsing ${JSON.stringify(value)}: invalid syntax`,

@@ -1,4 +1,5 @@
 /** Lists in attributes: comma-separated, a part in double quotes may hold commas. */
+import { findGoBool } from "../../lib/go-bool.ts";
 
 /** Splits a line of CSV as Go's encoding/csv does for one record. */
 export function splitCsv(text: string): readonly string[] {
@@ -30,9 +31,7 @@ export function readPairs(text: string): ReadonlyMap<string, string> {
   return pairs;
 }
 
-/** As Go's strconv.ParseBool; undefined for what is neither. */
+/** A truth value in Go's words; undefined for what is neither, and for nothing. */
 export function readBool(text: string | undefined): boolean | undefined {
-  if (text === undefined) return undefined;
-  if (["1", "t", "T", "true", "TRUE", "True"].includes(text)) return true;
-  return ["0", "f", "F", "false", "FALSE", "False"].includes(text) ? false : undefined;
+  return text === undefined ? undefined : findGoBool(text);
 }

@@ -60,13 +60,6 @@ export function quote(text: string): string {
     });
 }
 
-/** Reads a truth value in the words of strconv.ParseBool; undefined for any other. */
-export function findBool(text: string): boolean | undefined {
-  if (["1", "t", "T", "TRUE", "true", "True"].includes(text)) return true;
-  if (["0", "f", "F", "FALSE", "false", "False"].includes(text)) return false;
-  return undefined;
-}
-
 /** Reads an unsigned number of 32 bits in a base; undefined for anything else. */
 export function findUint32(text: string, base: 8 | 10): number | undefined {
   const digits = base === 8 ? /^[0-7]{1,20}$/ : /^[0-9]{1,20}$/;

@@ -1,7 +1,8 @@
 /** From an instruction in words to what it means, one function for each kind. */
+import { findGoBool } from "../../lib/go-bool.ts";
 import { parseDuration } from "../../lib/time.ts";
 import { type FlagTable, parseFlags } from "./_flags.ts";
-import { findBool, quote, trimSpace } from "./_go-text.ts";
+import { quote, trimSpace } from "./_go-text.ts";
 import { findHeredocMark } from "./_heredoc.ts";
 import { findKind, instructionKinds, type Node } from "./_node.ts";
 import { refuse } from "./_refusal.ts";
@@ -146,7 +147,7 @@ function checkDevice(text: string): void {
   for (const [index, field] of splitFields(text).entries()) {
     const [key = "", value] = field.split("=", 2);
     if (key === "required") {
-      if (value !== undefined && findBool(value) === undefined) {
+      if (value !== undefined && findGoBool(value) === undefined) {
         throw refuse(`invalid value for ${key}: ${value}`);
       }
     } else if (index > 0 && key !== "name") {

@@ -1,7 +1,8 @@
 /** RUN --mount: `type=cache,target=/root/.cache,sharing=locked`. */
 import { EngineError } from "../../lib/errors.ts";
+import { findGoBool } from "../../lib/go-bool.ts";
 import { parseSize } from "../../lib/size.ts";
-import { findBool, findUint32, quote } from "./_go-text.ts";
+import { findUint32, quote } from "./_go-text.ts";
 import { refuse } from "./_refusal.ts";
 import { hint } from "./_suggest.ts";
 import type { RunMount } from "./instruction.ts";
@@ -208,7 +209,7 @@ function choose<T extends string>(value: string, options: readonly T[], what: st
 }
 
 function readBool(key: string, value: string): boolean {
-  const answer = findBool(value);
+  const answer = findGoBool(value);
   if (answer === undefined) throw refuse(`invalid value for ${key}: ${value}`);
   return answer;
 }

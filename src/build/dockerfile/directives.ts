@@ -1,5 +1,6 @@
 /** Parser directives: comments at the very beginning that say how a Dockerfile is read. */
-import { findBool, quote, trimSpace, trimStart } from "./_go-text.ts";
+import { findGoBool } from "../../lib/go-bool.ts";
+import { quote, trimSpace, trimStart } from "./_go-text.ts";
 import { refuse } from "./_refusal.ts";
 import type { Directives } from "./instruction.ts";
 
@@ -100,7 +101,7 @@ function splitList(value: string): readonly string[] {
 }
 
 function parseError(part: string, value: string): boolean {
-  const answer = findBool(value);
+  const answer = findGoBool(value);
   if (answer !== undefined) return answer;
   throw refused(
     `failed to parse check option ${quote(part)}: strconv.ParseBool: parsing ${quote(value)}: invalid syntax`,

@@ -2,6 +2,7 @@
 import { resolve } from "node:path";
 import type { Mount } from "../../api/container-config.ts";
 import { EngineError } from "../../lib/errors.ts";
+import { findGoBool } from "../../lib/go-bool.ts";
 import { parseSize } from "../../lib/size.ts";
 import { fault } from "./fault.ts";
 
@@ -247,9 +248,9 @@ function takePair(record: Record<string, unknown>, name: string, text: string): 
 }
 
 function readBoolean(field: Field): boolean {
-  if (["1", "t", "T", "true", "TRUE", "True"].includes(field.value)) return true;
-  if (["0", "f", "F", "false", "FALSE", "False"].includes(field.value)) return false;
-  throw invalid(field);
+  const value = findGoBool(field.value);
+  if (value === undefined) throw invalid(field);
+  return value;
 }
 
 function readSize(field: Field): number {

@@ -1,4 +1,5 @@
 import { EngineError } from "../../lib/errors.ts";
+import { findGoBool } from "../../lib/go-bool.ts";
 
 /** What `--security-opt` asks for, taken together. */
 export interface SecurityOptions {
@@ -69,11 +70,10 @@ function parseSeccomp(value: string): NonNullable<SecurityOptions["seccomp"]> {
   return { kind: "custom", json: value };
 }
 
-/** The spellings of Go's strconv.ParseBool. */
 function parseBoolean(value: string, option: string): boolean {
-  if (["1", "t", "T", "true", "TRUE", "True"].includes(value)) return true;
-  if (["0", "f", "F", "false", "FALSE", "False"].includes(value)) return false;
-  throw refused(option);
+  const isOn = findGoBool(value);
+  if (isOn === undefined) throw refused(option);
+  return isOn;
 }
 
 function required(value: string | undefined, option: string): string {
