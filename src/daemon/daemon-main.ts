@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { codeOf, EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { createLogger, type Logger, type LogLevel } from "../lib/log.ts";
+import { logFaults, untilStopped } from "../sys/service.ts";
 import { type DaemonConfig, parseConfigFile, parseDaemonCommand, resolveConfig } from "./config.ts";
 import type { DaemonCommand } from "./config.ts";
 import { daemonHelp } from "./help.ts";
@@ -72,14 +73,7 @@ async function run(command: DaemonCommand): Promise<number> {
     format: config.logFormat,
     write: (line) => process.stderr.write(`${line}\n`),
   });
-  process.on("uncaughtException", (error) =>
-    logger.error("uncaught", { error, stack: error.stack }),
-  );
-  process.on("unhandledRejection", (error) => {
-    const stack = error instanceof Error ? error.stack : undefined;
-    logger.error("unhandled rejection", { error, stack });
-  });
-  const stopped = Promise.withResolvers<number>();
+  logFaults(logger);
   const { startDaemon } = await import("./daemon.ts");
   const daemon = await startDaemon({ config, logger });
   process.on("SIGHUP", () => {
@@ -91,26 +85,7 @@ async function run(command: DaemonCommand): Promise<number> {
       },
     });
   });
-  let isStopping = false;
-  const stop = (signal: string): void => {
-    logger.info("stopping", { signal });
-    if (isStopping) {
-      stopped.resolve(1);
-      return;
-    }
-    isStopping = true;
-    daemon.stop().then(
-      () => stopped.resolve(0),
-      (error: unknown) => {
-        logger.error("did not stop cleanly", { error });
-        stopped.resolve(1);
-      },
-    );
-  };
-  process.on("SIGTERM", () => stop("SIGTERM"));
-  process.on("SIGINT", () => stop("SIGINT"));
-  const exitCode = await stopped.promise;
-  process.exit(exitCode);
+  process.exit(await untilStopped({ logger, stop: async () => await daemon.stop() }));
 }
 
 function reload(

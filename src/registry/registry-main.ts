@@ -9,6 +9,7 @@ import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { parseFlags } from "../lib/flags.ts";
 import { createLogger, type Logger } from "../lib/log.ts";
 import { hashPassword } from "../sys/password.ts";
+import { logFaults, untilStopped } from "../sys/service.ts";
 import { controlPath, openRoot } from "./_root.ts";
 import { type GcConfig, parseGc, parseServe, type ServeConfig } from "./config.ts";
 import { commandHelp, describeCollection, registryHelp } from "./help.ts";
@@ -53,32 +54,9 @@ async function serve(args: readonly string[]): Promise<number> {
   }
   const { config } = parsed;
   const logger = loggerOf(config);
-  process.on("uncaughtException", (error) =>
-    logger.error("uncaught", { error, stack: error.stack }),
-  );
-  process.on("unhandledRejection", (error) => {
-    const stack = error instanceof Error ? error.stack : undefined;
-    logger.error("unhandled rejection", { error, stack });
-  });
+  logFaults(logger);
   const { serveRegistry } = await import("./serve.ts");
   const registry = await serveRegistry(config, { logger });
-  const stopped = Promise.withResolvers<number>();
-  let isStopping = false;
-  const stop = (signal: string): void => {
-    logger.info("stopping", { signal });
-    if (isStopping) {
-      stopped.resolve(1);
-      return;
-    }
-    isStopping = true;
-    registry.stop().then(
-      () => stopped.resolve(0),
-      (error: unknown) => {
-        logger.error("did not stop cleanly", { error });
-        stopped.resolve(1);
-      },
-    );
-  };
   process.on("SIGHUP", () => {
     try {
       registry.reload();
@@ -86,9 +64,7 @@ async function serve(args: readonly string[]): Promise<number> {
       logger.error("not reloaded: what was there stays", { error });
     }
   });
-  process.on("SIGTERM", () => stop("SIGTERM"));
-  process.on("SIGINT", () => stop("SIGINT"));
-  process.exit(await stopped.promise);
+  process.exit(await untilStopped({ logger, stop: async () => await registry.stop() }));
 }
 
 function loggerOf({ logLevel, logFormat }: Pick<ServeConfig, "logLevel" | "logFormat">): Logger {
