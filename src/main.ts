@@ -8,7 +8,7 @@ async function main(): Promise<number> {
     case "registry":
       return (await import("./registry/registry-main.ts")).registryMain(rest);
     case "shim":
-      return (await import("./runtime/shim-main.ts")).shimMain(rest);
+      return (await import("./runtime/shim/shim-main.ts")).shimMain(rest);
     case "unpack":
       return (await import("./snapshot/unpack-main.ts")).unpackMain(rest);
     case "layer-diff":
@@ -16,7 +16,7 @@ async function main(): Promise<number> {
     case "copy":
       return (await import("./build/copy/copy-main.ts")).copyMain(rest);
     case "seccomp":
-      return (await import("./runtime/seccomp-main.ts")).seccompMain();
+      return (await import("./runtime/seccomp/seccomp-main.ts")).seccompMain();
     default:
       return (await import("./cli/cli.ts")).cliMain(process.argv.slice(2));
   }

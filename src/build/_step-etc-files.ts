@@ -3,7 +3,7 @@ import {
   formatHostResolvConf,
   formatResolvConf,
   parseExtraHost,
-} from "../runtime/spec/hosts-files.ts";
+} from "../runtime/sandbox/hosts-files.ts";
 import { stepHostname } from "./_step-spec.ts";
 
 /** The text of a command's /etc/hosts, as BuildKit writes it. */

@@ -5,7 +5,7 @@ import type { Logger } from "../lib/log.ts";
 import type { Leases } from "../metadata/leases.ts";
 import type { Metadata } from "../metadata/metadata.ts";
 import type { NetworkService } from "../network/network-service.ts";
-import type { SeccompPrograms } from "../runtime/seccomp-programs.ts";
+import type { SeccompPrograms } from "../runtime/seccomp/seccomp-programs.ts";
 import type { ShimPool } from "../runtime/shim.ts";
 import type { HostFacts } from "../runtime/spec/host-facts.ts";
 import type { DiffHasher } from "../snapshot/diff-hasher.ts";

@@ -6,7 +6,7 @@ import type { TaskGroup } from "../lib/task-group.ts";
 import type { EventBus } from "../event/event-bus.ts";
 import type { ImageService } from "../image/image-service.ts";
 import type { NetworkService } from "../network/network-service.ts";
-import type { SeccompPrograms } from "../runtime/seccomp-programs.ts";
+import type { SeccompPrograms } from "../runtime/seccomp/seccomp-programs.ts";
 import type { HostFacts } from "../runtime/spec/host-facts.ts";
 import type { ShimPool } from "../runtime/shim.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";

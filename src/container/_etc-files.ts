@@ -9,7 +9,7 @@ import {
   formatHosts,
   formatResolvConf,
   parseExtraHost,
-} from "../runtime/spec/hosts-files.ts";
+} from "../runtime/sandbox/hosts-files.ts";
 import type { SpecInput } from "../runtime/spec/spec-input.ts";
 import { type Context, containerFolder } from "./_context.ts";
 import type { LiveContainer } from "./_live-container.ts";

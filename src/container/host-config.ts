@@ -17,7 +17,7 @@ import { defaultMaskedPaths, defaultReadonlyPaths } from "../runtime/spec/masked
 import { checkResources } from "../runtime/spec/resources.ts";
 import { planRlimits } from "../runtime/spec/rlimits.ts";
 import { parseSecurityOptions } from "../runtime/spec/security-options.ts";
-import { parseExtraHost } from "../runtime/spec/hosts-files.ts";
+import { parseExtraHost } from "../runtime/sandbox/hosts-files.ts";
 import { checkLogConfig } from "./log-config.ts";
 import { resourcesOf } from "./resources.ts";
 

@@ -4,7 +4,7 @@
 import { noLogStream } from "../lib/docker-messages.ts";
 import { EngineError } from "../lib/errors.ts";
 import { toReadableStream } from "../lib/stream-limit.ts";
-import { readJsonLog } from "../runtime/json-file-reader.ts";
+import { readJsonLog } from "../runtime/log/json-file-reader.ts";
 import { type Context, logPath } from "./_context.ts";
 import type { LogQuery } from "./container-service.ts";
 import type { LiveContainer } from "./_live-container.ts";

@@ -28,7 +28,7 @@ import { openNetworkService } from "../network/local-network-service.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import { hostPlatform } from "../oci/platform.ts";
 import { openRegistryClient } from "../remote/http-registry-client.ts";
-import { openSeccompPrograms } from "../runtime/seccomp-programs.ts";
+import { openSeccompPrograms } from "../runtime/seccomp/seccomp-programs.ts";
 import { openSealedPrograms, type SealedPrograms } from "../runtime/sealed-program.ts";
 import { openShimPool } from "../runtime/shim-pool.ts";
 import { readHostFacts } from "../runtime/spec/host-facts.ts";

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { codeOf } from "../lib/errors.ts";
 import { killCgroup } from "../sys/cgroup.ts";
 import { isSameProcess, signalProcess } from "../sys/process.ts";
-import { removeRemains } from "./_cgroup-remains.ts";
-import { callRuntime } from "./_runtime-call.ts";
-import { unmountRootfs } from "./_sandbox.ts";
-import type { ShimRecord } from "./_shim-container.ts";
+import { removeRemains } from "./shim/cgroup-remains.ts";
+import { callRuntime } from "./shim/runtime-call.ts";
+import { unmountRootfs } from "./sandbox/sandbox.ts";
+import type { ShimRecord } from "./shim/shim-container.ts";
 
 const shimEndMaxMs = 2000;
 const lookIntervalMs = 10;

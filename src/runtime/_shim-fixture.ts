@@ -68,7 +68,7 @@ export class ShimFixture {
       execRoot: this.root,
       logger: silentLogger,
       spareCount: this.#spareCount,
-      command: [process.execPath, join(import.meta.dirname, "shim-main.ts")],
+      command: [process.execPath, join(import.meta.dirname, "shim", "shim-main.ts")],
     });
   }
 

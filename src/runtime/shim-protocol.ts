@@ -24,7 +24,7 @@
  * the process has a terminal), and all bytes to it are stdin; half-close ends stdin.
  */
 import type { RuntimeProcess, RuntimeSpec } from "../oci/runtime-spec.ts";
-import type { SnapshotMountPlan, SandboxPlan, BoundPort } from "./sandbox-plan.ts";
+import type { SnapshotMountPlan, SandboxPlan, BoundPort } from "./sandbox/sandbox-plan.ts";
 
 /** Version of this protocol; a daemon does not adopt a spare of another version, but serves
  * running shims of all versions it knows. */

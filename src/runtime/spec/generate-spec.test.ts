@@ -3,7 +3,7 @@ import { defaultCapabilities } from "./capabilities.ts";
 import { type ExecInput, generateExecProcess, generateSpec } from "./generate-spec.ts";
 import type { HostFacts } from "./host-facts.ts";
 import { defaultMaskedPaths, defaultReadonlyPaths } from "./masked-paths.ts";
-import { decodeSeccompProfile } from "./seccomp.ts";
+import { decodeSeccompProfile } from "../seccomp/seccomp.ts";
 import type { SpecInput } from "./spec-input.ts";
 
 const host: HostFacts = {

@@ -11,7 +11,7 @@ import { initTarget, planMounts } from "./mounts.ts";
 import { ownNamespaces, planNamespaces } from "./namespaces.ts";
 import { checkResources, encodeResources } from "./resources.ts";
 import { planRlimits } from "./rlimits.ts";
-import { decodeSeccompProfile, resolveSeccomp } from "./seccomp.ts";
+import { decodeSeccompProfile, resolveSeccomp } from "../seccomp/seccomp.ts";
 import { parseSecurityOptions, type SecurityOptions } from "./security-options.ts";
 import type { SpecInput } from "./spec-input.ts";
 import { planSysctls } from "./sysctls.ts";

@@ -9,7 +9,11 @@ import { boundingCapabilities } from "../../sys/capability.ts";
 import { cgroupVersion as detectCgroupVersion } from "../../sys/cgroup.ts";
 import { type HostDevice, listHostDevices } from "./devices.ts";
 import { parseHardLimits } from "./rlimits.ts";
-import { decodeSeccompProfile, type SeccompProfile, withDockerAnswers } from "./seccomp.ts";
+import {
+  decodeSeccompProfile,
+  type SeccompProfile,
+  withDockerAnswers,
+} from "../seccomp/seccomp.ts";
 
 /** Where Debian's golang-github-containers-common installs the profile. */
 export const seccompProfilePath = "/usr/share/containers/seccomp.json";

@@ -1,10 +1,10 @@
 /** Removes what the OCI runtime made for a container, without the cost of calling it again. */
 import { readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { codeOf, EngineError } from "../lib/errors.ts";
-import { cgroupPids, killCgroup } from "../sys/cgroup.ts";
-import { readMountInfo } from "../sys/mount.ts";
-import type { RuntimeProgram } from "./_runtime-call.ts";
+import { codeOf, EngineError } from "../../lib/errors.ts";
+import { cgroupPids, killCgroup } from "../../sys/cgroup.ts";
+import { readMountInfo } from "../../sys/mount.ts";
+import type { RuntimeProgram } from "./runtime-call.ts";
 
 const attemptCountMax = 50;
 const attemptIntervalMs = 2;

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import type { RuntimeSeccomp } from "../../oci/runtime-spec.ts";
-import { defaultCapabilities } from "./capabilities.ts";
-import { seccompProfilePath } from "./host-facts.ts";
+import { defaultCapabilities } from "../spec/capabilities.ts";
+import { seccompProfilePath } from "../spec/host-facts.ts";
 import { decodeSeccompProfile, resolveSeccomp, withDockerAnswers } from "./seccomp.ts";
 
 const subject = {

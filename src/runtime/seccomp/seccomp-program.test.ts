@@ -1,14 +1,14 @@
 import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { EngineError } from "../lib/errors.ts";
-import { silentLogger } from "../lib/log.ts";
-import type { RuntimeSeccomp, RuntimeSpec } from "../oci/runtime-spec.ts";
-import { ensureCgroupMounts } from "../sys/cgroup.ts";
-import { run, selfExecutable } from "../sys/process.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { silentLogger } from "../../lib/log.ts";
+import type { RuntimeSeccomp, RuntimeSpec } from "../../oci/runtime-spec.ts";
+import { ensureCgroupMounts } from "../../sys/cgroup.ts";
+import { run, selfExecutable } from "../../sys/process.ts";
 import { compileSeccomp } from "./seccomp-program.ts";
-import { readHostFacts } from "./spec/host-facts.ts";
-import { resolveSeccomp } from "./spec/seccomp.ts";
+import { readHostFacts } from "../spec/host-facts.ts";
+import { resolveSeccomp } from "./seccomp.ts";
 import { openSeccompPrograms } from "./seccomp-programs.ts";
 
 const filter: RuntimeSeccomp = {

@@ -1,5 +1,5 @@
 /** Turns blocks of json-file records into the bytes that a client of `logs` is sent. */
-import type { LogStream } from "./_json-records.ts";
+import type { LogStream } from "./json-records.ts";
 
 const newline = 0x0a;
 const backslash = 0x5c;

@@ -6,18 +6,18 @@
  * wait.
  */
 import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from "node:fs";
-import { codeOf } from "../lib/errors.ts";
-import { formatTimePadded, nowNs } from "../lib/time.ts";
+import { codeOf } from "../../lib/errors.ts";
+import { formatTimePadded, nowNs } from "../../lib/time.ts";
 import { rotateLog } from "./_log-rotation.ts";
 import {
   type LogStream,
   RecordBuffer,
   type RecordFrame,
   recordSizeMaxBytes,
-} from "./_json-records.ts";
-import type { LogPlan } from "./shim-protocol.ts";
+} from "./json-records.ts";
+import type { LogPlan } from "../shim-protocol.ts";
 
-export type { LogStream } from "./_json-records.ts";
+export type { LogStream } from "./json-records.ts";
 
 /** How long output may wait to be written with what follows it. */
 const flushDelayMs = 2;

@@ -7,8 +7,8 @@ import { dlopen } from "bun:ffi";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EngineError } from "../lib/errors.ts";
-import type { RuntimeSeccomp, RuntimeSyscall, SeccompAction } from "../oci/runtime-spec.ts";
+import { EngineError } from "../../lib/errors.ts";
+import type { RuntimeSeccomp, RuntimeSyscall, SeccompAction } from "../../oci/runtime-spec.ts";
 
 // libseccomp's seccomp.h
 const comparisons = {

@@ -10,11 +10,11 @@ import {
   makePipe,
   openFdReader,
   openFdWriter,
-} from "../sys/fd-stream.ts";
-import type { StreamConnection } from "../sys/stream-socket.ts";
+} from "../../sys/fd-stream.ts";
+import type { StreamConnection } from "../../sys/stream-socket.ts";
 import { type AttachHello, Attachment, frameOutput } from "./_attachment.ts";
-import type { LogStream } from "./_json-records.ts";
-import type { StdioPlan } from "./shim-protocol.ts";
+import type { LogStream } from "../log/json-records.ts";
+import type { StdioPlan } from "../shim-protocol.ts";
 
 /** After the end of the process a silent pipe, held open by others, is given up after this. */
 const silenceAfterExitMs = 250;

@@ -5,10 +5,10 @@
  * the slow way, by the JSON of its spec, and the next one has it.
  */
 import { createHash } from "node:crypto";
-import { EngineError } from "../lib/errors.ts";
-import type { Logger } from "../lib/log.ts";
-import type { RuntimeSeccomp, RuntimeSpec } from "../oci/runtime-spec.ts";
-import { run } from "../sys/process.ts";
+import { EngineError } from "../../lib/errors.ts";
+import type { Logger } from "../../lib/log.ts";
+import type { RuntimeSeccomp, RuntimeSpec } from "../../oci/runtime-spec.ts";
+import { run } from "../../sys/process.ts";
 
 /** Programs that are kept; one is some 10 kB. Containers with own filters make others. */
 const programCountMax = 64;

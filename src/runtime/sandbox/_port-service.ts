@@ -4,18 +4,18 @@
  * The sockets live in two namespaces, the process in one: what comes to the host's socket is
  * carried to the container by a connection of its own network.
  */
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import {
   bindDatagram,
   connectDatagram,
   type DatagramPeer,
   type DatagramSocket,
-} from "../sys/datagram-socket.ts";
-import { systemCode } from "../sys/libc.ts";
-import { inNamespace } from "../sys/namespace.ts";
-import { bindUdpFd, listenTcpFd } from "../sys/socket.ts";
-import { acceptStreams, connectTcpStream } from "../sys/stream-socket.ts";
-import type { SandboxServices, SandboxServicesOptions } from "./_sandbox-services.ts";
+} from "../../sys/datagram-socket.ts";
+import { systemCode } from "../../sys/libc.ts";
+import { inNamespace } from "../../sys/namespace.ts";
+import { bindUdpFd, listenTcpFd } from "../../sys/socket.ts";
+import { acceptStreams, connectTcpStream } from "../../sys/stream-socket.ts";
+import type { SandboxServices, SandboxServicesOptions } from "./sandbox-services.ts";
 import { StreamProxy } from "./_stream-proxy.ts";
 import type { BoundPort, PortPlan, SandboxPlan } from "./sandbox-plan.ts";
 import { closeSync } from "node:fs";

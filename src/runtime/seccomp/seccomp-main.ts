@@ -1,7 +1,7 @@
 /** `tug seccomp`: reads a filter as JSON, writes its program in base64. A helper of the daemon. */
 import { readFileSync } from "node:fs";
-import { messageOf } from "../lib/errors.ts";
-import type { RuntimeSeccomp } from "../oci/runtime-spec.ts";
+import { messageOf } from "../../lib/errors.ts";
+import type { RuntimeSeccomp } from "../../oci/runtime-spec.ts";
 import { compileSeccomp } from "./seccomp-program.ts";
 
 /** Runs the helper; its caller is the daemon, which made the filter. */

@@ -7,7 +7,7 @@ import {
   rmSync,
   statSync,
 } from "node:fs";
-import { codeOf, messageOf } from "../lib/errors.ts";
+import { codeOf, messageOf } from "../../lib/errors.ts";
 
 /** What `rotateLog` works on. */
 export interface RotationOptions {

@@ -1,11 +1,11 @@
 /** One process of a container under a shim: its start through the runtime, its stdio, its end. */
 import { closeSync, constants, openSync, readFileSync, rmSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { EngineError } from "../lib/errors.ts";
-import { nowNs } from "../lib/time.ts";
-import { duplicateFd, makePipe, openFdReader, openFdWriter } from "../sys/fd-stream.ts";
-import { processStartTime, type WaitStatus, watchExit } from "../sys/process.ts";
-import { listenConsole, setWindowSize } from "../sys/pty.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { nowNs } from "../../lib/time.ts";
+import { duplicateFd, makePipe, openFdReader, openFdWriter } from "../../sys/fd-stream.ts";
+import { processStartTime, type WaitStatus, watchExit } from "../../sys/process.ts";
+import { listenConsole, setWindowSize } from "../../sys/pty.ts";
 import { keepForWaiter, waiterServed } from "./_orphans.ts";
 import { type OutputSink, ProcessIo } from "./_process-io.ts";
 import {
@@ -13,8 +13,8 @@ import {
   type RuntimeProgram,
   runtimeFailure,
   type StartedCommand,
-} from "./_runtime-call.ts";
-import type { ExitStatus, StdioPlan } from "./shim-protocol.ts";
+} from "./runtime-call.ts";
+import type { ExitStatus, StdioPlan } from "../shim-protocol.ts";
 
 const signalExitBase = 128;
 /** How soon to look again for a process that is still another's child. */

@@ -1,8 +1,8 @@
 /** One client of a process's output and input, as the shim serves it. */
-import type { StreamConnection } from "../sys/stream-socket.ts";
-import type { LogStream } from "./_json-records.ts";
-import { DetachMatcher } from "./detach-keys.ts";
-import type { ShimHello } from "./shim-protocol.ts";
+import type { StreamConnection } from "../../sys/stream-socket.ts";
+import type { LogStream } from "../log/json-records.ts";
+import { DetachMatcher } from "../detach-keys.ts";
+import type { ShimHello } from "../shim-protocol.ts";
 
 /** Output a client may be behind before the process is made to wait. */
 export const behindMaxBytes: number = 1024 * 1024;

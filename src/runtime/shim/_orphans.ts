@@ -3,9 +3,9 @@
  * one a start, and what outlives its parent in a container without a PID namespace of its own.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { codeOf } from "../lib/errors.ts";
-import { systemCode } from "../sys/libc.ts";
-import { waitPid } from "../sys/process.ts";
+import { codeOf } from "../../lib/errors.ts";
+import { systemCode } from "../../sys/libc.ts";
+import { waitPid } from "../../sys/process.ts";
 
 /** Orphans may wait: a burst of them costs one look. */
 const lookDelayMs = 300;

@@ -7,14 +7,14 @@
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { unreachable } from "../lib/assert.ts";
-import { withDeadline } from "../lib/deadline.ts";
-import { EngineError } from "../lib/errors.ts";
-import { releaseMemory } from "../sys/memory.ts";
-import { processStartTime } from "../sys/process.ts";
-import { ShimContainer } from "./_shim-container.ts";
+import { unreachable } from "../../lib/assert.ts";
+import { withDeadline } from "../../lib/deadline.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { releaseMemory } from "../../sys/memory.ts";
+import { processStartTime } from "../../sys/process.ts";
+import { ShimContainer } from "./shim-container.ts";
 import { ShimServer } from "./_shim-server.ts";
-import type { NumberedRequest, StartRequest, StartResult } from "./shim-protocol.ts";
+import type { NumberedRequest, StartRequest, StartResult } from "../shim-protocol.ts";
 
 /** How long a shim without a container waits for a daemon. */
 const lonelyMaxMs = 8_000;

@@ -1,13 +1,13 @@
 /** The shim's socket: control and attach connections. */
-import { EngineError, messageOf } from "../lib/errors.ts";
+import { EngineError, messageOf } from "../../lib/errors.ts";
 import {
   listenUnixStream,
   type StreamConnection,
   type StreamListener,
-} from "../sys/stream-socket.ts";
+} from "../../sys/stream-socket.ts";
 import type { Attachment } from "./_attachment.ts";
 import type { ProcessIo } from "./_process-io.ts";
-import type { NumberedRequest, ShimEvent, ShimHello, ShimReply } from "./shim-protocol.ts";
+import type { NumberedRequest, ShimEvent, ShimHello, ShimReply } from "../shim-protocol.ts";
 
 /** The longest line: a start with a large spec. */
 const lineMaxBytes = 32 * 1024 * 1024;

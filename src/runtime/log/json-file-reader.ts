@@ -8,8 +8,8 @@ import { closeSync, existsSync, fstatSync, openSync, readSync, statSync, watch }
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
-import { codeOf } from "../lib/errors.ts";
-import { formatTimePadded } from "../lib/time.ts";
+import { codeOf } from "../../lib/errors.ts";
+import { formatTimePadded } from "../../lib/time.ts";
 import { LogRenderer } from "./_log-records.ts";
 
 const blockBytes = 1024 * 1024;

@@ -5,11 +5,11 @@
  * loopback can be asked, and no answer but that of the one who was asked is taken.
  */
 import { readFileSync, statSync } from "node:fs";
-import { codeOf } from "../lib/errors.ts";
-import { bindDatagram, connectDatagram, type DatagramSocket } from "../sys/datagram-socket.ts";
-import { inNamespace } from "../sys/namespace.ts";
-import { listenTcpFd } from "../sys/socket.ts";
-import { acceptStreams, connectTcpStream, type StreamConnection } from "../sys/stream-socket.ts";
+import { codeOf } from "../../lib/errors.ts";
+import { bindDatagram, connectDatagram, type DatagramSocket } from "../../sys/datagram-socket.ts";
+import { inNamespace } from "../../sys/namespace.ts";
+import { listenTcpFd } from "../../sys/socket.ts";
+import { acceptStreams, connectTcpStream, type StreamConnection } from "../../sys/stream-socket.ts";
 import {
   addressBytes,
   emptyAnswer,

@@ -11,7 +11,7 @@ import type {
   SeccompAction,
   SeccompOperator,
 } from "../../oci/runtime-spec.ts";
-import { dockerAnswers } from "./seccomp-differences.ts";
+import { dockerAnswers } from "./_seccomp-differences.ts";
 
 /** A condition on one argument of a system call. */
 export type SeccompArgument = NonNullable<RuntimeSyscall["args"]>[number];

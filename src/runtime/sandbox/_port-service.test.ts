@@ -1,8 +1,8 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { connect, createServer, type Server } from "node:net";
-import { openNamespace } from "../sys/namespace.ts";
+import { openNamespace } from "../../sys/namespace.ts";
 import { openPortService } from "./_port-service.ts";
-import type { SandboxServices } from "./_sandbox-services.ts";
+import type { SandboxServices } from "./sandbox-services.ts";
 import type { PortPlan } from "./sandbox-plan.ts";
 
 const isRoot = process.getuid?.() === 0;

@@ -1,19 +1,19 @@
 /** The container of one shim: start, processes added, end. */
 import { closeSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
-import { nowNs } from "../lib/time.ts";
-import { oomKillCount, watchOom } from "../sys/cgroup.ts";
-import { writeFileAtomic } from "../sys/fs.ts";
-import type { WaitStatus } from "../sys/process.ts";
-import { expectStart } from "./cgroup-warmth.ts";
-import { removeRemains } from "./_cgroup-remains.ts";
-import { callRuntime } from "./_runtime-call.ts";
-import { configureSandbox, mountRootfs, unmountRootfs } from "./_sandbox.ts";
-import type { SandboxServices } from "./_sandbox-services.ts";
+import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
+import { nowNs } from "../../lib/time.ts";
+import { oomKillCount, watchOom } from "../../sys/cgroup.ts";
+import { writeFileAtomic } from "../../sys/fs.ts";
+import type { WaitStatus } from "../../sys/process.ts";
+import { expectStart } from "../cgroup-warmth.ts";
+import { removeRemains } from "./cgroup-remains.ts";
+import { callRuntime } from "./runtime-call.ts";
+import { configureSandbox, mountRootfs, unmountRootfs } from "../sandbox/sandbox.ts";
+import type { SandboxServices } from "../sandbox/sandbox-services.ts";
 import { exitStatusOf, ShimProcess } from "./_shim-process.ts";
-import { type JsonFileWriter, type LogState, openJsonFileWriter } from "./json-file-writer.ts";
-import type { BoundPort } from "./sandbox-plan.ts";
+import { type JsonFileWriter, type LogState, openJsonFileWriter } from "../log/json-file-writer.ts";
+import type { BoundPort } from "../sandbox/sandbox-plan.ts";
 import type {
   ExecRequest,
   LogPlan,
@@ -21,8 +21,8 @@ import type {
   ShimState,
   StartRequest,
   StartResult,
-} from "./shim-protocol.ts";
-import { shimProtocolVersion } from "./shim-protocol.ts";
+} from "../shim-protocol.ts";
+import { shimProtocolVersion } from "../shim-protocol.ts";
 
 /** Execs a container may have at a time, ended ones that were not asked after included. */
 const execCountMax = 10_000;
@@ -212,7 +212,7 @@ export class ShimContainer {
     );
     configureSandbox(request.sandbox);
     if (request.sandbox.ports.length > 0 || request.sandbox.dns !== undefined) {
-      const { startSandboxServices } = await import("./_sandbox-services.ts");
+      const { startSandboxServices } = await import("../sandbox/sandbox-services.ts");
       this.#services = await startSandboxServices(request.sandbox, {
         hostNetworkFd: this.#options.hostNetworkFd,
         onWarning: (message) => this.#options.tell({ event: "warning", message }),

@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ReadJsonLogOptions, readJsonLog } from "./json-file-reader.ts";
 import { type JsonFileWriter, openJsonFileWriter } from "./json-file-writer.ts";
-import type { LogPlan } from "./shim-protocol.ts";
+import type { LogPlan } from "../shim-protocol.ts";
 
 const timeNs = 1_700_000_000_123_456_789n;
 const time = "2023-11-14T22:13:20.123456789Z";
