@@ -3,7 +3,7 @@ import { EngineError, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { openRegistryClient } from "../remote/http-registry-client.ts";
 import type { ProxyConfig } from "./config.ts";
-import type { UpstreamOptions } from "./pull-through.ts";
+import type { UpstreamOptions } from "./storage/pull-through.ts";
 
 /** Blobs that are fetched at once. */
 const downloadsMax = 16;

@@ -6,7 +6,7 @@ import { type ParsedFlags, parseFlags } from "../lib/flags.ts";
 import { type LogLevel, logLevels } from "../lib/log.ts";
 import { parseSize } from "../lib/size.ts";
 import { parseDuration } from "../lib/time.ts";
-import type { Address } from "./front.ts";
+import type { Address } from "./http/front.ts";
 import { gcFlags, listenDefault, rootDefault, serveFlags } from "./options.ts";
 
 /** How callers are known. */

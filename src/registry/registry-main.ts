@@ -13,7 +13,7 @@ import { logFaults, untilStopped } from "../sys/service.ts";
 import { controlPath, openRoot } from "./_root.ts";
 import { type GcConfig, parseGc, parseServe, type ServeConfig } from "./config.ts";
 import { commandHelp, describeCollection, registryHelp } from "./help.ts";
-import { openRegistry } from "./local-registry.ts";
+import { openRegistry } from "./storage/local-registry.ts";
 import { gcFlags, htpasswdFlags, serveFlags } from "./options.ts";
 
 /** Bytes of an answer of the control socket. */

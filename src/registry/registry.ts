@@ -27,7 +27,7 @@ import type { BlobInfo } from "../content/content-store.ts";
 import type { ByteSource } from "../lib/stream-limit.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";
-import type { BlobGrowth } from "./_growth.ts";
+import type { BlobGrowth } from "./blob-growth.ts";
 import type { ManifestName } from "./names.ts";
 import type { ChunkRange } from "./ranges.ts";
 

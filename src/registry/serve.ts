@@ -5,18 +5,18 @@ import { messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { TaskGroup } from "../lib/task-group.ts";
 import { sleep } from "../lib/retry.ts";
-import { openAuth, readNamed } from "./_open-auth.ts";
+import { openAuth, readNamed } from "./auth/open-auth.ts";
 import { openProxyClient } from "./_proxy-client.ts";
 import { controlPath, openRoot } from "./_root.ts";
 import type { ServeConfig } from "./config.ts";
 import { answerOf } from "./errors.ts";
-import { type Address, createFront, type Front, type FrontTls } from "./front.ts";
+import { type Address, createFront, type Front, type FrontTls } from "./http/front.ts";
 import { describeCollection } from "./help.ts";
-import { openRegistry } from "./local-registry.ts";
-import { Metrics } from "./metrics.ts";
-import { createUpstream } from "./pull-through.ts";
+import { openRegistry } from "./storage/local-registry.ts";
+import { Metrics } from "./http/metrics.ts";
+import { createUpstream } from "./storage/pull-through.ts";
 import type { Registry } from "./registry.ts";
-import { createRegistryHandler } from "./server.ts";
+import { createRegistryHandler } from "./http/server.ts";
 
 /** How often idle uploads are looked at. */
 const tidyPeriodMs = 60_000;

@@ -1,8 +1,8 @@
-import { readAll } from "../lib/stream-limit.ts";
-import { isKind } from "../lib/errors.ts";
-import type { Digest } from "../oci/digest.ts";
-import { manifestSizeMaxBytes } from "../oci/manifest.ts";
-import { ociMediaTypes } from "../oci/media-types.ts";
+import { readAll } from "../../lib/stream-limit.ts";
+import { isKind } from "../../lib/errors.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { manifestSizeMaxBytes } from "../../oci/manifest.ts";
+import { ociMediaTypes } from "../../oci/media-types.ts";
 import {
   bodyOf,
   contentLength,
@@ -15,9 +15,9 @@ import {
   sendBlob,
   sendJson,
 } from "./_exchange.ts";
-import { refusal } from "./errors.ts";
-import type { ManifestName } from "./names.ts";
-import { formatContentRange, parseRange } from "./ranges.ts";
+import { refusal } from "../errors.ts";
+import type { ManifestName } from "../names.ts";
+import { formatContentRange, parseRange } from "../ranges.ts";
 
 /** Tags of one page; more need a second request. */
 const tagsPageMax = 10_000;

@@ -3,8 +3,8 @@
  *
  * All methods are synchronous, so that a check and the change that rests on it are one step.
  */
-import type { Metadata, Table } from "../metadata/metadata.ts";
-import { type Digest, isDigest } from "../oci/digest.ts";
+import type { Metadata, Table } from "../../metadata/metadata.ts";
+import { type Digest, isDigest } from "../../oci/digest.ts";
 import {
   type BlobRecord,
   blobTable,

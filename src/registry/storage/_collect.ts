@@ -8,11 +8,11 @@
  * Bytes are removed under the lock of their digest, which every push holds from its last byte to its
  * record.
  */
-import type { Digest } from "../oci/digest.ts";
+import type { Digest } from "../../oci/digest.ts";
 import type { CatalogChange, Repository } from "./_catalog.ts";
 import { type RegistryContext, withDigest } from "./_context.ts";
 import type { ManifestRecord } from "./_records.ts";
-import type { Collection } from "./registry.ts";
+import type { Collection } from "../registry.ts";
 
 /** How the collector decides. */
 export interface CollectOptions {

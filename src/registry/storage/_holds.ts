@@ -1,4 +1,4 @@
-import type { Digest } from "../oci/digest.ts";
+import type { Digest } from "../../oci/digest.ts";
 
 /**
  * Keeps blobs from the collector for a while: those that were pushed, mounted or asked for just now,

@@ -1,6 +1,6 @@
-import { formatBytesBinary } from "../lib/size.ts";
+import { formatBytesBinary } from "../../lib/size.ts";
 import type { Catalog } from "./_catalog.ts";
-import { refusal } from "./errors.ts";
+import { refusal } from "../errors.ts";
 
 /** How much there may be. */
 export interface QuotaLimits {

@@ -1,7 +1,7 @@
-import type { ContentStore } from "../content/content-store.ts";
-import type { KeyedMutex } from "../lib/keyed-mutex.ts";
-import type { Logger } from "../lib/log.ts";
-import type { Digest } from "../oci/digest.ts";
+import type { ContentStore } from "../../content/content-store.ts";
+import type { KeyedMutex } from "../../lib/keyed-mutex.ts";
+import type { Logger } from "../../lib/log.ts";
+import type { Digest } from "../../oci/digest.ts";
 import type { Catalog } from "./_catalog.ts";
 import type { Holds } from "./_holds.ts";
 import type { Quota } from "./_quota.ts";

@@ -1,10 +1,10 @@
-import type { BlobInfo, ContentStore } from "../content/content-store.ts";
-import { EngineError } from "../lib/errors.ts";
-import { KeyedMutex } from "../lib/keyed-mutex.ts";
-import type { Logger } from "../lib/log.ts";
-import type { Metadata } from "../metadata/metadata.ts";
-import type { Digest } from "../oci/digest.ts";
-import { manifestSizeMaxBytes } from "../oci/manifest.ts";
+import type { BlobInfo, ContentStore } from "../../content/content-store.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { KeyedMutex } from "../../lib/keyed-mutex.ts";
+import type { Logger } from "../../lib/log.ts";
+import type { Metadata } from "../../metadata/metadata.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { manifestSizeMaxBytes } from "../../oci/manifest.ts";
 import { Catalog } from "./_catalog.ts";
 import { collectGarbage } from "./_collect.ts";
 import type { RegistryContext } from "./_context.ts";
@@ -18,8 +18,8 @@ import {
 } from "./_manifests.ts";
 import { Quota, type QuotaLimits } from "./_quota.ts";
 import { Uploads } from "./_uploads.ts";
-import { refusal } from "./errors.ts";
-import type { ManifestName } from "./names.ts";
+import { refusal } from "../errors.ts";
+import type { ManifestName } from "../names.ts";
 import type { Upstream } from "./pull-through.ts";
 import type {
   Chunk,
@@ -32,7 +32,7 @@ import type {
   StoredManifest,
   UploadName,
   UploadStatus,
-} from "./registry.ts";
+} from "../registry.ts";
 
 /** What a registry is made with. */
 export interface LocalRegistryOptions {

@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { silentLogger } from "../lib/log.ts";
-import { hashPassword, verifyPassword } from "../sys/password.ts";
+import { silentLogger } from "../../lib/log.ts";
+import { hashPassword, verifyPassword } from "../../sys/password.ts";
 import { openHtpasswd, parseHtpasswd } from "./htpasswd.ts";
 
 const hash = `$2y$05$${"a".repeat(53)}`;

@@ -1,10 +1,10 @@
-import { isKind } from "../lib/errors.ts";
-import { type Digest, isDigest } from "../oci/digest.ts";
+import { isKind } from "../../lib/errors.ts";
+import { type Digest, isDigest } from "../../oci/digest.ts";
 import { bodyOf, contentLength, type Exchange, sendEmpty } from "./_exchange.ts";
-import { isDiskFull, refusal } from "./errors.ts";
-import { isRepositoryName, parseDigestName } from "./names.ts";
-import { formatUploadRange, parseChunkRange } from "./ranges.ts";
-import type { Chunk, UploadName, UploadStatus } from "./registry.ts";
+import { isDiskFull, refusal } from "../errors.ts";
+import { isRepositoryName, parseDigestName } from "../names.ts";
+import { formatUploadRange, parseChunkRange } from "../ranges.ts";
+import type { Chunk, UploadName, UploadStatus } from "../registry.ts";
 
 /** Repositories that are looked at for a blob to mount when none is named. */
 const mountCandidatesMax = 1_000;

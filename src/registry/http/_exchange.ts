@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { once } from "node:events";
 import { type FileHandle, open } from "node:fs/promises";
-import { codeOf, EngineError } from "../lib/errors.ts";
-import type { Logger } from "../lib/log.ts";
-import { refusal } from "./errors.ts";
-import type { Caller } from "./gate.ts";
-import type { ByteRange } from "./ranges.ts";
-import type { Registry, ServedBlob } from "./registry.ts";
+import { codeOf, EngineError } from "../../lib/errors.ts";
+import type { Logger } from "../../lib/log.ts";
+import { refusal } from "../errors.ts";
+import type { Caller } from "../auth/gate.ts";
+import type { ByteRange } from "../ranges.ts";
+import type { Registry, ServedBlob } from "../registry.ts";
 
 /** One request that was let in, and what its handler needs. */
 export interface Exchange {

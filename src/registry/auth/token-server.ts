@@ -5,12 +5,12 @@
  * @see Docker Registry HTTP API V2, "Token Authentication Specification"; "Using OAuth 2.0"
  */
 import type { IncomingMessage } from "node:http";
-import { readAll } from "../lib/stream-limit.ts";
+import { readAll } from "../../lib/stream-limit.ts";
 import { type AccessRules, repositoryActions } from "./access-rules.ts";
-import { distributionCodes, refusal } from "./errors.ts";
+import { distributionCodes, refusal } from "../errors.ts";
 import { parseBasic } from "./gate.ts";
 import type { UserBase } from "./htpasswd.ts";
-import { isRepositoryName } from "./names.ts";
+import { isRepositoryName } from "../names.ts";
 import { type Access, tokenLifetimeS, type TokenSigner } from "./token.ts";
 
 /** Bytes of a form. */

@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
-import { EngineError, messageOf } from "../lib/errors.ts";
-import type { Logger } from "../lib/log.ts";
+import { EngineError, messageOf } from "../../lib/errors.ts";
+import type { Logger } from "../../lib/log.ts";
 import { type AccessRules, defaultRules, parseAccessRules } from "./access-rules.ts";
-import type { AuthConfig } from "./config.ts";
+import type { AuthConfig } from "../config.ts";
 import { createPasswordGate, createTokenGate, type Gate, openGate } from "./gate.ts";
 import { openHtpasswd } from "./htpasswd.ts";
 import { createTokenServer, type TokenServer } from "./token-server.ts";

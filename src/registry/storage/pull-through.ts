@@ -6,19 +6,19 @@
  * checked against its digest before it is served.
  */
 import { join } from "node:path";
-import { ingestRefOf } from "../content/content-store.ts";
-import { isKind } from "../lib/errors.ts";
-import type { Digest } from "../oci/digest.ts";
-import { decodeManifestOrIndex, isIndex, type Index, type Manifest } from "../oci/manifest.ts";
-import { isIndexType, isManifestType } from "../oci/media-types.ts";
-import type { Reference } from "../oci/reference.ts";
-import type { Credentials, RegistryClient } from "../remote/registry-client.ts";
+import { ingestRefOf } from "../../content/content-store.ts";
+import { isKind } from "../../lib/errors.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { decodeManifestOrIndex, isIndex, type Index, type Manifest } from "../../oci/manifest.ts";
+import { isIndexType, isManifestType } from "../../oci/media-types.ts";
+import type { Reference } from "../../oci/reference.ts";
+import type { Credentials, RegistryClient } from "../../remote/registry-client.ts";
 import { type RegistryContext, withDigest } from "./_context.ts";
-import { BlobGrowth } from "./_growth.ts";
+import { BlobGrowth } from "../blob-growth.ts";
 import type { ManifestRecord } from "./_records.ts";
-import { refusal } from "./errors.ts";
-import type { ManifestName } from "./names.ts";
-import type { ServedBlob } from "./registry.ts";
+import { refusal } from "../errors.ts";
+import type { ManifestName } from "../names.ts";
+import type { ServedBlob } from "../registry.ts";
 
 /** How long a tag is believed before it is asked for again. */
 const freshMs = 60_000;

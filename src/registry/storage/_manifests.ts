@@ -1,6 +1,6 @@
-import { isKind, messageOf } from "../lib/errors.ts";
-import type { Descriptor } from "../oci/descriptor.ts";
-import { createDigester, type Digest } from "../oci/digest.ts";
+import { isKind, messageOf } from "../../lib/errors.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { createDigester, type Digest } from "../../oci/digest.ts";
 import {
   decodeIndex,
   decodeManifest,
@@ -9,14 +9,14 @@ import {
   isIndex,
   type Manifest,
   manifestSizeMaxBytes,
-} from "../oci/manifest.ts";
-import { dockerMediaTypes, isIndexType, isManifestType } from "../oci/media-types.ts";
+} from "../../oci/manifest.ts";
+import { dockerMediaTypes, isIndexType, isManifestType } from "../../oci/media-types.ts";
 import type { Repository } from "./_catalog.ts";
 import { type RegistryContext, withDigest } from "./_context.ts";
 import type { BlobLink, ManifestRecord } from "./_records.ts";
-import { refusal } from "./errors.ts";
-import type { ManifestName } from "./names.ts";
-import type { StoredManifest } from "./registry.ts";
+import { refusal } from "../errors.ts";
+import type { ManifestName } from "../names.ts";
+import type { StoredManifest } from "../registry.ts";
 
 /** A manifest as it comes. */
 export interface IncomingManifest {

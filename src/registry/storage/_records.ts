@@ -1,7 +1,7 @@
 /** What the registry stores about its content, one table a kind. */
-import { EngineError } from "../lib/errors.ts";
-import type { TableDefinition } from "../metadata/metadata.ts";
-import { type Digest, isDigest } from "../oci/digest.ts";
+import { EngineError } from "../../lib/errors.ts";
+import type { TableDefinition } from "../../metadata/metadata.ts";
+import { type Digest, isDigest } from "../../oci/digest.ts";
 
 /** That a repository has a blob. Key: `<repository>@<digest>`. */
 export interface BlobRecord {

@@ -2,17 +2,17 @@
  * From a request to its handler: path, who asks, refusals, the answer to a failure, the access log.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { createId } from "../lib/id.ts";
-import { EngineError, isKind } from "../lib/errors.ts";
-import type { Logger } from "../lib/log.ts";
+import { createId } from "../../lib/id.ts";
+import { EngineError, isKind } from "../../lib/errors.ts";
+import type { Logger } from "../../lib/log.ts";
 import { type BodyCounts, type Exchange, ManifestSpace } from "./_exchange.ts";
 import { operationsOf } from "./_operations.ts";
-import { answerOf, refusal } from "./errors.ts";
-import type { Gate } from "./gate.ts";
+import { answerOf, refusal } from "../errors.ts";
+import type { Gate } from "../auth/gate.ts";
 import type { Metrics } from "./metrics.ts";
-import { parsePath, type Target } from "./names.ts";
-import type { Registry } from "./registry.ts";
-import type { TokenServer } from "./token-server.ts";
+import { parsePath, type Target } from "../names.ts";
+import type { Registry } from "../registry.ts";
+import type { TokenServer } from "../auth/token-server.ts";
 
 /** What the HTTP adapter is made with. */
 export interface RegistryServerOptions {

@@ -1,5 +1,5 @@
 /** Who may do what in which repository. */
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 
 /** What may be done to a repository. */
 export const repositoryActions = ["pull", "push", "delete"] as const;

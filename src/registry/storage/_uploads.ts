@@ -1,17 +1,17 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { BlobInfo, Ingest } from "../content/content-store.ts";
-import { codeOf, isKind } from "../lib/errors.ts";
-import { createId } from "../lib/id.ts";
-import { KeyedMutex } from "../lib/keyed-mutex.ts";
-import type { ByteSource } from "../lib/stream-limit.ts";
-import type { Metadata, Table } from "../metadata/metadata.ts";
-import type { Digest } from "../oci/digest.ts";
+import type { BlobInfo, Ingest } from "../../content/content-store.ts";
+import { codeOf, isKind } from "../../lib/errors.ts";
+import { createId } from "../../lib/id.ts";
+import { KeyedMutex } from "../../lib/keyed-mutex.ts";
+import type { ByteSource } from "../../lib/stream-limit.ts";
+import type { Metadata, Table } from "../../metadata/metadata.ts";
+import type { Digest } from "../../oci/digest.ts";
 import { type RegistryContext, withDigest } from "./_context.ts";
 import { type UploadRecord, uploadTable } from "./_records.ts";
-import { refusal } from "./errors.ts";
-import { formatUploadRange } from "./ranges.ts";
-import type { Chunk, UploadName, UploadStatus } from "./registry.ts";
+import { refusal } from "../errors.ts";
+import { formatUploadRange } from "../ranges.ts";
+import type { Chunk, UploadName, UploadStatus } from "../registry.ts";
 
 /** Uploads there may be at once. */
 const uploadsMax = 2_000;

@@ -12,7 +12,7 @@ import {
   X509Certificate,
 } from "node:crypto";
 import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify, SignJWT } from "jose";
-import { EngineError, messageOf } from "../lib/errors.ts";
+import { EngineError, messageOf } from "../../lib/errors.ts";
 
 /** How long a token is good. */
 export const tokenLifetimeS = 300;

@@ -10,11 +10,11 @@ import {
 } from "./_content-routes.ts";
 import { type Exchange, sendBytes, sendEmpty, sendJson } from "./_exchange.ts";
 import { deleteUpload, getUpload, patchUpload, postUpload, putUpload } from "./_upload-routes.ts";
-import type { RepositoryAction } from "./access-rules.ts";
-import type { Wanted } from "./gate.ts";
+import type { RepositoryAction } from "../auth/access-rules.ts";
+import type { Wanted } from "../auth/gate.ts";
 import type { Metrics } from "./metrics.ts";
-import type { Target } from "./names.ts";
-import type { TokenServer } from "./token-server.ts";
+import type { Target } from "../names.ts";
+import type { TokenServer } from "../auth/token-server.ts";
 
 /** What the operations depend on. */
 export interface OperationOptions {

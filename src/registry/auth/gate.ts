@@ -5,9 +5,9 @@
  * login: clients learn there how to log in.
  */
 import type { IncomingMessage } from "node:http";
-import { isKind } from "../lib/errors.ts";
+import { isKind } from "../../lib/errors.ts";
 import type { AccessRules, RepositoryAction } from "./access-rules.ts";
-import { refusal } from "./errors.ts";
+import { refusal } from "../errors.ts";
 import type { UserBase } from "./htpasswd.ts";
 import type { TokenVerifier } from "./token.ts";
 

@@ -1,10 +1,10 @@
 /** Users and their passwords, from a file that `htpasswd -B` or `tug registry htpasswd` writes. */
 import { createHmac, randomBytes } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
-import { EngineError, messageOf } from "../lib/errors.ts";
-import type { Logger } from "../lib/log.ts";
-import { Semaphore } from "../lib/semaphore.ts";
-import { verifyPassword } from "../sys/password.ts";
+import { EngineError, messageOf } from "../../lib/errors.ts";
+import type { Logger } from "../../lib/log.ts";
+import { Semaphore } from "../../lib/semaphore.ts";
+import { verifyPassword } from "../../sys/password.ts";
 
 /** Users a file may have. */
 const usersMax = 100_000;

@@ -9,9 +9,9 @@ import {
   createServer as createTlsServer,
   type Server as TlsServer,
 } from "node:tls";
-import { EngineError, messageOf } from "../lib/errors.ts";
-import { holdBackBodies } from "../lib/http-body.ts";
-import type { Logger } from "../lib/log.ts";
+import { EngineError, messageOf } from "../../lib/errors.ts";
+import { holdBackBodies } from "../../lib/http-body.ts";
+import type { Logger } from "../../lib/log.ts";
 
 /** A request line and headers larger than this are refused with 431. */
 const headerSizeMaxBytes = 64 * 1024;
