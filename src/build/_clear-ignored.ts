@@ -1,7 +1,7 @@
 import { lstatSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf } from "../lib/errors.ts";
-import { createMatcher, type IgnoreMatcher } from "../lib/ignore-patterns.ts";
+import { createMatcher, type IgnoreMatcher } from "../lib/pattern/ignore-patterns.ts";
 
 /** Folders inside folders that are looked into. */
 const depthMax = 1000;

@@ -1,6 +1,6 @@
 /** An image, or an index of several, as a tar: an OCI image layout, and what `docker load` reads. */
 import { toReadableStream } from "../lib/stream-limit.ts";
-import { encodeTarEnd, encodeTarHeader, encodeTarPadding } from "../lib/tar-writer.ts";
+import { encodeTarEnd, encodeTarHeader, encodeTarPadding } from "../lib/tar/tar-writer.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { archiveManifestFile, encodeArchiveManifest } from "../oci/docker-archive.ts";

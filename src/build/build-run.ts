@@ -1,6 +1,6 @@
 /** One build, from its Dockerfile to its outputs. */
 import { EngineError, isKind } from "../lib/errors.ts";
-import { createMatcher } from "../lib/ignore-patterns.ts";
+import { createMatcher } from "../lib/pattern/ignore-patterns.ts";
 import { nowNs } from "../lib/time.ts";
 import { pictureOf } from "../lib/source-picture.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";

@@ -2,7 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { join, posix } from "node:path";
 import { EngineError } from "../lib/errors.ts";
-import { parseIgnore } from "../lib/ignore-patterns.ts";
+import { parseIgnore } from "../lib/pattern/ignore-patterns.ts";
 import { redactText } from "../lib/redact.ts";
 import { type Digest, digestHex, digestOf } from "../oci/digest.ts";
 import { formatPlatform, hostPlatform, type Platform } from "../oci/platform.ts";

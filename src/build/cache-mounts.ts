@@ -6,7 +6,7 @@
  */
 import { chmodSync, chownSync } from "node:fs";
 import { EngineError } from "../lib/errors.ts";
-import { KeyedMutex } from "../lib/keyed-mutex.ts";
+import { KeyedMutex } from "../lib/concurrency/keyed-mutex.ts";
 import { digestHex, digestOf } from "../oci/digest.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import { copyTree } from "../sys/fs.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
-import { TaskGroup } from "../lib/task-group.ts";
+import { TaskGroup } from "../lib/concurrency/task-group.ts";
 import { syncFileSystemAsync } from "../sys/fs.ts";
 import { readMountInfo, unmount } from "../sys/mount.ts";
 import type {

@@ -10,7 +10,7 @@
  */
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
-import { Semaphore } from "../lib/semaphore.ts";
+import { Semaphore } from "../lib/concurrency/semaphore.ts";
 import { nowNs } from "../lib/time.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import type { BuildExplainer } from "./build-explainer.ts";

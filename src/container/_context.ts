@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import type { KeyedMutex } from "../lib/keyed-mutex.ts";
+import type { KeyedMutex } from "../lib/concurrency/keyed-mutex.ts";
 import type { Logger } from "../lib/log.ts";
 import { nowNs } from "../lib/time.ts";
-import type { TaskGroup } from "../lib/task-group.ts";
+import type { TaskGroup } from "../lib/concurrency/task-group.ts";
 import type { EventBus } from "../event/event-bus.ts";
 import type { ImageService } from "../image/image-service.ts";
 import type { NetworkService } from "../network/network-service.ts";

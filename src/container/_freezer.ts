@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
-import { sleep } from "../lib/retry.ts";
+import { sleep } from "../lib/concurrency/retry.ts";
 import { cgroupPaths } from "../sys/cgroup.ts";
 
 /** A cgroup v1 may need several pushes: processes that fork are caught one by one. */

@@ -1,5 +1,5 @@
 import { EngineError } from "../lib/errors.ts";
-import { sleep } from "../lib/retry.ts";
+import { sleep } from "../lib/concurrency/retry.ts";
 import { isSameProcess, signalProcess } from "../sys/process.ts";
 import type { LiveContainer } from "./_live-container.ts";
 

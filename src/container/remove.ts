@@ -11,7 +11,7 @@ import {
   removalInProgress,
 } from "../lib/docker-messages.ts";
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
-import { withDeadline } from "../lib/deadline.ts";
+import { withDeadline } from "../lib/concurrency/deadline.ts";
 import { signalProcess } from "../sys/process.ts";
 import { type Context, containerFolder, publish } from "./_context.ts";
 import { removeBundle } from "./_give-back.ts";

@@ -1,7 +1,7 @@
 /** A registry in memory, as a client sees it: for tests of pulls and pushes. */
 import { ingestRefOf } from "../content/content-store.ts";
 import { EngineError } from "../lib/errors.ts";
-import { KeyedMutex } from "../lib/keyed-mutex.ts";
+import { KeyedMutex } from "../lib/concurrency/keyed-mutex.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { encodeImageConfig, type ImageConfig } from "../oci/image-config.ts";

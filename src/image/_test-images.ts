@@ -7,7 +7,7 @@ import type { ContentStore } from "../content/content-store.ts";
 import { openContentStore } from "../content/local-content-store.ts";
 import { createEventBus } from "../event/journal-event-bus.ts";
 import { silentLogger } from "../lib/log.ts";
-import { encodeTar } from "../lib/tar-writer.ts";
+import { encodeTar } from "../lib/tar/tar-writer.ts";
 import { createLeases } from "../metadata/leases.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";

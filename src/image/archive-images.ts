@@ -4,7 +4,7 @@
  */
 import type { ContentStore } from "../content/content-store.ts";
 import { EngineError } from "../lib/errors.ts";
-import { decompress, defaultExpansionLimits } from "../lib/compression.ts";
+import { decompress, defaultExpansionLimits } from "../lib/compression/compression.ts";
 import { createId } from "../lib/id.ts";
 import type { Digest } from "../oci/digest.ts";
 import {

@@ -2,8 +2,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { readAll, toReadableStream } from "../lib/stream-limit.ts";
-import { readTarFiles } from "../lib/tar-entries.ts";
-import { encodeTar, type SmallTarEntry } from "../lib/tar-writer.ts";
+import { readTarFiles } from "../lib/tar/tar-entries.ts";
+import { encodeTar, type SmallTarEntry } from "../lib/tar/tar-writer.ts";
 import { digestOf } from "../oci/digest.ts";
 import { openTestImages, type TestImages } from "./_test-images.ts";
 

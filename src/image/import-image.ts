@@ -1,4 +1,4 @@
-import { detectCompression, decompress } from "../lib/compression.ts";
+import { detectCompression, decompress } from "../lib/compression/compression.ts";
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { formatTime } from "../lib/time.ts";

@@ -7,7 +7,7 @@
  */
 import type { ContentStore } from "../content/content-store.ts";
 import { verifyStream } from "../content/verify.ts";
-import { decompress } from "../lib/compression.ts";
+import { decompress } from "../lib/compression/compression.ts";
 import { EngineError } from "../lib/errors.ts";
 import { toReadableStream } from "../lib/stream-limit.ts";
 import { openDiff } from "../snapshot/diff-client.ts";

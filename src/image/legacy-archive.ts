@@ -5,7 +5,7 @@
  * @see docker image spec v1, "Combined Image JSON + Filesystem Changeset Format"
  */
 import type { ContentStore } from "../content/content-store.ts";
-import { decompress } from "../lib/compression.ts";
+import { decompress } from "../lib/compression/compression.ts";
 import { EngineError } from "../lib/errors.ts";
 import { createDigester, type Digest } from "../oci/digest.ts";
 import { decodeRepositories } from "../oci/docker-archive.ts";

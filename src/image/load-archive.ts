@@ -4,12 +4,16 @@
  */
 import { posix } from "node:path";
 import type { ContentStore } from "../content/content-store.ts";
-import { decompress, detectCompression, detectionSizeBytes } from "../lib/compression.ts";
+import {
+  decompress,
+  detectCompression,
+  detectionSizeBytes,
+} from "../lib/compression/compression.ts";
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import type { ByteSource } from "../lib/stream-limit.ts";
-import { type TarEntry, tarEntries } from "../lib/tar-entries.ts";
-import { decodeByteString } from "../lib/tar-header.ts";
+import { type TarEntry, tarEntries } from "../lib/tar/tar-entries.ts";
+import { decodeByteString } from "../lib/tar/tar-header.ts";
 import type { Leases } from "../metadata/leases.ts";
 import type { Digest } from "../oci/digest.ts";
 import {

@@ -5,7 +5,7 @@ import { createGzip, createZstdCompress } from "node:zlib";
 import { PassThrough, Readable, type Transform } from "node:stream";
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
-import { Semaphore } from "../lib/semaphore.ts";
+import { Semaphore } from "../lib/concurrency/semaphore.ts";
 import { layerCompression, ociMediaTypes } from "../oci/media-types.ts";
 import type { PackedLayer } from "./distribution-records.ts";
 import type { LayerRecord } from "./image-records.ts";

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
-import { encodeTar } from "../lib/tar-writer.ts";
+import { encodeTar } from "../lib/tar/tar-writer.ts";
 import { digestOf } from "../oci/digest.ts";
 import { dockerMediaTypes, ociMediaTypes } from "../oci/media-types.ts";
 import { parsePlatform } from "../oci/platform.ts";

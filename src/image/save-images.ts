@@ -1,7 +1,7 @@
 import { noSuchImage } from "../lib/docker-messages.ts";
 import { EngineError as Failure, isKind } from "../lib/errors.ts";
 import { toReadableStream } from "../lib/stream-limit.ts";
-import { encodeTarEnd, encodeTarHeader, encodeTarPadding } from "../lib/tar-writer.ts";
+import { encodeTarEnd, encodeTarHeader, encodeTarPadding } from "../lib/tar/tar-writer.ts";
 import { chainId, type Digest, digestHex } from "../oci/digest.ts";
 import {
   archiveManifestFile,

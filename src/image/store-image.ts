@@ -3,7 +3,7 @@
  */
 import type { ContentStore } from "../content/content-store.ts";
 import { EngineError } from "../lib/errors.ts";
-import { KeyedMutex } from "../lib/keyed-mutex.ts";
+import { KeyedMutex } from "../lib/concurrency/keyed-mutex.ts";
 import { nowNs } from "../lib/time.ts";
 import { chainIds, type Digest } from "../oci/digest.ts";
 import type { Descriptor } from "../oci/descriptor.ts";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { readlinkSync } from "node:fs";
 import { EngineError } from "../lib/errors.ts";
-import { sleep } from "../lib/retry.ts";
+import { sleep } from "../lib/concurrency/retry.ts";
 
 const isInside = process.env["TUG_TEST_NETNS"] === "1";
 const suiteTimeoutMs = 60_000;

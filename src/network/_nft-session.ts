@@ -1,5 +1,5 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { withDeadline } from "../lib/deadline.ts";
+import { withDeadline } from "../lib/concurrency/deadline.ts";
 import { codeOf, EngineError } from "../lib/errors.ts";
 
 /** How long one command may take; thousands of elements take a quarter of a second. */

@@ -8,7 +8,7 @@ import type { EventInput } from "../event/event-bus.ts";
 import { createEventBus } from "../event/journal-event-bus.ts";
 import { createId } from "../lib/id.ts";
 import { silentLogger } from "../lib/log.ts";
-import { sleep } from "../lib/retry.ts";
+import { sleep } from "../lib/concurrency/retry.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { askHost, describeHost, sh, TestNamespace } from "./_netns-fixture.ts";
 import { type NetworkServiceOptions, openNetworkService } from "./local-network-service.ts";

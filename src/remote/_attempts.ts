@@ -1,5 +1,5 @@
 import { isKind } from "../lib/errors.ts";
-import { backoffMs, sleep } from "../lib/retry.ts";
+import { backoffMs, sleep } from "../lib/concurrency/retry.ts";
 import { canceled } from "./_canceled.ts";
 import type { RemoteLimits } from "./_limits.ts";
 import { isTransient } from "./_registry-fault.ts";

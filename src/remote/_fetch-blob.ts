@@ -6,7 +6,7 @@ import {
 } from "../content/content-store.ts";
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
-import type { Semaphore } from "../lib/semaphore.ts";
+import type { Semaphore } from "../lib/concurrency/semaphore.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Reference } from "../oci/reference.ts";
 import { withAttempts } from "./_attempts.ts";

@@ -1,6 +1,6 @@
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
-import type { Semaphore } from "../lib/semaphore.ts";
+import type { Semaphore } from "../lib/concurrency/semaphore.ts";
 import { withProgress } from "../lib/stream-limit.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { isDigest } from "../oci/digest.ts";

@@ -1,8 +1,8 @@
 import type { BlobInfo } from "../content/content-store.ts";
 import { EngineError } from "../lib/errors.ts";
-import { KeyedMutex } from "../lib/keyed-mutex.ts";
+import { KeyedMutex } from "../lib/concurrency/keyed-mutex.ts";
 import type { Logger } from "../lib/log.ts";
-import { Semaphore } from "../lib/semaphore.ts";
+import { Semaphore } from "../lib/concurrency/semaphore.ts";
 import { formatReference, type Reference, referenceName } from "../oci/reference.ts";
 import { withPatience } from "./_attempts.ts";
 import { fetchBlob } from "./_fetch-blob.ts";

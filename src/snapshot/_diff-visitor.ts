@@ -1,5 +1,5 @@
 import { codeOf } from "../lib/errors.ts";
-import { decodeByteString } from "../lib/tar-header.ts";
+import { decodeByteString } from "../lib/tar/tar-header.ts";
 import type { Change } from "./diff.ts";
 import type { LayerTarWriter, TreeEntry } from "./_layer-tar-writer.ts";
 

@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf, EngineError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
-import { TaskGroup } from "../lib/task-group.ts";
+import { TaskGroup } from "../lib/concurrency/task-group.ts";
 import type { Metadata, Table } from "../metadata/metadata.ts";
 import { removeTree, syncFileSystemAsync } from "../sys/fs.ts";
 import { measureTree } from "./_tree-usage.ts";

@@ -1,5 +1,5 @@
 import { EngineError } from "../lib/errors.ts";
-import { decodeByteString, type TarHeader } from "../lib/tar-header.ts";
+import { decodeByteString, type TarHeader } from "../lib/tar/tar-header.ts";
 import { escapeControls } from "../lib/terminal-text.ts";
 import { systemFailure } from "../sys/libc.ts";
 import { type CallResult, resultCode } from "./_tree-syscalls.ts";

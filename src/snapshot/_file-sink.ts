@@ -1,5 +1,5 @@
-import type { TarHeader } from "../lib/tar-header.ts";
-import type { EntrySink } from "../lib/tar-reader.ts";
+import type { TarHeader } from "../lib/tar/tar-header.ts";
+import type { EntrySink } from "../lib/tar/tar-reader.ts";
 import { failure } from "./_entry-failure.ts";
 import * as tree from "./_tree-syscalls.ts";
 

@@ -1,6 +1,6 @@
 import { createReadStream, statSync } from "node:fs";
 import { Worker } from "node:worker_threads";
-import { decompress, type ExpansionLimits } from "../lib/compression.ts";
+import { decompress, type ExpansionLimits } from "../lib/compression/compression.ts";
 import { EngineError, type ErrorKind, messageOf } from "../lib/errors.ts";
 import { withProgress } from "../lib/stream-limit.ts";
 import { createDigester, type Digest } from "../oci/digest.ts";

@@ -1,4 +1,4 @@
-import type { TarHeader } from "../lib/tar-header.ts";
+import type { TarHeader } from "../lib/tar/tar-header.ts";
 import { refused, shown } from "./_entry-failure.ts";
 
 /** A path of a layer: relative, without empty and "." parts. Docker: a leading "/" is dropped. */

@@ -8,8 +8,8 @@ import {
   readSync,
 } from "node:fs";
 import { codeOf, EngineError } from "../lib/errors.ts";
-import { tarBlockBytes, tarPaddingBytes } from "../lib/tar-header.ts";
-import { encodeTarHeader, type TarHeaderInput } from "../lib/tar-writer.ts";
+import { tarBlockBytes, tarPaddingBytes } from "../lib/tar/tar-header.ts";
+import { encodeTarHeader, type TarHeaderInput } from "../lib/tar/tar-writer.ts";
 import { openFlags } from "../sys/libc.ts";
 import { opaqueMarker, whiteoutPrefix } from "./_layer-names.ts";
 import { readLayerXattrs } from "./_layer-xattrs.ts";

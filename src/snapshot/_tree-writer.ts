@@ -1,6 +1,6 @@
 import { constants, copyFileSync } from "node:fs";
-import type { TarHeader } from "../lib/tar-header.ts";
-import type { EntrySink, TarHandler } from "../lib/tar-reader.ts";
+import type { TarHeader } from "../lib/tar/tar-header.ts";
+import type { EntrySink, TarHandler } from "../lib/tar/tar-reader.ts";
 import { deviceNumber, getXattr, listXattr } from "../sys/fs.ts";
 import { failure, refused, shown } from "./_entry-failure.ts";
 import { FileSink } from "./_file-sink.ts";

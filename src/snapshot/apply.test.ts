@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { isKind } from "../lib/errors.ts";
-import { encodeTar, encodeTarHeader, type SmallTarEntry } from "../lib/tar-writer.ts";
+import { encodeTar, encodeTarHeader, type SmallTarEntry } from "../lib/tar/tar-writer.ts";
 import { digestOf } from "../oci/digest.ts";
 import { getXattr, listXattr, setXattr } from "../sys/fs.ts";
 import { type AppliedLayer, type ApplyOptions, applyLayer } from "./apply.ts";

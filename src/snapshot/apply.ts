@@ -1,6 +1,6 @@
-import { ratioFreeBytes } from "../lib/compression.ts";
+import { ratioFreeBytes } from "../lib/compression/compression.ts";
 import { EngineError } from "../lib/errors.ts";
-import { TarReader } from "../lib/tar-reader.ts";
+import { TarReader } from "../lib/tar/tar-reader.ts";
 import type { Digest } from "../oci/digest.ts";
 import { syncFileSystem } from "../sys/fs.ts";
 import { readLayerBytes } from "./_layer-bytes.ts";

@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isKind } from "../lib/errors.ts";
 import { silentLogger } from "../lib/log.ts";
-import { tarEntries } from "../lib/tar-entries.ts";
+import { tarEntries } from "../lib/tar/tar-entries.ts";
 import type { Metadata } from "../metadata/metadata.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { digestOf } from "../oci/digest.ts";

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { encodeTar } from "../lib/tar-writer.ts";
+import { encodeTar } from "../lib/tar/tar-writer.ts";
 import { getXattr, listXattr, setXattr } from "../sys/fs.ts";
 import { workerBlobMinBytes } from "./_layer-bytes.ts";
 import type { AppliedLayer, ApplyOptions } from "./apply.ts";

@@ -12,7 +12,7 @@ import {
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { type Filters, noFilters } from "../lib/filters.ts";
 import { createId } from "../lib/id.ts";
-import { KeyedMutex } from "../lib/keyed-mutex.ts";
+import { KeyedMutex } from "../lib/concurrency/keyed-mutex.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Metadata, Table } from "../metadata/metadata.ts";
 import { copyTree } from "../sys/fs.ts";

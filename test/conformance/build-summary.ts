@@ -1,7 +1,7 @@
 /** What a built image is, as text that two engines' results are compared by. */
 import { createHash } from "node:crypto";
-import { TarReader } from "../../src/lib/tar-reader.ts";
-import { decodeByteString, type TarHeader } from "../../src/lib/tar-header.ts";
+import { TarReader } from "../../src/lib/tar/tar-reader.ts";
+import { decodeByteString, type TarHeader } from "../../src/lib/tar/tar-header.ts";
 import { at, listAt, textAt } from "../support/json.ts";
 
 /** What a build came to. Everything is text, so that differences can be shown. */

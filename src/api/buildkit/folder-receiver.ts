@@ -1,5 +1,5 @@
 /** The receiving end of a folder: the protocol and its bounds; whoever wants the files takes them. */
-import { withDeadline } from "../../lib/deadline.ts";
+import { withDeadline } from "../../lib/concurrency/deadline.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { comparePaths, type FileStat, kindOfGoMode, type Packet, packetType } from "./fsutil.ts";
 import type { PacketPort } from "./folder-sender.ts";

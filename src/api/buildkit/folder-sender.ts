@@ -1,6 +1,6 @@
 /** The sending end of a folder: the protocol alone; whoever has the files gives them. */
 import { EngineError, messageOf } from "../../lib/errors.ts";
-import { Semaphore } from "../../lib/semaphore.ts";
+import { Semaphore } from "../../lib/concurrency/semaphore.ts";
 import { type FileStat, kindOfGoMode, type Packet, packetType } from "./fsutil.ts";
 
 /** Where packets go and come from: a call of either side. */

@@ -10,7 +10,7 @@
  * it — a missing blob, other bytes, an archive that is none — makes the step run.
  */
 import { isKind, messageOf } from "../../lib/errors.ts";
-import { Semaphore } from "../../lib/semaphore.ts";
+import { Semaphore } from "../../lib/concurrency/semaphore.ts";
 import { decodeInlineCache } from "../../oci/cache-config.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { imageConfigMaxBytes } from "../../oci/image-config.ts";

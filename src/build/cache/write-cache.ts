@@ -1,6 +1,6 @@
 /** Writes what a build has made to caches elsewhere, and into its own images. */
 import { EngineError, messageOf } from "../../lib/errors.ts";
-import { Semaphore } from "../../lib/semaphore.ts";
+import { Semaphore } from "../../lib/concurrency/semaphore.ts";
 import {
   type CacheConfig,
   cacheConfigType,

@@ -4,9 +4,9 @@ import {
   detectCompression,
   detectionSizeBytes,
   ratioFreeBytes,
-} from "../../lib/compression.ts";
+} from "../../lib/compression/compression.ts";
 import { EngineError } from "../../lib/errors.ts";
-import { tarBlockBytes } from "../../lib/tar-header.ts";
+import { tarBlockBytes } from "../../lib/tar/tar-header.ts";
 
 const chunkBytes = 256 * 1024;
 /** How much an archive may grow when it is unpacked. */

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, lstatSync, writeSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
-import { decodeByteString, type TarHeader } from "../../lib/tar-header.ts";
-import type { EntrySink, TarHandler } from "../../lib/tar-reader.ts";
+import { decodeByteString, type TarHeader } from "../../lib/tar/tar-header.ts";
+import type { EntrySink, TarHandler } from "../../lib/tar/tar-reader.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
 import { deviceNumber } from "../../sys/fs.ts";
 import * as calls from "./_calls.ts";

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { type BigIntStats, closeSync, fstatSync, readSync, statSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
-import { decodeByteString, encodeByteString } from "../../lib/tar-header.ts";
+import { decodeByteString, encodeByteString } from "../../lib/tar/tar-header.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { getXattr, listXattr } from "../../sys/fs.ts";
 import { systemCode } from "../../sys/libc.ts";
@@ -10,7 +10,7 @@ import type { HashCache, HashCaches } from "./_hash-cache.ts";
 import { isFrozen, MergedTree, type TreeNode, vanished } from "./_merged-tree.ts";
 import { resolveSelection } from "./_selection.ts";
 import { type Visited, type Visitor, walkMatch } from "./_walk.ts";
-import { PatternList } from "../../lib/name-pattern.ts";
+import { PatternList } from "../../lib/pattern/name-pattern.ts";
 
 const readChunkBytes = 1024 * 1024;
 const chunk = Buffer.alloc(readChunkBytes);

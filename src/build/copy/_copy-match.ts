@@ -10,7 +10,7 @@ import type { SourceMatch } from "./_selection.ts";
 import type { SharedSource } from "./_shared-files.ts";
 import { copyXattrs, nameIn, type TargetFolder, type TargetTree } from "./_target-tree.ts";
 import { type Visited, type Visitor, walkMatch } from "./_walk.ts";
-import type { PatternList } from "../../lib/name-pattern.ts";
+import type { PatternList } from "../../lib/pattern/name-pattern.ts";
 
 /** What of the source's attributes is changed. */
 export interface Change {

@@ -1,5 +1,5 @@
 import { writeSync } from "node:fs";
-import { encodeByteString } from "../../lib/tar-header.ts";
+import { encodeByteString } from "../../lib/tar/tar-header.ts";
 import * as calls from "./_calls.ts";
 import { notFound } from "./_checksum.ts";
 import { type CopyPlace, copyMatch, type MatchCopy, type Written } from "./_copy-match.ts";
@@ -12,7 +12,7 @@ import { SharedFiles } from "./_shared-files.ts";
 import { type FolderAttributes, type TargetFolder, TargetTree } from "./_target-tree.ts";
 import { unpackArchive } from "./_unpack.ts";
 import type { CopyRequest, CopyResult, CopySource, CopyStep, FolderStep } from "./copy.ts";
-import { PatternList } from "../../lib/name-pattern.ts";
+import { PatternList } from "../../lib/pattern/name-pattern.ts";
 
 const root: Owner = { uid: 0, gid: 0 };
 const folderMode = 0o755;

@@ -1,6 +1,6 @@
 import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from "node:fs";
 import { codeOf, EngineError } from "../../lib/errors.ts";
-import { decodeByteString, encodeByteString } from "../../lib/tar-header.ts";
+import { decodeByteString, encodeByteString } from "../../lib/tar/tar-header.ts";
 import type { SnapshotMount } from "../../snapshot/snapshotter.ts";
 import { getXattr } from "../../sys/fs.ts";
 import { openFlags } from "../../sys/libc.ts";

@@ -1,4 +1,4 @@
-import { decodeByteString, encodeByteString } from "../../lib/tar-header.ts";
+import { decodeByteString, encodeByteString } from "../../lib/tar/tar-header.ts";
 import type { EngineError } from "../../lib/errors.ts";
 import type { Selection } from "./copy.ts";
 import { type MergedTree, partsOf, type TreeNode } from "./_merged-tree.ts";
@@ -7,7 +7,7 @@ import {
   type NamePattern,
   parseGoPattern,
   PatternList,
-} from "../../lib/name-pattern.ts";
+} from "../../lib/pattern/name-pattern.ts";
 
 /** A file or folder that a path of a selection names. */
 export interface SourceMatch {

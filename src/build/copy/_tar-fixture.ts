@@ -1,6 +1,6 @@
 /** Small archives for tests. */
-import type { TarHeader } from "../../lib/tar-header.ts";
-import { encodeTar } from "../../lib/tar-writer.ts";
+import type { TarHeader } from "../../lib/tar/tar-header.ts";
+import { encodeTar } from "../../lib/tar/tar-writer.ts";
 
 /** One entry; the rest is 0 or "". */
 export interface TarItem extends Partial<Omit<TarHeader, "mtimeNs" | "sizeBytes">> {

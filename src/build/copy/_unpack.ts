@@ -1,6 +1,6 @@
 import { closeSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
-import { readTar } from "../../lib/tar-entries.ts";
+import { readTar } from "../../lib/tar/tar-entries.ts";
 import { archiveLimits, openArchive } from "./_archive-stream.ts";
 import { ArchiveWriter } from "./_archive-writer.ts";
 import { type MatchCopy, openSource } from "./_copy-match.ts";

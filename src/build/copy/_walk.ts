@@ -1,7 +1,7 @@
 import { EngineError } from "../../lib/errors.ts";
 import type { MergedTree, TreeNode } from "./_merged-tree.ts";
 import type { SourceMatch } from "./_selection.ts";
-import type { ParentMatch, PatternList } from "../../lib/name-pattern.ts";
+import type { ParentMatch, PatternList } from "../../lib/pattern/name-pattern.ts";
 
 /** Folders within each other. */
 const depthMax = 2000;

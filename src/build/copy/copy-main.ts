@@ -1,5 +1,5 @@
 import { readSync, writeSync } from "node:fs";
-import { encodeByteString } from "../../lib/tar-header.ts";
+import { encodeByteString } from "../../lib/tar/tar-header.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { setParentDeathSignal } from "../../sys/process.ts";
 import { checksumOf } from "./_checksum.ts";

@@ -1,6 +1,6 @@
 /** Rules that need values: a stage is gone through as a build would, without running anything. */
 import { posix } from "node:path";
-import type { IgnoreMatcher } from "../../lib/ignore-patterns.ts";
+import type { IgnoreMatcher } from "../../lib/pattern/ignore-patterns.ts";
 import { quote } from "./_go-text.ts";
 import type { LintReport } from "./_lint-report.ts";
 import { lintSecretNames, writtenName } from "./_lint-written.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { createMatcher } from "../../lib/ignore-patterns.ts";
+import { createMatcher } from "../../lib/pattern/ignore-patterns.ts";
 import checks from "../../../test/fixtures/dockerfile/checks.json" with { type: "json" };
 import { checkDockerfile, type LintContext, lintDockerfile, lintViolation } from "./lint.ts";
 import { lintRules } from "./lint-rules.ts";

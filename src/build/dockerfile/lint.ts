@@ -1,6 +1,6 @@
 /** The check of `build --check`: warnings about what is valid, and most likely not meant. */
 import { EngineError } from "../../lib/errors.ts";
-import type { IgnoreMatcher } from "../../lib/ignore-patterns.ts";
+import type { IgnoreMatcher } from "../../lib/pattern/ignore-patterns.ts";
 import { formatPlatform, hostPlatform, type Platform } from "../../oci/platform.ts";
 import type { BuildWarning } from "../build-service.ts";
 import { lintBases } from "./_lint-bases.ts";

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError, isKind } from "../../lib/errors.ts";
-import { KeyedMutex } from "../../lib/keyed-mutex.ts";
+import { KeyedMutex } from "../../lib/concurrency/keyed-mutex.ts";
 import { removeTree } from "../../sys/fs.ts";
 import { type GitCommand, gitEnvironment, runGit } from "./_git-command.ts";
 import type { ScratchFolders } from "./_scratch-folders.ts";

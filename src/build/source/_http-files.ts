@@ -14,7 +14,7 @@ import {
 import { join } from "node:path";
 import { codeOf, EngineError } from "../../lib/errors.ts";
 import { createId } from "../../lib/id.ts";
-import { KeyedMutex } from "../../lib/keyed-mutex.ts";
+import { KeyedMutex } from "../../lib/concurrency/keyed-mutex.ts";
 import { limitSize } from "../../lib/stream-limit.ts";
 import { createDigester, type Digest, isDigest } from "../../oci/digest.ts";
 import type { HttpAnswer, HttpTransport } from "../../remote/transport.ts";

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
-import { encodeTarEnd, encodeTarHeader, encodeTarPadding } from "../../lib/tar-writer.ts";
+import { encodeTarEnd, encodeTarHeader, encodeTarPadding } from "../../lib/tar/tar-writer.ts";
 
 const chunkSizeBytes = 256 * 1024;
 /** Folders below each other in an image layout: blobs, the algorithm. */

@@ -13,7 +13,7 @@ import { posix } from "node:path";
 import type { FolderSource } from "../../api/buildkit/folder-sender.ts";
 import { type FileStat, fileStatType, goModeOf } from "../../api/buildkit/fsutil.ts";
 import { codeOf } from "../../lib/errors.ts";
-import { type ParentMatch, parseGoPattern, PatternList } from "../../lib/name-pattern.ts";
+import { type ParentMatch, parseGoPattern, PatternList } from "../../lib/pattern/name-pattern.ts";
 import { fillMessage } from "../../lib/protobuf.ts";
 
 const chunkBytes = 128 * 1024;

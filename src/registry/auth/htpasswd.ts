@@ -3,7 +3,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { EngineError, messageOf } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/log.ts";
-import { Semaphore } from "../../lib/semaphore.ts";
+import { Semaphore } from "../../lib/concurrency/semaphore.ts";
 import { verifyPassword } from "../../sys/password.ts";
 
 /** Users a file may have. */

@@ -1,5 +1,5 @@
 import type { ContentStore } from "../../content/content-store.ts";
-import type { KeyedMutex } from "../../lib/keyed-mutex.ts";
+import type { KeyedMutex } from "../../lib/concurrency/keyed-mutex.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Catalog } from "./_catalog.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { BlobInfo, Ingest } from "../../content/content-store.ts";
 import { codeOf, isKind } from "../../lib/errors.ts";
 import { createId } from "../../lib/id.ts";
-import { KeyedMutex } from "../../lib/keyed-mutex.ts";
+import { KeyedMutex } from "../../lib/concurrency/keyed-mutex.ts";
 import type { ByteSource } from "../../lib/stream-limit.ts";
 import type { Metadata, Table } from "../../metadata/metadata.ts";
 import type { Digest } from "../../oci/digest.ts";

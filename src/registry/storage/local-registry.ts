@@ -1,6 +1,6 @@
 import type { BlobInfo, ContentStore } from "../../content/content-store.ts";
 import { EngineError } from "../../lib/errors.ts";
-import { KeyedMutex } from "../../lib/keyed-mutex.ts";
+import { KeyedMutex } from "../../lib/concurrency/keyed-mutex.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { Metadata } from "../../metadata/metadata.ts";
 import type { Digest } from "../../oci/digest.ts";

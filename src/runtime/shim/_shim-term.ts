@@ -8,7 +8,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { unreachable } from "../../lib/assert.ts";
-import { withDeadline } from "../../lib/deadline.ts";
+import { withDeadline } from "../../lib/concurrency/deadline.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { releaseMemory } from "../../sys/memory.ts";
 import { processStartTime } from "../../sys/process.ts";

@@ -1,5 +1,5 @@
 /** What containers wrote: as a list, an image, an archive; and what it takes on the disk. */
-import { readTarFiles } from "../../../src/lib/tar-entries.ts";
+import { readTarFiles } from "../../../src/lib/tar/tar-entries.ts";
 import { at, listAt, textAt } from "../../support/json.ts";
 import { image, type Scenario, type Talk } from "../talk.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { EngineError } from "./errors.ts";
-import ignores from "../../test/fixtures/dockerfile/ignores.json" with { type: "json" };
+import { EngineError } from "../errors.ts";
+import ignores from "../../../test/fixtures/dockerfile/ignores.json" with { type: "json" };
 import { createMatcher, matchIgnore, parseIgnore } from "./ignore-patterns.ts";
 
 /** Pattern, path, whether it is ignored: moby/patternmatcher's own table, and more. */

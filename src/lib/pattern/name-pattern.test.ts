@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { encodeByteString } from "./tar-header.ts";
+import { encodeByteString } from "../tar/tar-header.ts";
 import { hasWildcard, parseGoPattern, PatternList, unescapePattern } from "./name-pattern.ts";
 
 // Go, path/filepath/match_test.go.

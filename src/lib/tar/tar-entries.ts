@@ -1,9 +1,9 @@
-import { EngineError } from "./errors.ts";
-import type { ByteSource } from "./stream-limit.ts";
+import { EngineError } from "../errors.ts";
+import type { ByteSource } from "../stream-limit.ts";
 import type { ByteString, TarHeader } from "./tar-header.ts";
 import { decodeByteString } from "./tar-header.ts";
 import { type TarHandler, type TarLimits, TarReader } from "./tar-reader.ts";
-import { escapeControls } from "./terminal-text.ts";
+import { escapeControls } from "../terminal-text.ts";
 
 /** One entry as it comes by. */
 export interface TarEntry {

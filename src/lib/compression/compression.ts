@@ -2,8 +2,8 @@ import { Transform, type TransformCallback } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { unpackWithProgram } from "./_unpack-program.ts";
 import { ZstdFrames } from "./_zstd-frames.ts";
-import { codeOf, EngineError, messageOf } from "./errors.ts";
-import type { ByteSource } from "./stream-limit.ts";
+import { codeOf, EngineError, messageOf } from "../errors.ts";
+import type { ByteSource } from "../stream-limit.ts";
 
 /** How bytes are packed, told by their beginning. */
 export type Compression = "none" | "gzip" | "zstd" | "bzip2" | "xz";

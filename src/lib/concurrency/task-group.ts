@@ -1,4 +1,4 @@
-import { EngineError } from "./errors.ts";
+import { EngineError } from "../errors.ts";
 
 /** What a group needs to know. */
 export interface TaskGroupOptions {

@@ -2,8 +2,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Writable } from "node:stream";
-import { codeOf, EngineError, messageOf } from "./errors.ts";
-import type { ByteSource } from "./stream-limit.ts";
+import { codeOf, EngineError, messageOf } from "../errors.ts";
+import type { ByteSource } from "../stream-limit.ts";
 
 /** Programs that read packed bytes and write unpacked ones. xz is bounded in memory; bzip2 never
  * takes more than 4 MB. */

@@ -2,9 +2,9 @@ import { decodeGnuRuns, sparseSink } from "./_tar-sparse.ts";
 import { decodeBlock, isZeroBlock, type TarBlock } from "./_tar-block.ts";
 import { TarExtensions } from "./_tar-extensions.ts";
 import { decodePax } from "./_tar-pax.ts";
-import { EngineError } from "./errors.ts";
+import { EngineError } from "../errors.ts";
 import { decodeByteString, tarBlockBytes, type TarHeader, tarPaddingBytes } from "./tar-header.ts";
-import { escapeControls } from "./terminal-text.ts";
+import { escapeControls } from "../terminal-text.ts";
 
 /** Where the content of one entry goes. All calls are synchronous, in order, from `push`. */
 export interface EntrySink {

@@ -7,7 +7,7 @@
  *
  * @see moby/patternmatcher
  */
-import { EngineError } from "./errors.ts";
+import { EngineError } from "../errors.ts";
 
 /** Largest file of patterns that is read. */
 const textCharsMax = 1024 * 1024;

@@ -7,7 +7,7 @@
  *
  * @see Go, path/filepath.Match; moby/patternmatcher
  */
-import { EngineError } from "./errors.ts";
+import { EngineError } from "../errors.ts";
 
 /** Longest pattern. */
 const patternMaxBytes = 4096;

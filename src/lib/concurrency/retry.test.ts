@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { EngineError } from "./errors.ts";
+import { EngineError } from "../errors.ts";
 import { backoffMs, retry, sleep } from "./retry.ts";
 
 const quick = { attemptsMax: 3, delayMs: 1, delayMaxMs: 2 };

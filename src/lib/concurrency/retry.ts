@@ -1,4 +1,4 @@
-import { EngineError } from "./errors.ts";
+import { EngineError } from "../errors.ts";
 
 /** How often and how fast to try again. */
 export interface BackoffOptions {
