@@ -338,7 +338,10 @@ export class Solver implements Disposable {
     if (signal.aborted) throw new EngineError("canceled", "context canceled");
     const parent = chainIdOf(below);
     const snapshotKey = `${stepSnapshotPrefix}${createId()}`;
-    await options.snapshots.prepare(snapshotKey, parent === undefined ? {} : { parent });
+    await options.snapshots.prepare(snapshotKey, {
+      ...(parent === undefined ? {} : { parent }),
+      forLayer: true,
+    });
     let held: HeldStep | undefined;
     const onHeld = (given: HeldStep): void => {
       held = given;

@@ -110,7 +110,10 @@ async function makeLayer(
   const { blobPath, signal } = how;
   const epoch = epochS === undefined ? {} : { epochS };
   const key = `${stepSnapshotPrefix}${createId()}`;
-  const mount = await snapshots.prepare(key, below === undefined ? {} : { parent: below });
+  const mount = await snapshots.prepare(key, {
+    ...(below === undefined ? {} : { parent: below }),
+    forLayer: true,
+  });
   try {
     const layers = snapshots.layersOf(key);
     await unpacker.unpack(

@@ -171,10 +171,10 @@ async function unpackOne(
   const blob = content.get(layer.digest);
   onLayer?.({ diffId: layer.diffId, sizeBytes: blob.sizeBytes });
   const key = `unpack-${createId()}`;
-  const mount = await snapshots.prepare(
-    key,
-    layer.parent === undefined ? {} : { parent: layer.parent },
-  );
+  const mount = await snapshots.prepare(key, {
+    ...(layer.parent === undefined ? {} : { parent: layer.parent }),
+    forLayer: true,
+  });
   try {
     const targetDir = mount.upperDir ?? mount.source ?? "";
     const unpacked = await store.unpacker.unpack(

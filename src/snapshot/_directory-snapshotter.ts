@@ -1,12 +1,19 @@
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf, EngineError } from "../lib/errors.ts";
+import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
 import { TaskGroup } from "../lib/concurrency/task-group.ts";
 import type { Metadata, Table } from "../metadata/metadata.ts";
-import { removeTree, syncFileSystemAsync } from "../sys/fs.ts";
+import { removeTree, spreadSubfolders, syncFileSystemAsync } from "../sys/fs.ts";
 import { measureTree } from "./_tree-usage.ts";
-import type { SnapshotInfo, SnapshotLayers, SnapshotMount, Snapshotter } from "./snapshotter.ts";
+import type {
+  PrepareOptions,
+  SnapshotInfo,
+  SnapshotLayers,
+  SnapshotMount,
+  Snapshotter,
+} from "./snapshotter.ts";
 
 /** What a snapshotter that keeps directories needs. */
 export interface DirectorySnapshotterOptions {
@@ -52,6 +59,8 @@ interface SnapshotRecord {
 /** Records, numbers and removal: what every driver that keeps directories shares. */
 export class DirectorySnapshotter implements Snapshotter {
   readonly #root: string;
+  /** Where the directories of layers are made, each in a part of the disk of its own. */
+  readonly #nursery: string;
   readonly #layout: SnapshotLayout;
   readonly #metadata: Metadata;
   readonly #table: Table<SnapshotRecord>;
@@ -72,7 +81,10 @@ export class DirectorySnapshotter implements Snapshotter {
     this.#removals = new TaskGroup({
       onError: (error, name) => options.logger.warn(`${name}: left for the next sweep`, { error }),
     });
-    mkdirSync(this.#root, { recursive: true, mode: 0o700 });
+    this.#nursery = join(this.#root, "new");
+    removeNow(this.#nursery);
+    mkdirSync(this.#nursery, { recursive: true, mode: 0o700 });
+    spreadSubfolders(this.#nursery);
     const numbers = this.#numbersOnDisk();
     for (const [, record] of this.#table.list()) {
       numbers.push(record.number);
@@ -85,7 +97,7 @@ export class DirectorySnapshotter implements Snapshotter {
     return this.#layout.driverName;
   }
 
-  async prepare(key: string, options: { readonly parent?: string } = {}): Promise<SnapshotMount> {
+  async prepare(key: string, options: PrepareOptions = {}): Promise<SnapshotMount> {
     return this.#make(key, { ...options, kind: "active" });
   }
 
@@ -95,9 +107,9 @@ export class DirectorySnapshotter implements Snapshotter {
 
   async #make(
     key: string,
-    options: { readonly parent?: string; readonly kind: "active" | "view" },
+    options: PrepareOptions & { readonly kind: "active" | "view" },
   ): Promise<SnapshotMount> {
-    const { parent, kind } = options;
+    const { parent, kind, forLayer = false } = options;
     if (this.#table.find(key) !== undefined || this.#making.has(key)) throw exists(key);
     if (parent !== undefined) this.#committed(parent, `prepare snapshot ${quote(key)}`);
     this.#lastNumber += 1;
@@ -107,7 +119,9 @@ export class DirectorySnapshotter implements Snapshotter {
     // Held from now on: the parent must not go while the directory is filled.
     this.#countChild(parent, 1);
     try {
-      mkdirSync(own, { mode: 0o700 });
+      const born = forLayer ? join(this.#nursery, createId()) : own;
+      mkdirSync(born, { mode: 0o700 });
+      if (born !== own) renameSync(born, own);
       const record: SnapshotRecord = {
         kind,
         number,

@@ -33,6 +33,7 @@ export {
   statInRoot,
 } from "./_in-root.ts";
 export { changeOwner, deviceNumber, type FileTimes, makeNode, setTimes } from "./_node.ts";
+export { spreadSubfolders } from "./_spread.ts";
 export { copyTree, removeTree } from "./_tree.ts";
 export { getXattr, listXattr, removeXattr, setXattr } from "./_xattr.ts";
 

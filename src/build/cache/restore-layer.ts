@@ -48,7 +48,10 @@ export async function restoreLayer(
   const { digest, path: blobPath } = await offered.fetch();
   leases.add(leaseId, `content:${digest}`);
   const key = `build-${createId()}`;
-  const mount = await snapshots.prepare(key, below === undefined ? {} : { parent: below });
+  const mount = await snapshots.prepare(key, {
+    ...(below === undefined ? {} : { parent: below }),
+    forLayer: true,
+  });
   try {
     await options.unpacker.unpack(
       {
