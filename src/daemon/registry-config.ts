@@ -3,7 +3,7 @@
  */
 import { EngineError } from "../lib/errors.ts";
 import { redactText } from "../lib/redact.ts";
-import { splitMirror } from "../remote/endpoints.ts";
+import { splitMirror } from "../remote/session/endpoints.ts";
 import type { RegistryConfig } from "../remote/registry-client.ts";
 import type { DaemonOption } from "./options.ts";
 

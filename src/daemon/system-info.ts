@@ -8,7 +8,7 @@ import type { EventBus } from "../event/event-bus.ts";
 import type { ImageService } from "../image/image-service.ts";
 import { redactText } from "../lib/redact.ts";
 import type { Metadata } from "../metadata/metadata.ts";
-import { splitMirror } from "../remote/endpoints.ts";
+import { splitMirror } from "../remote/session/endpoints.ts";
 import { cgroupVersion, controllers } from "../sys/cgroup.ts";
 import { backingFileSystemName } from "../sys/fs.ts";
 import { hostInfo } from "../sys/host.ts";

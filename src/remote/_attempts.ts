@@ -1,8 +1,8 @@
 import { isKind } from "../lib/errors.ts";
 import { backoffMs, sleep } from "../lib/concurrency/retry.ts";
-import { canceled } from "./_canceled.ts";
-import type { RemoteLimits } from "./_limits.ts";
-import { isTransient } from "./_registry-fault.ts";
+import { canceled } from "./transport/canceled.ts";
+import type { RemoteLimits } from "./transport/limits.ts";
+import { isTransient } from "./session/registry-fault.ts";
 
 /** Bytes beyond all that were there before that make an attempt one that got on. */
 const progressMinBytes = 1024 * 1024;

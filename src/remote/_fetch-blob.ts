@@ -11,11 +11,11 @@ import type { Descriptor } from "../oci/descriptor.ts";
 import type { Reference } from "../oci/reference.ts";
 import { withAttempts } from "./_attempts.ts";
 import { pullScope } from "./_manifests.ts";
-import type { RegistryReach } from "./_registry-reach.ts";
-import type { RegistrySession } from "./_registry-session.ts";
+import type { RegistryReach } from "./session/registry-reach.ts";
+import type { RegistrySession } from "./session/registry-session.ts";
 import { takeTurn } from "./_turn.ts";
 import type { Credentials, TransferProgress } from "./registry-client.ts";
-import type { HttpAnswer } from "./transport.ts";
+import type { HttpAnswer } from "./transport/transport.ts";
 
 /** What one fetch of a blob needs. */
 export interface BlobFetchOptions {

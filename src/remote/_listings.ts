@@ -5,11 +5,11 @@ import { decodeTags, distributionDocumentMaxBytes } from "../oci/distribution.ts
 import { decodeIndex } from "../oci/manifest.ts";
 import { ociMediaTypes } from "../oci/media-types.ts";
 import { type Reference, withTag } from "../oci/reference.ts";
-import { pagesMax } from "./_limits.ts";
+import { pagesMax } from "./transport/limits.ts";
 import { fetchManifest, pullScope } from "./_manifests.ts";
-import type { RegistryRequest, RegistrySession } from "./_registry-session.ts";
+import type { RegistryRequest, RegistrySession } from "./session/registry-session.ts";
 import type { RegistryCall } from "./registry-client.ts";
-import { type HttpAnswer, readAnswer } from "./transport.ts";
+import { type HttpAnswer, readAnswer } from "./transport/transport.ts";
 
 /** Entries that are asked for at once. */
 const pageCount = 1_000;

@@ -1,6 +1,6 @@
 import { EngineError, isKind } from "../lib/errors.ts";
-import { shownUrl } from "./_connection-failure.ts";
-import type { RegistryReach } from "./_registry-reach.ts";
+import { shownUrl } from "./transport/connection-failure.ts";
+import type { RegistryReach } from "./session/registry-reach.ts";
 import type { RegistryCall } from "./registry-client.ts";
 
 /** The host in what `docker login` sends: a name, a URL, or Hub's old address. */

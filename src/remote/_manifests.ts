@@ -11,9 +11,9 @@ import {
   ociMediaTypes,
 } from "../oci/media-types.ts";
 import { defaultTag, formatReference, type Reference } from "../oci/reference.ts";
-import type { RegistryRequest, RegistrySession } from "./_registry-session.ts";
+import type { RegistryRequest, RegistrySession } from "./session/registry-session.ts";
 import type { FetchedManifest, RegistryCall } from "./registry-client.ts";
-import { type HttpAnswer, readAnswer } from "./transport.ts";
+import { type HttpAnswer, readAnswer } from "./transport/transport.ts";
 
 const accept = [...manifestAccept, "application/json"].join(", ");
 /** What servers say that do not know manifests. */

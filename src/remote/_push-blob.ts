@@ -6,12 +6,12 @@ import type { Descriptor } from "../oci/descriptor.ts";
 import { isDigest } from "../oci/digest.ts";
 import type { Reference } from "../oci/reference.ts";
 import { withAttempts } from "./_attempts.ts";
-import { requestFailure } from "./_connection-failure.ts";
-import type { RegistryReach } from "./_registry-reach.ts";
-import type { RegistryRequest, RegistrySession } from "./_registry-session.ts";
+import { requestFailure } from "./transport/connection-failure.ts";
+import type { RegistryReach } from "./session/registry-reach.ts";
+import type { RegistryRequest, RegistrySession } from "./session/registry-session.ts";
 import { takeTurn } from "./_turn.ts";
 import type { Credentials, TransferProgress } from "./registry-client.ts";
-import type { HttpAnswer } from "./transport.ts";
+import type { HttpAnswer } from "./transport/transport.ts";
 
 /** What one push of a blob needs. */
 export interface BlobPushOptions {

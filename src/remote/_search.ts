@@ -1,12 +1,12 @@
 import { EngineError, isKind } from "../lib/errors.ts";
 import { decodeCatalog, decodeSearch, distributionDocumentMaxBytes } from "../oci/distribution.ts";
 import { defaultDomain } from "../oci/reference.ts";
-import { sendFollowing } from "./_follow.ts";
+import { sendFollowing } from "./transport/follow.ts";
 import { readPages } from "./_listings.ts";
-import type { RegistryReach } from "./_registry-reach.ts";
+import type { RegistryReach } from "./session/registry-reach.ts";
 import type { RegistryCall, SearchHit } from "./registry-client.ts";
-import { basicAuthorization } from "./token-source.ts";
-import { readAnswer } from "./transport.ts";
+import { basicAuthorization } from "./session/token-source.ts";
+import { readAnswer } from "./transport/transport.ts";
 
 /** The host that searches docker.io. */
 const searchHost = "index.docker.io";

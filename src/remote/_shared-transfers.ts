@@ -1,5 +1,5 @@
 import { isKind } from "../lib/errors.ts";
-import { canceled } from "./_canceled.ts";
+import { canceled } from "./transport/canceled.ts";
 import type { TransferProgress } from "./registry-client.ts";
 
 type State = Parameters<TransferProgress>[0];

@@ -1,4 +1,4 @@
-import { canceled } from "./_canceled.ts";
+import { canceled } from "./transport/canceled.ts";
 
 /** What lets work run when it may: a semaphore, or a mutex with its key. */
 export type Gate = <T>(work: () => Promise<T>) => Promise<T>;

@@ -6,18 +6,18 @@ import { Semaphore } from "../lib/concurrency/semaphore.ts";
 import { formatReference, type Reference, referenceName } from "../oci/reference.ts";
 import { withPatience } from "./_attempts.ts";
 import { fetchBlob } from "./_fetch-blob.ts";
-import { defaultLimits, type RemoteLimits } from "./_limits.ts";
+import { defaultLimits, type RemoteLimits } from "./transport/limits.ts";
 import { listReferrers, listTags } from "./_listings.ts";
 import { login } from "./_login.ts";
 import { fetchManifest, pushManifest, resolveManifest } from "./_manifests.ts";
 import { pushBlob } from "./_push-blob.ts";
-import { pullFailure, pushFailure } from "./_registry-fault.ts";
-import { RegistryReach } from "./_registry-reach.ts";
-import type { RegistrySession } from "./_registry-session.ts";
+import { pullFailure, pushFailure } from "./session/registry-fault.ts";
+import { RegistryReach } from "./session/registry-reach.ts";
+import type { RegistrySession } from "./session/registry-session.ts";
 import { searchImages } from "./_search.ts";
 import { SharedTransfers } from "./_shared-transfers.ts";
 import { takeTurn } from "./_turn.ts";
-import type { LookUp } from "./endpoints.ts";
+import type { LookUp } from "./session/endpoints.ts";
 import type { RegistryCall, RegistryClient, RegistryConfig } from "./registry-client.ts";
 
 /** What a client of registries needs. */

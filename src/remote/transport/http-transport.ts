@@ -1,9 +1,9 @@
 import { Agent as HttpAgent, type ClientRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
-import { codeOf, EngineError } from "../lib/errors.ts";
-import { canceled } from "./_canceled.ts";
-import { connectionFailure, requestFailure } from "./_connection-failure.ts";
-import type { RemoteLimits } from "./_limits.ts";
+import { codeOf, EngineError } from "../../lib/errors.ts";
+import { canceled } from "./canceled.ts";
+import { connectionFailure, requestFailure } from "./connection-failure.ts";
+import type { RemoteLimits } from "./limits.ts";
 import { type Exchange, openRequest } from "./_open-request.ts";
 import type { HttpAnswer, HttpTransport, Route } from "./transport.ts";
 

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { rootCertificates } from "node:tls";
-import { codeOf, EngineError } from "../lib/errors.ts";
+import { codeOf, EngineError } from "../../lib/errors.ts";
 
 /** What a host's certificate is held against, and who this side is. PEM. */
 export interface HostTrust {

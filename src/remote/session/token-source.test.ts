@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { parseChallenges } from "./challenge.ts";
 import { TokenSource, type TokenWish } from "./token-source.ts";
-import type { HttpRequest, HttpTransport } from "./transport.ts";
+import type { HttpRequest, HttpTransport } from "../transport/transport.ts";
 
 /** A token server that counts what it gives. */
 function tokenServer(lifetimeS: number): {

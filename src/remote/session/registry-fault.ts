@@ -1,10 +1,10 @@
-import { EngineError, type ErrorKind, isKind } from "../lib/errors.ts";
-import { readAll } from "../lib/stream-limit.ts";
-import { type DistributionFault, decodeFaults } from "../oci/distribution.ts";
-import { familiarName, familiarString, type Reference } from "../oci/reference.ts";
-import { faultMaxBytes } from "./_limits.ts";
+import { EngineError, type ErrorKind, isKind } from "../../lib/errors.ts";
+import { readAll } from "../../lib/stream-limit.ts";
+import { type DistributionFault, decodeFaults } from "../../oci/distribution.ts";
+import { familiarName, familiarString, type Reference } from "../../oci/reference.ts";
+import { faultMaxBytes } from "../transport/limits.ts";
 import { parseChallenges } from "./challenge.ts";
-import type { HttpAnswer } from "./transport.ts";
+import type { HttpAnswer } from "../transport/transport.ts";
 
 /** Characters shown of a body that is not what the specification says. */
 const shownMaxLength = 512;

@@ -1,10 +1,10 @@
 import { type Agent, type ClientRequest, type IncomingMessage, request } from "node:http";
 import { request as requestTls } from "node:https";
 import type { Socket } from "node:net";
-import type { EngineError } from "../lib/errors.ts";
-import { canceled } from "./_canceled.ts";
-import { connectionFailure, requestFailure } from "./_connection-failure.ts";
-import type { RemoteLimits } from "./_limits.ts";
+import type { EngineError } from "../../lib/errors.ts";
+import { canceled } from "./canceled.ts";
+import { connectionFailure, requestFailure } from "./connection-failure.ts";
+import type { RemoteLimits } from "./limits.ts";
 import { proxyAuthorization } from "./proxies.ts";
 import type { HttpRequest, Route } from "./transport.ts";
 

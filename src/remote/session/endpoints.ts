@@ -1,6 +1,6 @@
 import { lookup } from "node:dns/promises";
-import { codeOf } from "../lib/errors.ts";
-import { isInBlock, parseBlock } from "./_address-block.ts";
+import { codeOf } from "../../lib/errors.ts";
+import { isInBlock, parseBlock } from "../transport/address-block.ts";
 
 /** One URL under which a registry is asked. */
 export interface Endpoint {

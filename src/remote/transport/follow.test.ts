@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { sendFollowing } from "./_follow.ts";
+import { sendFollowing } from "./follow.ts";
 import type { HttpAnswer, HttpRequest, HttpTransport } from "./transport.ts";
 
 /** A transport that answers each URL with a redirect, or 200 when the table has none. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { parseBlock } from "./_address-block.ts";
+import { parseBlock } from "../transport/address-block.ts";
 import { hostOf, isInsecureHost, mirrorsOf, ownEndpoints } from "./endpoints.ts";
 
 const urls = (endpoints: readonly { readonly url: URL }[]): string[] =>

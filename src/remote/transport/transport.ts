@@ -4,8 +4,8 @@
  * A body in either direction moves only as fast as its reader, and is stalled when nothing moves
  * for `stallMs` while something is wanted.
  */
-import { EngineError } from "../lib/errors.ts";
-import { type ByteSource, readAll } from "../lib/stream-limit.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { type ByteSource, readAll } from "../../lib/stream-limit.ts";
 import type { HostTrust } from "./certificates.ts";
 
 /** What is sent. */

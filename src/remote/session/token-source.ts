@@ -1,12 +1,17 @@
 import { createHash } from "node:crypto";
-import { EngineError } from "../lib/errors.ts";
-import { decodeToken, type TokenDocument } from "../oci/distribution.ts";
-import { requestFailure } from "./_connection-failure.ts";
-import { sendFollowing } from "./_follow.ts";
-import { answerFailure } from "./_registry-fault.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { decodeToken, type TokenDocument } from "../../oci/distribution.ts";
+import { requestFailure } from "../transport/connection-failure.ts";
+import { sendFollowing } from "../transport/follow.ts";
+import { answerFailure } from "./registry-fault.ts";
 import type { Challenge } from "./challenge.ts";
-import type { Credentials } from "./registry-client.ts";
-import { type HttpAnswer, type HttpRequest, type HttpTransport, readAnswer } from "./transport.ts";
+import type { Credentials } from "../registry-client.ts";
+import {
+  type HttpAnswer,
+  type HttpRequest,
+  type HttpTransport,
+  readAnswer,
+} from "../transport/transport.ts";
 
 /** Who asks for what. */
 export interface TokenWish {

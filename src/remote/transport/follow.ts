@@ -1,5 +1,5 @@
-import { requestFailure, shownUrl } from "./_connection-failure.ts";
-import { redirectsMax } from "./_limits.ts";
+import { requestFailure, shownUrl } from "./connection-failure.ts";
+import { redirectsMax } from "./limits.ts";
 import type { HttpAnswer, HttpRequest, HttpTransport } from "./transport.ts";
 
 /** Headers that are for one host alone. */

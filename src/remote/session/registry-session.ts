@@ -1,13 +1,13 @@
-import { EngineError } from "../lib/errors.ts";
-import { requestFailure } from "./_connection-failure.ts";
-import { sendFollowing } from "./_follow.ts";
-import { challengeKeepMs } from "./_limits.ts";
-import { answerFailure } from "./_registry-fault.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { requestFailure } from "../transport/connection-failure.ts";
+import { sendFollowing } from "../transport/follow.ts";
+import { challengeKeepMs } from "../transport/limits.ts";
+import { answerFailure } from "./registry-fault.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import type { Endpoint } from "./endpoints.ts";
-import type { Credentials } from "./registry-client.ts";
+import type { Credentials } from "../registry-client.ts";
 import { basicAuthorization, type BearerToken, type TokenSource } from "./token-source.ts";
-import type { HttpAnswer, HttpBody, HttpRequest, HttpTransport } from "./transport.ts";
+import type { HttpAnswer, HttpBody, HttpRequest, HttpTransport } from "../transport/transport.ts";
 
 /** A request to a registry, whoever may make it. */
 export interface RegistryRequest {

@@ -1,6 +1,6 @@
-import { EngineError } from "../lib/errors.ts";
-import { redactText } from "../lib/redact.ts";
-import { isInBlock, parseBlock } from "./_address-block.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { redactText } from "../../lib/redact.ts";
+import { isInBlock, parseBlock } from "./address-block.ts";
 
 /** Which proxies there are; the values of HTTP_PROXY, HTTPS_PROXY and NO_PROXY. */
 export interface ProxyConfig {

@@ -1,8 +1,8 @@
-import { EngineError, isKind, messageOf } from "../lib/errors.ts";
-import type { Logger } from "../lib/log.ts";
-import type { RemoteLimits } from "./_limits.ts";
-import { RegistrySession } from "./_registry-session.ts";
-import { readHostTrust } from "./certificates.ts";
+import { EngineError, isKind, messageOf } from "../../lib/errors.ts";
+import type { Logger } from "../../lib/log.ts";
+import type { RemoteLimits } from "../transport/limits.ts";
+import { RegistrySession } from "./registry-session.ts";
+import { readHostTrust } from "../transport/certificates.ts";
 import {
   type Endpoint,
   isInsecureHost,
@@ -11,11 +11,11 @@ import {
   ownEndpoints,
   hostOf,
 } from "./endpoints.ts";
-import { findProxy } from "./proxies.ts";
-import type { RegistryConfig } from "./registry-client.ts";
+import { findProxy } from "../transport/proxies.ts";
+import type { RegistryConfig } from "../registry-client.ts";
 import { TokenSource } from "./token-source.ts";
-import { openTransport } from "./http-transport.ts";
-import type { HttpTransport, Route } from "./transport.ts";
+import { openTransport } from "../transport/http-transport.ts";
+import type { HttpTransport, Route } from "../transport/transport.ts";
 
 /** What reaching registries needs. */
 export interface ReachOptions {

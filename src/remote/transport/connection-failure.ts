@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
-import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
-import { redactText } from "../lib/redact.ts";
+import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
+import { redactText } from "../../lib/redact.ts";
 
 /** What failed to be asked. */
 export interface AskedRequest {
