@@ -9,23 +9,23 @@ import { createId } from "../lib/id.ts";
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
-import { buildRoutes } from "./build-routes.ts";
-import { buildkitRoutes } from "./buildkit-routes.ts";
-import { containerFilesRoutes } from "./container-files-routes.ts";
-import { containerRoutes } from "./container-routes.ts";
-import { diskUsageRoutes } from "./disk-usage-routes.ts";
+import { buildRoutes } from "./route/build-routes.ts";
+import { buildkitRoutes } from "./route/buildkit-routes.ts";
+import { containerFilesRoutes } from "./route/container-files-routes.ts";
+import { containerRoutes } from "./route/container-routes.ts";
+import { diskUsageRoutes } from "./route/disk-usage-routes.ts";
 import { sendError, statusOf } from "./errors.ts";
 import type { Exchange, Handler } from "./exchange.ts";
-import { execRoutes } from "./exec-routes.ts";
+import { execRoutes } from "./route/exec-routes.ts";
 import type { RequestHandler } from "./http-front.ts";
-import { imageRoutes } from "./image-routes.ts";
+import { imageRoutes } from "./route/image-routes.ts";
 import { refuseForeignOrigin } from "./_origin.ts";
-import { manifestRoutes } from "./manifest-routes.ts";
-import { networkRoutes } from "./network-routes.ts";
-import { registryRoutes } from "./registry-routes.ts";
-import { systemRoutes } from "./system-routes.ts";
-import { trustRoutes } from "./trust-routes.ts";
-import { volumeRoutes } from "./volume-routes.ts";
+import { manifestRoutes } from "./route/manifest-routes.ts";
+import { networkRoutes } from "./route/network-routes.ts";
+import { registryRoutes } from "./route/registry-routes.ts";
+import { systemRoutes } from "./route/system-routes.ts";
+import { trustRoutes } from "./route/trust-routes.ts";
+import { volumeRoutes } from "./route/volume-routes.ts";
 
 /** Every operation that is served, by name. */
 export const handlers: Readonly<Record<string, Handler>> = {

@@ -1,5 +1,5 @@
-import { decodeExecCreate, decodeExecStart } from "../api/decode-request.ts";
-import { terminalSize } from "../api/query.ts";
+import { decodeExecCreate, decodeExecStart } from "../../api/decode-request.ts";
+import { terminalSize } from "../../api/query.ts";
 import {
   type Handler,
   joinHijacked,
@@ -7,7 +7,7 @@ import {
   readJsonBody,
   sendEmpty,
   sendJson,
-} from "./exchange.ts";
+} from "../exchange.ts";
 
 /** Handlers of the exec operations, by operation name. */
 export const execRoutes: Readonly<Record<string, Handler>> = {

@@ -1,6 +1,6 @@
-import { textValues } from "../api/query.ts";
-import { EngineError } from "../lib/errors.ts";
-import { type Handler, param, readBody, sendJson } from "./exchange.ts";
+import { textValues } from "../../api/query.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { type Handler, param, readBody, sendJson } from "../exchange.ts";
 import { callOf } from "./registry-routes.ts";
 
 /** Handlers of the operations on what registries have, by operation name. */

@@ -1,8 +1,8 @@
-import { decodeAuth, decodeAuthHeader } from "../api/decode-request.ts";
-import type { AuthConfig } from "../api/image.ts";
-import { filtersValue, integerValue, textValue } from "../api/query.ts";
-import { EngineError, isKind } from "../lib/errors.ts";
-import { type Exchange, type Handler, param, readBody, sendJson } from "./exchange.ts";
+import { decodeAuth, decodeAuthHeader } from "../../api/decode-request.ts";
+import type { AuthConfig } from "../../api/image.ts";
+import { filtersValue, integerValue, textValue } from "../../api/query.ts";
+import { EngineError, isKind } from "../../lib/errors.ts";
+import { type Exchange, type Handler, param, readBody, sendJson } from "../exchange.ts";
 import { platformValue } from "./_platform.ts";
 import { streamProgress } from "./_progress.ts";
 

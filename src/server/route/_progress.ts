@@ -1,5 +1,5 @@
-import { messageOf } from "../lib/errors.ts";
-import { beginJsonLines, type Exchange, sendEmpty } from "./exchange.ts";
+import { messageOf } from "../../lib/errors.ts";
+import { beginJsonLines, type Exchange, sendEmpty } from "../exchange.ts";
 
 /** Bytes that may wait for a client that does not read; bars are left out from then on. */
 const waitingMaxBytes = 256 * 1024;

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { EngineError } from "../lib/errors.ts";
-import { replayDuplex } from "../lib/grpc/replay-duplex.ts";
-import type { Exchange, Handler } from "./exchange.ts";
-import { hijack } from "./http-front.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { replayDuplex } from "../../lib/grpc/replay-duplex.ts";
+import type { Exchange, Handler } from "../exchange.ts";
+import { hijack } from "../http-front.ts";
 
 /** Handlers of the connections on which BuildKit's protocol is spoken. */
 export const buildkitRoutes: Readonly<Record<string, Handler>> = {

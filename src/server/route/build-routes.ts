@@ -3,25 +3,25 @@ import {
   decodeBuildQuery,
   decodeRegistryConfig,
   type BuildParameters,
-} from "../api/decode-build.ts";
-import type { AuthConfig } from "../api/image.ts";
-import { boolValue, filtersValue, integerValue, textValue } from "../api/query.ts";
+} from "../../api/decode-build.ts";
+import type { AuthConfig } from "../../api/image.ts";
+import { boolValue, filtersValue, integerValue, textValue } from "../../api/query.ts";
 import type {
   BuildClient,
   BuildEvent,
   BuildRequest,
   BuildResult,
   ContextSource,
-} from "../build/build-service.ts";
-import { EngineError, messageOf } from "../lib/errors.ts";
-import { createId } from "../lib/id.ts";
-import { parsePlatform } from "../oci/platform.ts";
+} from "../../build/build-service.ts";
+import { EngineError, messageOf } from "../../lib/errors.ts";
+import { createId } from "../../lib/id.ts";
+import { parsePlatform } from "../../oci/platform.ts";
 import {
   familiarString,
   parseReference,
   type Reference,
   withDefaultTag,
-} from "../oci/reference.ts";
+} from "../../oci/reference.ts";
 import {
   beginJsonLines,
   type Exchange,
@@ -29,7 +29,7 @@ import {
   readBody,
   sendEmpty,
   sendJson,
-} from "./exchange.ts";
+} from "../exchange.ts";
 import { credentialsOf } from "./registry-routes.ts";
 
 const shownIdLength = 12;

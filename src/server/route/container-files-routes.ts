@@ -1,7 +1,7 @@
-import { decodeCommitConfig } from "../api/decode-container.ts";
-import { boolValue, textValue, textValues } from "../api/query.ts";
-import { EngineError } from "../lib/errors.ts";
-import { type Handler, param, readBody, sendJson, sendStream } from "./exchange.ts";
+import { decodeCommitConfig } from "../../api/decode-container.ts";
+import { boolValue, textValue, textValues } from "../../api/query.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { type Handler, param, readBody, sendJson, sendStream } from "../exchange.ts";
 
 /** Handlers of the operations on a container's files as a whole, by operation name. */
 export const containerFilesRoutes: Readonly<Record<string, Handler>> = {

@@ -1,5 +1,5 @@
-import { decodeSignature } from "../api/decode-signature.ts";
-import { type Handler, param, readJsonBody, sendEmpty, sendJson } from "./exchange.ts";
+import { decodeSignature } from "../../api/decode-signature.ts";
+import { type Handler, param, readJsonBody, sendEmpty, sendJson } from "../exchange.ts";
 import { callOf } from "./registry-routes.ts";
 
 /** Handlers of the operations on signatures of images, by operation name. */

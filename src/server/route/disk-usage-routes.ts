@@ -1,8 +1,8 @@
-import { diskUsageTypes, type DiskUsageType } from "../api/system.ts";
-import { textValues } from "../api/query.ts";
-import { compareVersions } from "../api/versions.ts";
-import { EngineError } from "../lib/errors.ts";
-import { type Exchange, type Handler, sendJson } from "./exchange.ts";
+import { diskUsageTypes, type DiskUsageType } from "../../api/system.ts";
+import { textValues } from "../../api/query.ts";
+import { compareVersions } from "../../api/versions.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { type Exchange, type Handler, sendJson } from "../exchange.ts";
 
 /** Since then a kind of objects can be asked for, and the cache's size is the caller's sum. */
 const typesSince = "1.42";

@@ -1,6 +1,6 @@
-import { type Query, textValue } from "../api/query.ts";
-import { EngineError } from "../lib/errors.ts";
-import { type Platform, parsePlatform } from "../oci/platform.ts";
+import { type Query, textValue } from "../../api/query.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { type Platform, parsePlatform } from "../../oci/platform.ts";
 
 /**
  * The query's `platform`: `os/architecture/variant`, or JSON where that is published.

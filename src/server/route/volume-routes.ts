@@ -1,6 +1,6 @@
-import { decodeVolumeCreate } from "../api/decode-request.ts";
-import { boolValue, filtersValue } from "../api/query.ts";
-import { EngineError, isKind } from "../lib/errors.ts";
+import { decodeVolumeCreate } from "../../api/decode-request.ts";
+import { boolValue, filtersValue } from "../../api/query.ts";
+import { EngineError, isKind } from "../../lib/errors.ts";
 import {
   type Exchange,
   type Handler,
@@ -8,7 +8,7 @@ import {
   readJsonBody,
   sendEmpty,
   sendJson,
-} from "./exchange.ts";
+} from "../exchange.ts";
 
 /** Handlers of the volume operations, by operation name. */
 export const volumeRoutes: Readonly<Record<string, Handler>> = {

@@ -1,5 +1,5 @@
-import type { ContainerCreateOptions } from "../api/container.ts";
-import { decodeContainerCreate } from "../api/decode-container.ts";
+import type { ContainerCreateOptions } from "../../api/container.ts";
+import { decodeContainerCreate } from "../../api/decode-container.ts";
 import {
   boolValue,
   filtersValue,
@@ -7,10 +7,10 @@ import {
   terminalSize,
   textValue,
   timestampValue,
-} from "../api/query.ts";
-import { compareVersions } from "../api/versions.ts";
-import { invalidWaitCondition, noLogStream } from "../lib/docker-messages.ts";
-import { EngineError } from "../lib/errors.ts";
+} from "../../api/query.ts";
+import { compareVersions } from "../../api/versions.ts";
+import { invalidWaitCondition, noLogStream } from "../../lib/docker-messages.ts";
+import { EngineError } from "../../lib/errors.ts";
 import {
   type Exchange,
   type Handler,
@@ -23,7 +23,7 @@ import {
   sendJson,
   sendStream,
   streamContentType,
-} from "./exchange.ts";
+} from "../exchange.ts";
 
 /** Handlers of the container operations, by operation name. */
 export const containerRoutes: Readonly<Record<string, Handler>> = {

@@ -1,8 +1,8 @@
-import { filtersValue, textValue } from "../api/query.ts";
-import type { NetworkPruneResponse } from "../api/network.ts";
-import { noSuchNetwork } from "../lib/docker-messages.ts";
-import { checkFilterNames } from "../lib/filters.ts";
-import { type Handler, param, readBody, sendJson } from "./exchange.ts";
+import { filtersValue, textValue } from "../../api/query.ts";
+import type { NetworkPruneResponse } from "../../api/network.ts";
+import { noSuchNetwork } from "../../lib/docker-messages.ts";
+import { checkFilterNames } from "../../lib/filters.ts";
+import { type Handler, param, readBody, sendJson } from "../exchange.ts";
 
 /** Handlers of the network operations, by operation name. */
 export const networkRoutes: Readonly<Record<string, Handler>> = {

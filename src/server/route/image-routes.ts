@@ -1,12 +1,12 @@
-import { boolValue, filtersValue, textValue, textValues } from "../api/query.ts";
-import { isDigest } from "../oci/digest.ts";
+import { boolValue, filtersValue, textValue, textValues } from "../../api/query.ts";
+import { isDigest } from "../../oci/digest.ts";
 import {
   formatReference,
   parseReference,
   type Reference,
   withDigest,
   withTag,
-} from "../oci/reference.ts";
+} from "../../oci/reference.ts";
 import { Readable } from "node:stream";
 import {
   type Exchange,
@@ -16,7 +16,7 @@ import {
   sendEmpty,
   sendJson,
   sendStream,
-} from "./exchange.ts";
+} from "../exchange.ts";
 import { parsePlatformJson, platformValue } from "./_platform.ts";
 import { streamProgress } from "./_progress.ts";
 import { callOf } from "./registry-routes.ts";

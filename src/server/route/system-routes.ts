@@ -1,9 +1,9 @@
-import { filtersValue, textValue, timestampValue } from "../api/query.ts";
-import { apiVersionMax } from "../api/versions.ts";
-import { matchesEvent } from "../event/event-filter.ts";
-import { encodeJson } from "../api/encode.ts";
-import { EngineError } from "../lib/errors.ts";
-import { type Exchange, type Handler, sendJson } from "./exchange.ts";
+import { filtersValue, textValue, timestampValue } from "../../api/query.ts";
+import { apiVersionMax } from "../../api/versions.ts";
+import { matchesEvent } from "../../event/event-filter.ts";
+import { encodeJson } from "../../api/encode.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { type Exchange, type Handler, sendJson } from "../exchange.ts";
 
 /** Handlers of the system operations, by operation name. */
 export const systemRoutes: Readonly<Record<string, Handler>> = {
