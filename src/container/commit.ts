@@ -10,10 +10,10 @@ import {
   withDefaultTag,
   withTag,
 } from "../oci/reference.ts";
-import { type Context, publish } from "./_context.ts";
+import { type Context, publish } from "./context.ts";
 import { refuseGone, refuseRemoving, writtenFiles } from "./files.ts";
-import type { LiveContainer } from "./_live-container.ts";
-import { pauseContainer, unpauseContainer } from "./_pause.ts";
+import type { LiveContainer } from "./record/live-container.ts";
+import { pauseContainer, unpauseContainer } from "./lifecycle/pause.ts";
 
 /** What `commit` may be asked. */
 export interface CommitOptions {

@@ -4,8 +4,8 @@ import { EngineError } from "../lib/errors.ts";
 import { toReadableStream } from "../lib/stream-limit.ts";
 import { listChanges, openDiff } from "../snapshot/diff-client.ts";
 import type { Change, DiffRequest } from "../snapshot/diff.ts";
-import { type Context, publish } from "./_context.ts";
-import type { LiveContainer } from "./_live-container.ts";
+import { type Context, publish } from "./context.ts";
+import type { LiveContainer } from "./record/live-container.ts";
 
 /** As the wire numbers them. @see Engine API v1.51, ChangeType */
 const kindNumbers: Readonly<Record<Change["kind"], FilesystemChange["Kind"]>> = {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { createRequest, openTestStack, type TestStack } from "./_test-stack.ts";
+import { createRequest, openTestStack, type TestStack } from "./test-stack.ts";
 
 const isRoot = process.getuid?.() === 0;
 

@@ -16,10 +16,10 @@ import type { HostFacts } from "../runtime/spec/host-facts.ts";
 import type { ShimPool } from "../runtime/shim.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { VolumeService } from "../volume/volume-service.ts";
-import { attachToContainer } from "./attach.ts";
-import { type ContainerDefaults, type Context, publish, systemClock } from "./_context.ts";
+import { attachToContainer } from "./stream/attach.ts";
+import { type ContainerDefaults, type Context, publish, systemClock } from "./context.ts";
 import { type CommitOptions, commitContainer } from "./commit.ts";
-import { ContainerStore } from "./_container-store.ts";
+import { ContainerStore } from "./record/container-store.ts";
 import type {
   AttachQuery,
   Attachment,
@@ -28,25 +28,25 @@ import type {
   LogQuery,
   WaitResult,
 } from "./container-service.ts";
-import { createContainer } from "./create.ts";
-import { attachExec, createExec, inspectExec, resizeExec, startExec } from "./exec.ts";
-import { ExecStore } from "./_exec-store.ts";
+import { createContainer } from "./lifecycle/create.ts";
+import { attachExec, createExec, inspectExec, resizeExec, startExec } from "./process/exec.ts";
+import { ExecStore } from "./process/exec-store.ts";
 import { exportContainer, listContainerChanges } from "./files.ts";
-import { inspectContainer } from "./inspect.ts";
-import { type ListOptions, listContainers } from "./list.ts";
-import type { LiveContainer } from "./_live-container.ts";
-import { openLogStream } from "./logs.ts";
-import { parseName } from "./names.ts";
-import { pauseContainer, unpauseContainer } from "./_pause.ts";
-import { pruneContainers } from "./prune.ts";
-import { recoverContainers } from "./recover.ts";
-import { removeByRequest } from "./remove.ts";
-import { startContainer } from "./start.ts";
-import { killContainer, stopContainer } from "./stop.ts";
-import { listProcesses } from "./top.ts";
-import { waitForContainer } from "./wait.ts";
+import { inspectContainer } from "./status/inspect.ts";
+import { type ListOptions, listContainers } from "./status/list.ts";
+import type { LiveContainer } from "./record/live-container.ts";
+import { openLogStream } from "./stream/logs.ts";
+import { parseName } from "./record/names.ts";
+import { pauseContainer, unpauseContainer } from "./lifecycle/pause.ts";
+import { pruneContainers } from "./lifecycle/prune.ts";
+import { recoverContainers } from "./lifecycle/recover.ts";
+import { removeByRequest } from "./lifecycle/remove.ts";
+import { startContainer } from "./lifecycle/start.ts";
+import { killContainer, stopContainer } from "./lifecycle/stop.ts";
+import { listProcesses } from "./process/top.ts";
+import { waitForContainer } from "./lifecycle/wait.ts";
 
-export type { ContainerDefaults } from "./_context.ts";
+export type { ContainerDefaults } from "./context.ts";
 
 /** What the containers of a data root need. */
 export interface ContainersOptions {

@@ -111,7 +111,7 @@ export function decodeSeccompProfile(text: string): SeccompProfile {
   };
 }
 
-/** The profile with Docker's answers where it has others; see `seccomp-differences.ts`. */
+/** The profile with Docker's answers where it has others; see `_seccomp-differences.ts`. */
 export function withDockerAnswers(profile: SeccompProfile): SeccompProfile {
   const replaced = new Set(dockerAnswers.flatMap((rule) => rule.names));
   const kept = profile.rules
