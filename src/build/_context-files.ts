@@ -2,7 +2,7 @@
 import { closeSync, lstatSync } from "node:fs";
 import { join, posix } from "node:path";
 import { EngineError, messageOf } from "../lib/errors.ts";
-import { openRoot, readFileInRoot } from "../sys/fs.ts";
+import { openRoot, readFileInRoot } from "../sys/fs/fs.ts";
 import type { BuildRequest } from "./build-service.ts";
 
 /**

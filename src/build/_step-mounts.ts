@@ -11,8 +11,8 @@ import {
 import { join, posix } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import type { MountInput } from "../runtime/spec/spec-input.ts";
-import { openInRoot, openRoot } from "../sys/fs.ts";
-import { mount, mountFlags, mountOverlay, unmount } from "../sys/mount.ts";
+import { openInRoot, openRoot } from "../sys/fs/fs.ts";
+import { mount, mountFlags, mountOverlay, unmount } from "../sys/mount/mount.ts";
 import { openFlags } from "../sys/libc.ts";
 import type { BuildClient } from "./build-service.ts";
 import type { CacheMounts } from "./cache-mounts.ts";

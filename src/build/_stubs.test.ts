@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { makeNode, setXattr } from "../sys/fs.ts";
+import { makeNode, setXattr } from "../sys/fs/fs.ts";
 import { removeStubs } from "./_stubs.ts";
 
 /** S_IFCHR */

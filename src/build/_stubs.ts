@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { join, posix } from "node:path";
 import { codeOf } from "../lib/errors.ts";
-import { getXattr } from "../sys/fs.ts";
+import { getXattr } from "../sys/fs/fs.ts";
 import type { SnapshotLayers } from "../snapshot/snapshotter.ts";
 
 /** As the kernel's MAXSYMLINKS. */

@@ -9,7 +9,7 @@ import { EngineError } from "../lib/errors.ts";
 import { KeyedMutex } from "../lib/concurrency/keyed-mutex.ts";
 import { digestHex, digestOf } from "../oci/digest.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
-import { copyTree } from "../sys/fs.ts";
+import { copyTree } from "../sys/fs/fs.ts";
 import type { CacheTable } from "./cache-table.ts";
 
 /** Begins the snapshot keys of cache mounts. */

@@ -5,8 +5,8 @@ import { setImmediate } from "node:timers/promises";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { TaskGroup } from "../lib/concurrency/task-group.ts";
-import { syncFileSystemAsync } from "../sys/fs.ts";
-import { readMountInfo, unmount } from "../sys/mount.ts";
+import { syncFileSystemAsync } from "../sys/fs/fs.ts";
+import { readMountInfo, unmount } from "../sys/mount/mount.ts";
 import type {
   BuildRequest,
   BuildResult,

@@ -16,7 +16,7 @@ import { createId } from "../lib/id.ts";
 import type { AttachRequest, Endpoint } from "../network/network-service.ts";
 import type { ExitStatus, StartRequest } from "../runtime/shim-protocol.ts";
 import type { Shim } from "../runtime/shim.ts";
-import { isSameProcess, signalProcess } from "../sys/process.ts";
+import { isSameProcess, signalProcess } from "../sys/process/process.ts";
 import { formatPlatform, hostPlatform, type Platform } from "../oci/platform.ts";
 import { canRunArchitecture } from "../sys/binfmt.ts";
 import type { BuildRequest } from "./build-service.ts";

@@ -6,7 +6,7 @@ import { createId } from "../lib/id.ts";
 import { nowNs } from "../lib/time.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { openDiff } from "../snapshot/diff-client.ts";
-import { mountOverlay, unmount } from "../sys/mount.ts";
+import { mountOverlay, unmount } from "../sys/mount/mount.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import type { PlatformResult } from "./export/result.ts";
 import { stepSnapshotPrefix } from "./solve.ts";

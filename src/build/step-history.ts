@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { codeOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { digestHex, digestOf } from "../oci/digest.ts";
-import { writeFileAtomic } from "../sys/fs.ts";
+import { writeFileAtomic } from "../sys/fs/fs.ts";
 
 /** What a step's key was made of. */
 export interface StepFacts {

@@ -30,7 +30,7 @@ import {
   withDefaultTag,
 } from "../oci/reference.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
-import { writeFileAtomic } from "../sys/fs.ts";
+import { writeFileAtomic } from "../sys/fs/fs.ts";
 import type { BuiltLayer } from "./step.ts";
 
 /** What one instruction came to. */

@@ -3,7 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { EngineError, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
-import { removeTree } from "../sys/fs.ts";
+import { removeTree } from "../sys/fs/fs.ts";
 import type { ContextFolder } from "./build-service.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 

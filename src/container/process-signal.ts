@@ -1,6 +1,6 @@
 import { EngineError } from "../lib/errors.ts";
 import { sleep } from "../lib/concurrency/retry.ts";
-import { isSameProcess, signalProcess } from "../sys/process.ts";
+import { isSameProcess, signalProcess } from "../sys/process/process.ts";
 import type { LiveContainer } from "./record/live-container.ts";
 
 const lookDelayMs = 10;

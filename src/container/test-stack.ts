@@ -21,7 +21,7 @@ import { openShimPool } from "../runtime/shim-pool.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
 import { ensureCgroupMounts } from "../sys/cgroup.ts";
-import { run, selfExecutable } from "../sys/process.ts";
+import { run, selfExecutable } from "../sys/process/process.ts";
 import { openVolumes } from "../volume/local-volumes.ts";
 import type { ContainerRecord } from "./record/record.ts";
 import { type Containers, openContainers } from "./local-containers.ts";

@@ -12,7 +12,7 @@ import {
   layoutBlobPath,
   layoutFile,
 } from "../oci/layout.ts";
-import { writeFileAtomic } from "../sys/fs.ts";
+import { writeFileAtomic } from "../sys/fs/fs.ts";
 import { FileIngest } from "./_file-ingest.ts";
 import {
   type BlobInfo,

@@ -7,7 +7,7 @@ import { dirname } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import { EngineError, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
-import { listenUnixSocket } from "../sys/socket.ts";
+import { listenUnixSocket } from "../sys/net/socket.ts";
 import type { DaemonConfig, TlsConfig } from "./config.ts";
 
 /** The default listener, when neither a flag nor the configuration names one. */

@@ -10,7 +10,7 @@ import { redactText } from "../lib/redact.ts";
 import type { Metadata } from "../metadata/metadata.ts";
 import { splitMirror } from "../remote/session/endpoints.ts";
 import { cgroupVersion, controllers } from "../sys/cgroup.ts";
-import { backingFileSystemName } from "../sys/fs.ts";
+import { backingFileSystemName } from "../sys/fs/fs.ts";
 import { hostInfo } from "../sys/host.ts";
 import type { DaemonConfig } from "./config.ts";
 import { tugVersion } from "./version.ts";

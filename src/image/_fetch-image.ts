@@ -12,7 +12,7 @@ import {
 } from "../oci/image-config.ts";
 import type { Reference } from "../oci/reference.ts";
 import type { RegistryCall, RegistryClient } from "../remote/registry-client.ts";
-import { syncFileSystemAsync } from "../sys/fs.ts";
+import { syncFileSystemAsync } from "../sys/fs/fs.ts";
 import { Downloads, isIntact } from "./_downloads.ts";
 import type { ChosenManifest } from "./choose-manifest.ts";
 import type { ImageRecord, LayerRecord } from "./image-records.ts";

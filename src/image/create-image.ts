@@ -6,7 +6,7 @@ import { chainIds, type Digest, digestOf } from "../oci/digest.ts";
 import { encodeImageConfig } from "../oci/image-config.ts";
 import { encodeManifest, type Manifest } from "../oci/manifest.ts";
 import { dockerMediaTypes, layerCompression, ociMediaTypes } from "../oci/media-types.ts";
-import { syncFileSystemAsync } from "../sys/fs.ts";
+import { syncFileSystemAsync } from "../sys/fs/fs.ts";
 import type { ImageRecord, LayerRecord } from "./image-records.ts";
 import type { CreatedImage, ImageDraft, NewLayer } from "./image-service.ts";
 import { hasLayerBytes } from "./layer-source.ts";

@@ -18,7 +18,7 @@ import type { ImageRecord, LayerRecord } from "./image-records.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Unpacker } from "../snapshot/unpack-client.ts";
 import { createId } from "../lib/id.ts";
-import { syncFileSystemAsync } from "../sys/fs.ts";
+import { syncFileSystemAsync } from "../sys/fs/fs.ts";
 
 /** Layers that the kernel can stack in one overlay. */
 const layerCountMax = 500;

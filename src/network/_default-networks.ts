@@ -2,7 +2,7 @@ import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { formatTime, nowNs } from "../lib/time.ts";
 import type { Table } from "../metadata/metadata.ts";
-import type { Netlink } from "../sys/netlink.ts";
+import type { Netlink } from "../sys/net/netlink.ts";
 import { readSysctl } from "../sys/sysctl.ts";
 import { listHostSubnets } from "./_host-subnets.ts";
 import { type NetworkRecord, networkTable } from "./_network-record.ts";

@@ -1,4 +1,4 @@
-import type { LinkAddress, Route } from "../sys/netlink.ts";
+import type { LinkAddress, Route } from "../sys/net/netlink.ts";
 import { parseCidr, parseIpv4, type Subnet, subnetOf } from "./cidr.ts";
 
 /** What a host is connected to. */

@@ -4,7 +4,7 @@ import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Metadata } from "../metadata/metadata.ts";
-import { Netlink } from "../sys/netlink.ts";
+import { Netlink } from "../sys/net/netlink.ts";
 import { openDefaultNetworks } from "./_default-networks.ts";
 import { createNetworkFilter } from "./_network-filter.ts";
 import type { NetworkRecord } from "./_network-record.ts";

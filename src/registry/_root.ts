@@ -7,7 +7,7 @@ import type { Logger } from "../lib/log.ts";
 import { openDiskReserve } from "../metadata/disk-reserve.ts";
 import type { Metadata } from "../metadata/metadata.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
-import { lockFile } from "../sys/fs.ts";
+import { lockFile } from "../sys/fs/fs.ts";
 
 /**
  * A registry's folder, held by one process:

@@ -3,7 +3,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf } from "../lib/errors.ts";
 import { killCgroup } from "../sys/cgroup.ts";
-import { isSameProcess, signalProcess } from "../sys/process.ts";
+import { isSameProcess, signalProcess } from "../sys/process/process.ts";
 import { removeRemains } from "./shim/cgroup-remains.ts";
 import { callRuntime } from "./shim/runtime-call.ts";
 import { unmountRootfs } from "./sandbox/sandbox.ts";

@@ -3,7 +3,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync }
 import { join } from "node:path";
 import { silentLogger } from "../lib/log.ts";
 import { ensureCgroupMounts } from "../sys/cgroup.ts";
-import { unmount } from "../sys/mount.ts";
+import { unmount } from "../sys/mount/mount.ts";
 import type { Shim, ShimPool } from "./shim.ts";
 import { openShimPool } from "./shim-pool.ts";
 import type { ExitStatus, StartRequest } from "./shim-protocol.ts";

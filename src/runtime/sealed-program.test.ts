@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { isMountPoint } from "../sys/mount.ts";
-import { run } from "../sys/process.ts";
+import { isMountPoint } from "../sys/mount/mount.ts";
+import { run } from "../sys/process/process.ts";
 import { openSealedPrograms, type SealedPrograms } from "./sealed-program.ts";
 
 const isRoot = process.getuid?.() === 0;

@@ -8,7 +8,7 @@
 import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
-import { bindMount, isMountPoint, unmount } from "../sys/mount.ts";
+import { bindMount, isMountPoint, unmount } from "../sys/mount/mount.ts";
 
 /** Programs on mounts below one folder. */
 export interface SealedPrograms {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
-import { spawnDetached } from "../sys/process.ts";
+import { spawnDetached } from "../sys/process/process.ts";
 import { expectStart } from "./cgroup-warmth.ts";
 import { connectShim } from "./_shim-connection.ts";
 import { cleanUpBehind, isShimAlive, readShimRecord } from "./_shim-cleanup.ts";

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import { isSameProcess, run, signalProcess } from "../sys/process.ts";
+import { isSameProcess, run, signalProcess } from "../sys/process/process.ts";
 import { canRunContainers, listenTo, ShimFixture } from "./_shim-fixture.ts";
 import type { Shim } from "./shim.ts";
 import { readExitStatus } from "./shim-client.ts";

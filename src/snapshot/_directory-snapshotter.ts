@@ -5,7 +5,7 @@ import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
 import { TaskGroup } from "../lib/concurrency/task-group.ts";
 import type { Metadata, Table } from "../metadata/metadata.ts";
-import { removeTree, spreadSubfolders, syncFileSystemAsync } from "../sys/fs.ts";
+import { removeTree, spreadSubfolders, syncFileSystemAsync } from "../sys/fs/fs.ts";
 import { measureTree } from "./_tree-usage.ts";
 import type {
   PrepareOptions,

@@ -1,4 +1,4 @@
-import { getXattr, listXattr } from "../sys/fs.ts";
+import { getXattr, listXattr } from "../sys/fs/fs.ts";
 
 const capability = "security.capability";
 

@@ -19,7 +19,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { digestOf } from "../oci/digest.ts";
-import { deviceNumber, makeNode, setTimes, setXattr } from "../sys/fs.ts";
+import { deviceNumber, makeNode, setTimes, setXattr } from "../sys/fs/fs.ts";
 import { readLayerXattrs } from "./_layer-xattrs.ts";
 
 const secondNs = 1_000_000_000n;

@@ -1,6 +1,6 @@
 import { type BigIntStats, lstatSync } from "node:fs";
 import { EngineError } from "../lib/errors.ts";
-import { listXattr } from "../sys/fs.ts";
+import { listXattr } from "../sys/fs/fs.ts";
 import type { DiffVisitor } from "./_diff-visitor.ts";
 import { shown } from "./_entry-failure.ts";
 import { isEngineFile, isEngineFolder } from "./_engine-paths.ts";

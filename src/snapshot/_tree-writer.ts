@@ -1,7 +1,7 @@
 import { constants, copyFileSync } from "node:fs";
 import type { TarHeader } from "../lib/tar/tar-header.ts";
 import type { EntrySink, TarHandler } from "../lib/tar/tar-reader.ts";
-import { deviceNumber, getXattr, listXattr } from "../sys/fs.ts";
+import { deviceNumber, getXattr, listXattr } from "../sys/fs/fs.ts";
 import { failure, refused, shown } from "./_entry-failure.ts";
 import { FileSink } from "./_file-sink.ts";
 import { opaqueMarker, whiteoutMetaPrefix, whiteoutPrefix } from "./_layer-names.ts";

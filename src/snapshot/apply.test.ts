@@ -19,7 +19,7 @@ import { gzipSync } from "node:zlib";
 import { isKind } from "../lib/errors.ts";
 import { encodeTar, encodeTarHeader, type SmallTarEntry } from "../lib/tar/tar-writer.ts";
 import { digestOf } from "../oci/digest.ts";
-import { getXattr, listXattr, setXattr } from "../sys/fs.ts";
+import { getXattr, listXattr, setXattr } from "../sys/fs/fs.ts";
 import { type AppliedLayer, type ApplyOptions, applyLayer } from "./apply.ts";
 
 type Header = SmallTarEntry["header"];

@@ -2,7 +2,7 @@ import { ratioFreeBytes } from "../lib/compression/compression.ts";
 import { EngineError } from "../lib/errors.ts";
 import { TarReader } from "../lib/tar/tar-reader.ts";
 import type { Digest } from "../oci/digest.ts";
-import { syncFileSystem } from "../sys/fs.ts";
+import { syncFileSystem } from "../sys/fs/fs.ts";
 import { readLayerBytes } from "./_layer-bytes.ts";
 import { TreeWriter } from "./_tree-writer.ts";
 

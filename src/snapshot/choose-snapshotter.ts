@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { EngineError, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Metadata } from "../metadata/metadata.ts";
-import { mountOverlay, unmount } from "../sys/mount.ts";
+import { mountOverlay, unmount } from "../sys/mount/mount.ts";
 import { openCopySnapshotter } from "./copy-snapshotter.ts";
 import { openOverlaySnapshotter } from "./overlay-snapshotter.ts";
 import type { Snapshotter } from "./snapshotter.ts";

@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { copyTree } from "../sys/fs.ts";
+import { copyTree } from "../sys/fs/fs.ts";
 import {
   DirectorySnapshotter,
   type DirectorySnapshotterOptions,

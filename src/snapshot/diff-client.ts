@@ -2,7 +2,7 @@
 import { closeSync } from "node:fs";
 import { EngineError } from "../lib/errors.ts";
 import { type FdReader, makePipe, openFdReader } from "../sys/fd-stream.ts";
-import { run, selfExecutable } from "../sys/process.ts";
+import { run, selfExecutable } from "../sys/process/process.ts";
 import {
   decodeChange,
   type DiffOperation,

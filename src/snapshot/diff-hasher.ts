@@ -1,5 +1,5 @@
 /** Hashes the changes of snapshots in processes that stay: for who hashes one layer after another. */
-import { openHelperPool } from "../sys/helper-pool.ts";
+import { openHelperPool } from "../sys/process/helper-pool.ts";
 import { decodeHashed, encodeDiffMessage } from "./_diff-protocol.ts";
 import { diffHelperCommand } from "./diff-client.ts";
 import type { DiffRequest, HashedDiff } from "./diff.ts";

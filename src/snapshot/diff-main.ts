@@ -1,5 +1,5 @@
 import { systemFailure } from "../sys/libc.ts";
-import { setParentDeathSignal } from "../sys/process.ts";
+import { setParentDeathSignal } from "../sys/process/process.ts";
 import {
   decodeDiffMessage,
   type DiffMessage,

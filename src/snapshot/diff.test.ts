@@ -17,7 +17,7 @@ import { tarEntries } from "../lib/tar/tar-entries.ts";
 import type { Metadata } from "../metadata/metadata.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { digestOf } from "../oci/digest.ts";
-import { makeNode, setXattr } from "../sys/fs.ts";
+import { makeNode, setXattr } from "../sys/fs/fs.ts";
 import { changeOddTree, describeTree, makeOddTree } from "./_odd-tree.ts";
 import { applyLayer } from "./apply.ts";
 import { openCopySnapshotter } from "./copy-snapshotter.ts";

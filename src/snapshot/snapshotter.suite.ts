@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { silentLogger } from "../lib/log.ts";
 import type { Metadata } from "../metadata/metadata.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
-import { bindMount, mountOverlay, unmount } from "../sys/mount.ts";
+import { bindMount, mountOverlay, unmount } from "../sys/mount/mount.ts";
 import type { DirectorySnapshotterOptions } from "./_directory-snapshotter.ts";
 import type { SnapshotMount, Snapshotter } from "./snapshotter.ts";
 

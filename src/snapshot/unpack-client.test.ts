@@ -16,7 +16,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { encodeTar } from "../lib/tar/tar-writer.ts";
-import { getXattr, listXattr, setXattr } from "../sys/fs.ts";
+import { getXattr, listXattr, setXattr } from "../sys/fs/fs.ts";
 import { workerBlobMinBytes } from "./_layer-bytes.ts";
 import type { AppliedLayer, ApplyOptions } from "./apply.ts";
 import { openUnpacker } from "./unpack-client.ts";

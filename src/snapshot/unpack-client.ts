@@ -1,5 +1,5 @@
-import { openHelperPool } from "../sys/helper-pool.ts";
-import { selfExecutable } from "../sys/process.ts";
+import { openHelperPool } from "../sys/process/helper-pool.ts";
+import { selfExecutable } from "../sys/process/process.ts";
 import { decodeUnpackResult, encodeUnpackRequest } from "./_unpack-protocol.ts";
 import type { AppliedLayer, ApplyOptions, ApplyWatch } from "./apply.ts";
 

@@ -1,6 +1,6 @@
 import { writeSync } from "node:fs";
-import { newsMark } from "../sys/helper-pool.ts";
-import { setParentDeathSignal } from "../sys/process.ts";
+import { newsMark } from "../sys/process/helper-pool.ts";
+import { setParentDeathSignal } from "../sys/process/process.ts";
 import { applyLayer } from "./apply.ts";
 import { requestLines } from "./_request-lines.ts";
 import {

@@ -20,8 +20,8 @@ import { join, normalize } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { openFdReader } from "./fd-stream.ts";
 import { check, lazyLibc, nodeFailure, openFlags, systemCode, translated } from "./libc.ts";
-import { mount, readMountInfo } from "./mount.ts";
-import { signalProcess } from "./process.ts";
+import { mount, readMountInfo } from "./mount/mount.ts";
+import { signalProcess } from "./process/process.ts";
 
 const libc = lazyLibc({ eventfd: { args: ["u32", "i32"], returns: "i32" } });
 

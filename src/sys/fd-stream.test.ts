@@ -10,8 +10,8 @@ import {
   openFifoReadWrite,
   setCloseOnExec,
 } from "./fd-stream.ts";
-import { removeTree } from "./fs.ts";
-import { run } from "./process.ts";
+import { removeTree } from "./fs/fs.ts";
+import { run } from "./process/process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sys-stream-"));
 afterAll(() => removeTree(folder));

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { hostInfo, parseOsRelease } from "./host.ts";
-import { run } from "./process.ts";
+import { run } from "./process/process.ts";
 
 test("hostInfo() agrees with uname", async () => {
   const { stdout } = await run({ argv: ["uname", "-nrm"] });

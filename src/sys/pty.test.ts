@@ -3,8 +3,8 @@ import { closeSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openFdReader, openFdWriter } from "./fd-stream.ts";
-import { removeTree } from "./fs.ts";
-import { run } from "./process.ts";
+import { removeTree } from "./fs/fs.ts";
+import { run } from "./process/process.ts";
 import { getWindowSize, listenConsole, makeRaw, openPty, setWindowSize } from "./pty.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sys-pty-"));

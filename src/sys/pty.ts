@@ -11,7 +11,7 @@ import {
   lazyLibc,
   openFlags,
 } from "./libc.ts";
-import { listenUnixSocket } from "./socket.ts";
+import { listenUnixSocket } from "./net/socket.ts";
 
 const libc = lazyLibc({
   accept4: { args: ["i32", "ptr", "ptr", "i32"], returns: "i32" },

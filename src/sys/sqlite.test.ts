@@ -2,8 +2,8 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { removeTree } from "./fs.ts";
-import { run } from "./process.ts";
+import { removeTree } from "./fs/fs.ts";
+import { run } from "./process/process.ts";
 import { openDatabase } from "./sqlite.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sys-sqlite-"));

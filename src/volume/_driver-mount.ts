@@ -2,7 +2,7 @@
  * What the options of the driver `local` mount at a volume's directory.
  */
 import { EngineError, messageOf } from "../lib/errors.ts";
-import { bindMount, mount, mountFlags } from "../sys/mount.ts";
+import { bindMount, mount, mountFlags } from "../sys/mount/mount.ts";
 
 /** A mount to make at a volume's directory. */
 export interface DriverMount {

@@ -7,8 +7,8 @@ import {
   syncDirectory,
   syncFileSystemAsync,
   writeFileAtomic,
-} from "../sys/fs.ts";
-import { readMountInfo, unmount } from "../sys/mount.ts";
+} from "../sys/fs/fs.ts";
+import { readMountInfo, unmount } from "../sys/mount/mount.ts";
 import { decodeStrings } from "./_volume-record.ts";
 
 /** The engine's own folders are passed through by containers' users, and read by root alone. */

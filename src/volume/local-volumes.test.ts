@@ -19,7 +19,7 @@ import { createEventBus } from "../event/journal-event-bus.ts";
 import { silentLogger } from "../lib/log.ts";
 import type { Metadata } from "../metadata/metadata.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
-import { bindMount, isMountPoint } from "../sys/mount.ts";
+import { bindMount, isMountPoint } from "../sys/mount/mount.ts";
 import { unmountBelow } from "./_volume-files.ts";
 import { openVolumes } from "./local-volumes.ts";
 import type { VolumeService } from "./volume-service.ts";

@@ -15,8 +15,8 @@ import { createId } from "../lib/id.ts";
 import { KeyedMutex } from "../lib/concurrency/keyed-mutex.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Metadata, Table } from "../metadata/metadata.ts";
-import { copyTree } from "../sys/fs.ts";
-import { isMountPoint, unmount } from "../sys/mount.ts";
+import { copyTree } from "../sys/fs/fs.ts";
+import { isMountPoint, unmount } from "../sys/mount/mount.ts";
 import { mountDriver, parseDriverOptions } from "./_driver-mount.ts";
 import {
   copyAtomically,

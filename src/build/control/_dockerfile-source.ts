@@ -1,7 +1,7 @@
 import { closeSync } from "node:fs";
 import { posix } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
-import { openRoot, readFileInRoot } from "../../sys/fs.ts";
+import { openRoot, readFileInRoot } from "../../sys/fs/fs.ts";
 
 /** Largest Dockerfile of which a picture is drawn. */
 const pictureMaxBytes = 1024 * 1024;

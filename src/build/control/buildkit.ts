@@ -12,7 +12,7 @@ import { callDuplex } from "../../lib/grpc/call-duplex.ts";
 import { createGrpcServer, streamHandler, unaryHandler } from "../../lib/grpc/server.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { Platform } from "../../oci/platform.ts";
-import { removeTree } from "../../sys/fs.ts";
+import { removeTree } from "../../sys/fs/fs.ts";
 import type { BuildService, Entitlement } from "../build-service.ts";
 import type { ContextFolders } from "../session/context-folders.ts";
 import { type SessionHeaders, SessionPool } from "../session/session-pool.ts";

@@ -3,7 +3,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { decodeByteString, type TarHeader } from "../../lib/tar/tar-header.ts";
 import type { EntrySink, TarHandler } from "../../lib/tar/tar-reader.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
-import { deviceNumber } from "../../sys/fs.ts";
+import { deviceNumber } from "../../sys/fs/fs.ts";
 import * as calls from "./_calls.ts";
 import { isKeptAttribute } from "./_checksum.ts";
 import { type MatchCopy, openSource, refuseWhiteout } from "./_copy-match.ts";

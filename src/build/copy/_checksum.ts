@@ -3,7 +3,7 @@ import { type BigIntStats, closeSync, fstatSync, readSync, statSync } from "node
 import { EngineError } from "../../lib/errors.ts";
 import { decodeByteString, encodeByteString } from "../../lib/tar/tar-header.ts";
 import { parseDigest } from "../../oci/digest.ts";
-import { getXattr, listXattr } from "../../sys/fs.ts";
+import { getXattr, listXattr } from "../../sys/fs/fs.ts";
 import { systemCode } from "../../sys/libc.ts";
 import type { Checksum, ChecksumRequest, Match } from "./copy.ts";
 import type { HashCache, HashCaches } from "./_hash-cache.ts";

@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { makeNode } from "../../sys/fs.ts";
+import { makeNode } from "../../sys/fs/fs.ts";
 import { MergedTree, type TreeNode } from "./_merged-tree.ts";
 
 /** Seconds of the time that a line without one gets: long before any test. */

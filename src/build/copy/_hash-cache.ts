@@ -1,6 +1,6 @@
 import { type BigIntStats, readFileSync } from "node:fs";
 import { codeOf } from "../../lib/errors.ts";
-import { writeFileAtomic } from "../../sys/fs.ts";
+import { writeFileAtomic } from "../../sys/fs/fs.ts";
 
 /** Most files a cache remembers; the ones not seen longest go first. */
 const entriesMax = 1_000_000;

@@ -2,7 +2,7 @@ import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from "node:fs"
 import { codeOf, EngineError } from "../../lib/errors.ts";
 import { decodeByteString, encodeByteString } from "../../lib/tar/tar-header.ts";
 import type { SnapshotMount } from "../../snapshot/snapshotter.ts";
-import { getXattr } from "../../sys/fs.ts";
+import { getXattr } from "../../sys/fs/fs.ts";
 import { openFlags } from "../../sys/libc.ts";
 import { closeFd, must, openBelow, openRootFolder } from "./_calls.ts";
 import type { FileTree } from "./copy.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { codeOf } from "../../lib/errors.ts";
-import { writeFileAtomic } from "../../sys/fs.ts";
+import { writeFileAtomic } from "../../sys/fs/fs.ts";
 import type { FileAttributes } from "./_calls.ts";
 import type { TreeNode } from "./_merged-tree.ts";
 

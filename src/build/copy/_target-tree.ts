@@ -1,6 +1,6 @@
 import { type BigIntStats, lstatSync, readdirSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
-import { getXattr, listXattr, setXattr } from "../../sys/fs.ts";
+import { getXattr, listXattr, setXattr } from "../../sys/fs/fs.ts";
 import { openFlags, systemCode } from "../../sys/libc.ts";
 import * as calls from "./_calls.ts";
 import { isKeptAttribute } from "./_checksum.ts";

@@ -17,8 +17,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { isKind } from "../../lib/errors.ts";
-import { getXattr, makeNode, setXattr } from "../../sys/fs.ts";
-import { mountOverlay, unmount } from "../../sys/mount.ts";
+import { getXattr, makeNode, setXattr } from "../../sys/fs/fs.ts";
+import { mountOverlay, unmount } from "../../sys/mount/mount.ts";
 import { exists, makeTree, openTestFolder, showTree } from "./_copy-fixture.ts";
 import { openCopier } from "./copier.ts";
 import type { Checksum, ChecksumRequest, CopyStep, FileTree } from "./copy.ts";

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
-import { type HelperPool, openHelperPool } from "../../sys/helper-pool.ts";
-import { selfExecutable } from "../../sys/process.ts";
+import { type HelperPool, openHelperPool } from "../../sys/process/helper-pool.ts";
+import { selfExecutable } from "../../sys/process/process.ts";
 import { layersOfTree } from "./_merged-tree.ts";
 import { type Answer, decodeAnswer, encodeJob, type Job, lineMaxBytes } from "./_protocol.ts";
 import type {

@@ -1,7 +1,7 @@
 import { readSync, writeSync } from "node:fs";
 import { encodeByteString } from "../../lib/tar/tar-header.ts";
 import { EngineError } from "../../lib/errors.ts";
-import { setParentDeathSignal } from "../../sys/process.ts";
+import { setParentDeathSignal } from "../../sys/process/process.ts";
 import { checksumOf } from "./_checksum.ts";
 import { copySteps } from "./_copy-steps.ts";
 import { HashCaches } from "./_hash-cache.ts";

@@ -1,5 +1,5 @@
 /** Variables: what a word and an instruction become once their values are known. */
-import { signalNumber } from "../../sys/signal.ts";
+import { signalNumber } from "../../sys/process/signal.ts";
 import { trimSpace } from "./_go-text.ts";
 import { placed, refuse } from "./_refusal.ts";
 import { parseRunMount } from "./_run-mount.ts";

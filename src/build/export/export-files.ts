@@ -5,7 +5,7 @@ import { createId } from "../../lib/id.ts";
 import { digestOf } from "../../oci/digest.ts";
 import { formatPlatform } from "../../oci/platform.ts";
 import { openDiff } from "../../snapshot/diff-client.ts";
-import { mountOverlay, unmount } from "../../sys/mount.ts";
+import { mountOverlay, unmount } from "../../sys/mount/mount.ts";
 import { attestResult, isAttested } from "../attestation/attest.ts";
 import { sbomType } from "../attestation/sbom.ts";
 import type { VertexProgress } from "../progress.ts";

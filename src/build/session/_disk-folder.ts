@@ -13,7 +13,7 @@ import { type FileStat, goModeOf } from "../../api/buildkit/fsutil.ts";
 import { fileStatType } from "../../api/buildkit/fsutil.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { fillMessage } from "../../lib/protobuf.ts";
-import { getXattr, listXattr, openInRoot, openRoot } from "../../sys/fs.ts";
+import { getXattr, listXattr, openInRoot, openRoot } from "../../sys/fs/fs.ts";
 
 const chunkBytes = 128 * 1024;
 /** Each level holds a list of names. */

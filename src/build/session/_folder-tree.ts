@@ -31,7 +31,7 @@ import {
   openRoot,
   setTimes,
   setXattr,
-} from "../../sys/fs.ts";
+} from "../../sys/fs/fs.ts";
 import { openFlags } from "../../sys/libc.ts";
 import type { FolderSink } from "../../api/buildkit/folder-receiver.ts";
 import {

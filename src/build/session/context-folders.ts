@@ -14,7 +14,7 @@ import { mkdirSync, readdirSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { createId } from "../../lib/id.ts";
 import type { Logger } from "../../lib/log.ts";
-import { fileSystemStats, removeTree } from "../../sys/fs.ts";
+import { fileSystemStats, removeTree } from "../../sys/fs/fs.ts";
 
 /** Folders that are kept, whether used now or not. */
 const keptCountMax = 64;

@@ -8,7 +8,7 @@ import { EngineError, isKind } from "../../lib/errors.ts";
 import type { ClientCall } from "../../lib/grpc/client.ts";
 import type { Metadata } from "../../lib/grpc/metadata.ts";
 import type { Logger } from "../../lib/log.ts";
-import { removeTree } from "../../sys/fs.ts";
+import { removeTree } from "../../sys/fs/fs.ts";
 import type { Credentials } from "../../remote/registry-client.ts";
 import type { BuildClient, ContextFolder, LocalRequest } from "../build-service.ts";
 import { forwardAgent } from "./_agent-socket.ts";

@@ -34,7 +34,7 @@ import {
 import { replayDuplex } from "../../lib/grpc/replay-duplex.ts";
 import { silentLogger } from "../../lib/log.ts";
 import { fillMessage } from "../../lib/protobuf.ts";
-import { listXattr } from "../../sys/fs.ts";
+import { listXattr } from "../../sys/fs/fs.ts";
 import { readAll } from "../../lib/stream-limit.ts";
 import type { ContextFolder } from "../build-service.ts";
 import { openDiskFolder } from "./_disk-folder.ts";

@@ -1,6 +1,6 @@
 import { EngineError } from "../../lib/errors.ts";
 import { redactText } from "../../lib/redact.ts";
-import { run } from "../../sys/process.ts";
+import { run } from "../../sys/process/process.ts";
 import type { GitRequest, SecretReader } from "./source.ts";
 
 /** How long one git command may take. */

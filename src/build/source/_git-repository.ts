@@ -3,7 +3,7 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from 
 import { join } from "node:path";
 import { EngineError, isKind } from "../../lib/errors.ts";
 import { KeyedMutex } from "../../lib/concurrency/keyed-mutex.ts";
-import { removeTree } from "../../sys/fs.ts";
+import { removeTree } from "../../sys/fs/fs.ts";
 import { type GitCommand, gitEnvironment, runGit } from "./_git-command.ts";
 import type { ScratchFolders } from "./_scratch-folders.ts";
 import type { GitCommit, GitFolder, GitRequest } from "./source.ts";

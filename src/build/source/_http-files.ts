@@ -18,7 +18,7 @@ import { KeyedMutex } from "../../lib/concurrency/keyed-mutex.ts";
 import { limitSize } from "../../lib/stream-limit.ts";
 import { createDigester, type Digest, isDigest } from "../../oci/digest.ts";
 import type { HttpAnswer, HttpTransport } from "../../remote/transport/transport.ts";
-import { removeTree, writeFileAtomic } from "../../sys/fs.ts";
+import { removeTree, writeFileAtomic } from "../../sys/fs/fs.ts";
 import { readSecret } from "./_git-command.ts";
 import type { ScratchFolders } from "./_scratch-folders.ts";
 import type { HttpFile, HttpRequest } from "./source.ts";

@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { removeTree } from "../../sys/fs.ts";
+import { removeTree } from "../../sys/fs/fs.ts";
 import type { ContextFolder } from "../build-service.ts";
 
 /** Folders that last as long as somebody holds them. Those of an earlier run go at the start. */

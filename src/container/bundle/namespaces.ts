@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
 import type { NamespaceInput, SpecInput } from "../../runtime/spec/spec-input.ts";
-import { isMountPoint, mount, mountFlags, unmount } from "../../sys/mount.ts";
+import { isMountPoint, mount, mountFlags, unmount } from "../../sys/mount/mount.ts";
 import { bundleFolder, type Context } from "../context.ts";
 import type { LiveContainer } from "../record/live-container.ts";
 import type { ContainerRecord } from "../record/record.ts";

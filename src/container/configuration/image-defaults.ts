@@ -8,7 +8,7 @@ import {
 } from "../../lib/docker-messages.ts";
 import { EngineError, isKind } from "../../lib/errors.ts";
 import type { ImageRunConfig } from "../../oci/image-config.ts";
-import { signalNumber } from "../../sys/process.ts";
+import { signalNumber } from "../../sys/process/process.ts";
 
 /** Shortest interval of a probe. */
 const probeMinNs = 1_000_000;

@@ -12,7 +12,7 @@ import {
 } from "../../lib/docker-messages.ts";
 import { EngineError, isKind, messageOf } from "../../lib/errors.ts";
 import { withDeadline } from "../../lib/concurrency/deadline.ts";
-import { signalProcess } from "../../sys/process.ts";
+import { signalProcess } from "../../sys/process/process.ts";
 import { type Context, containerFolder, publish } from "../context.ts";
 import { removeBundle } from "./_give-back.ts";
 import type { LiveContainer } from "../record/live-container.ts";

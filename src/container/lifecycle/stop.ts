@@ -9,7 +9,7 @@ import {
   unsupportedSignal,
 } from "../../lib/docker-messages.ts";
 import { EngineError, isKind } from "../../lib/errors.ts";
-import { signalNumber, signalProcess } from "../../sys/process.ts";
+import { signalNumber, signalProcess } from "../../sys/process/process.ts";
 import { type Context, publish } from "../context.ts";
 import { cgroupPathOf } from "../bundle/spec-plan.ts";
 import { thawCgroup } from "./_freezer.ts";

@@ -2,7 +2,7 @@ import { containerNotRunning } from "../../lib/docker-messages.ts";
 import { EngineError, isKind } from "../../lib/errors.ts";
 import type { ContainerTopResponse } from "../../api/container.ts";
 import { cgroupPids } from "../../sys/cgroup.ts";
-import { run } from "../../sys/process.ts";
+import { run } from "../../sys/process/process.ts";
 import { type Context, publish } from "../context.ts";
 import type { LiveContainer } from "../record/live-container.ts";
 import { cgroupPathOf } from "../bundle/spec-plan.ts";

@@ -1,6 +1,6 @@
 import { EngineError } from "../../lib/errors.ts";
 import { systemCode } from "../../sys/libc.ts";
-import type { Netlink } from "../../sys/netlink.ts";
+import type { Netlink } from "../../sys/net/netlink.ts";
 import { formatIpv4, type Subnet, sizeOf } from "../cidr.ts";
 import { quietBridge } from "./_bridge-sysctl.ts";
 import { macOf } from "./_mac.ts";

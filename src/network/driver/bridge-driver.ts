@@ -3,7 +3,7 @@ import { isIPv4 } from "node:net";
 import { EngineError, messageOf } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/log.ts";
 import { systemCode } from "../../sys/libc.ts";
-import type { Netlink } from "../../sys/netlink.ts";
+import type { Netlink } from "../../sys/net/netlink.ts";
 import { formatIpv4, formatSubnet, type Subnet } from "../cidr.ts";
 import type { FilteredPort, Firewall } from "../firewall.ts";
 import { AddressPool } from "../ipam.ts";

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SignJWT } from "jose";
-import { run } from "../../sys/process.ts";
+import { run } from "../../sys/process/process.ts";
 import { parseAccessRules } from "./access-rules.ts";
 import { grant, parseScope } from "./token-server.ts";
 import { createTokenVerifier, keyId, openTokenSigner, parseTrust } from "./token.ts";

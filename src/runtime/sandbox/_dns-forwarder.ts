@@ -6,10 +6,18 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { codeOf } from "../../lib/errors.ts";
-import { bindDatagram, connectDatagram, type DatagramSocket } from "../../sys/datagram-socket.ts";
+import {
+  bindDatagram,
+  connectDatagram,
+  type DatagramSocket,
+} from "../../sys/net/datagram-socket.ts";
 import { inNamespace } from "../../sys/namespace.ts";
-import { listenTcpFd } from "../../sys/socket.ts";
-import { acceptStreams, connectTcpStream, type StreamConnection } from "../../sys/stream-socket.ts";
+import { listenTcpFd } from "../../sys/net/socket.ts";
+import {
+  acceptStreams,
+  connectTcpStream,
+  type StreamConnection,
+} from "../../sys/net/stream-socket.ts";
 import {
   addressBytes,
   emptyAnswer,

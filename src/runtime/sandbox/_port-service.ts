@@ -10,11 +10,11 @@ import {
   connectDatagram,
   type DatagramPeer,
   type DatagramSocket,
-} from "../../sys/datagram-socket.ts";
+} from "../../sys/net/datagram-socket.ts";
 import { systemCode } from "../../sys/libc.ts";
 import { inNamespace } from "../../sys/namespace.ts";
-import { bindUdpFd, listenTcpFd } from "../../sys/socket.ts";
-import { acceptStreams, connectTcpStream } from "../../sys/stream-socket.ts";
+import { bindUdpFd, listenTcpFd } from "../../sys/net/socket.ts";
+import { acceptStreams, connectTcpStream } from "../../sys/net/stream-socket.ts";
 import type { SandboxServices, SandboxServicesOptions } from "./sandbox-services.ts";
 import { StreamProxy } from "./_stream-proxy.ts";
 import type { BoundPort, PortPlan, SandboxPlan } from "./sandbox-plan.ts";

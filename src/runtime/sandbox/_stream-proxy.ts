@@ -1,5 +1,5 @@
 /** Joins two stream connections: backpressure and half-close pass through. */
-import type { StreamConnection, StreamHandlers } from "../../sys/stream-socket.ts";
+import type { StreamConnection, StreamHandlers } from "../../sys/net/stream-socket.ts";
 
 interface Side {
   connection: StreamConnection | undefined;

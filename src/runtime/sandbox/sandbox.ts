@@ -1,9 +1,9 @@
 /** Sets up the network sandbox and the root file system of a container, from inside the shim. */
 import { existsSync, mkdirSync, rmdirSync } from "node:fs";
 import { codeOf, EngineError } from "../../lib/errors.ts";
-import { openRoot } from "../../sys/fs.ts";
-import { bindMount, mountOverlay, unmount } from "../../sys/mount.ts";
-import { Netlink } from "../../sys/netlink.ts";
+import { openRoot } from "../../sys/fs/fs.ts";
+import { bindMount, mountOverlay, unmount } from "../../sys/mount/mount.ts";
+import { Netlink } from "../../sys/net/netlink.ts";
 import { setSysctl } from "../../sys/sysctl.ts";
 import type { InterfacePlan, SandboxPlan, SnapshotMountPlan } from "./sandbox-plan.ts";
 

@@ -5,7 +5,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { silentLogger } from "../../lib/log.ts";
 import type { RuntimeSeccomp, RuntimeSpec } from "../../oci/runtime-spec.ts";
 import { ensureCgroupMounts } from "../../sys/cgroup.ts";
-import { run, selfExecutable } from "../../sys/process.ts";
+import { run, selfExecutable } from "../../sys/process/process.ts";
 import { compileSeccomp } from "./seccomp-program.ts";
 import { readHostFacts } from "../spec/host-facts.ts";
 import { resolveSeccomp } from "./seccomp.ts";

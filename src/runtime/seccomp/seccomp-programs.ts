@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { EngineError } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { RuntimeSeccomp, RuntimeSpec } from "../../oci/runtime-spec.ts";
-import { run } from "../../sys/process.ts";
+import { run } from "../../sys/process/process.ts";
 
 /** Programs that are kept; one is some 10 kB. Containers with own filters make others. */
 const programCountMax = 64;

@@ -1,5 +1,5 @@
 /** One client of a process's output and input, as the shim serves it. */
-import type { StreamConnection } from "../../sys/stream-socket.ts";
+import type { StreamConnection } from "../../sys/net/stream-socket.ts";
 import type { LogStream } from "../log/json-records.ts";
 import { DetachMatcher } from "../detach-keys.ts";
 import type { ShimHello } from "../shim-protocol.ts";

@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { codeOf } from "../../lib/errors.ts";
 import { systemCode } from "../../sys/libc.ts";
-import { waitPid } from "../../sys/process.ts";
+import { waitPid } from "../../sys/process/process.ts";
 
 /** Orphans may wait: a burst of them costs one look. */
 const lookDelayMs = 300;

@@ -11,7 +11,7 @@ import {
   openFdReader,
   openFdWriter,
 } from "../../sys/fd-stream.ts";
-import type { StreamConnection } from "../../sys/stream-socket.ts";
+import type { StreamConnection } from "../../sys/net/stream-socket.ts";
 import { type AttachHello, Attachment, frameOutput } from "./_attachment.ts";
 import type { LogStream } from "../log/json-records.ts";
 import type { StdioPlan } from "../shim-protocol.ts";

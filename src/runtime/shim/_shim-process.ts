@@ -4,7 +4,7 @@ import { basename, dirname } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
 import { nowNs } from "../../lib/time.ts";
 import { duplicateFd, makePipe, openFdReader, openFdWriter } from "../../sys/fd-stream.ts";
-import { processStartTime, type WaitStatus, watchExit } from "../../sys/process.ts";
+import { processStartTime, type WaitStatus, watchExit } from "../../sys/process/process.ts";
 import { listenConsole, setWindowSize } from "../../sys/pty.ts";
 import { keepForWaiter, waiterServed } from "./_orphans.ts";
 import { type OutputSink, ProcessIo } from "./_process-io.ts";

@@ -4,7 +4,7 @@ import {
   listenUnixStream,
   type StreamConnection,
   type StreamListener,
-} from "../../sys/stream-socket.ts";
+} from "../../sys/net/stream-socket.ts";
 import type { Attachment } from "./_attachment.ts";
 import type { ProcessIo } from "./_process-io.ts";
 import type { NumberedRequest, ShimEvent, ShimHello, ShimReply } from "../shim-protocol.ts";

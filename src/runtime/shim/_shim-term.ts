@@ -11,7 +11,7 @@ import { unreachable } from "../../lib/assert.ts";
 import { withDeadline } from "../../lib/concurrency/deadline.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { releaseMemory } from "../../sys/memory.ts";
-import { processStartTime } from "../../sys/process.ts";
+import { processStartTime } from "../../sys/process/process.ts";
 import { ShimContainer } from "./shim-container.ts";
 import { ShimServer } from "./_shim-server.ts";
 import type { NumberedRequest, StartRequest, StartResult } from "../shim-protocol.ts";

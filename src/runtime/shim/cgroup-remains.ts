@@ -3,7 +3,7 @@ import { readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf, EngineError } from "../../lib/errors.ts";
 import { cgroupPids, killCgroup } from "../../sys/cgroup.ts";
-import { readMountInfo } from "../../sys/mount.ts";
+import { readMountInfo } from "../../sys/mount/mount.ts";
 import type { RuntimeProgram } from "./runtime-call.ts";
 
 const attemptCountMax = 50;

@@ -1,7 +1,7 @@
 /** Calls of the OCI runtime, and its failures in Docker's words. */
 import { readFileSync, rmSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
-import { run } from "../../sys/process.ts";
+import { run } from "../../sys/process/process.ts";
 import { withChildren } from "./_orphans.ts";
 
 /** Which runtime, with what state folder. */

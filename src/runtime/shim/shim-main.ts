@@ -1,7 +1,7 @@
 /** The program `tug shim <directory>`: see `shim-protocol.ts` for what it does. */
 import { closeSync, rmSync } from "node:fs";
 import { openNamespace, unshareNetwork } from "../../sys/namespace.ts";
-import { becomeSubreaper, redirectOutput } from "../../sys/process.ts";
+import { becomeSubreaper, redirectOutput } from "../../sys/process/process.ts";
 import { join } from "node:path";
 import { watchOrphans } from "./_orphans.ts";
 import { setLoopbackUp } from "../sandbox/sandbox.ts";

@@ -1,7 +1,7 @@
 import { readlinkSync } from "node:fs";
 import { join, normalize } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
-import { getXattr, openRoot, readFileInRoot, statInRoot } from "../../sys/fs.ts";
+import { getXattr, openRoot, readFileInRoot, statInRoot } from "../../sys/fs/fs.ts";
 import { closeSync } from "node:fs";
 
 /** Larger files of users and groups are refused, not read. */

@@ -1,6 +1,6 @@
 import { realpathSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
-import { type MountInfo, readMountInfo } from "../../sys/mount.ts";
+import { type MountInfo, readMountInfo } from "../../sys/mount/mount.ts";
 
 const modes: ReadonlySet<string> = new Set([
   "private",

@@ -1,7 +1,7 @@
 /** Where mounts may be put. */
 import { posix } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
-import { fileSystemStats } from "../../sys/fs.ts";
+import { fileSystemStats } from "../../sys/fs/fs.ts";
 import { resolveImagePaths } from "./_image-file.ts";
 import type { MountInput } from "./spec-input.ts";
 

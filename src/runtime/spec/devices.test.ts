@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RuntimeDeviceRule } from "../../oci/runtime-spec.ts";
-import { deviceNumber, makeNode } from "../../sys/fs.ts";
+import { deviceNumber, makeNode } from "../../sys/fs/fs.ts";
 import {
   type DeviceRequest,
   defaultDeviceRules,

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { makeNode, setXattr } from "../../sys/fs.ts";
+import { makeNode, setXattr } from "../../sys/fs/fs.ts";
 import { readImageFile } from "./_image-file.ts";
 import { readUserFiles, resolveUser } from "./users.ts";
 

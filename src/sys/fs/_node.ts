@@ -1,4 +1,4 @@
-import { check, cstring, currentFolderFd, lazyLibc } from "./libc.ts";
+import { check, cstring, currentFolderFd, lazyLibc } from "../libc.ts";
 
 const libc = lazyLibc({
   mknod: { args: ["ptr", "u32", "u64"], returns: "i32" },

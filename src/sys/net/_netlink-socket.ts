@@ -1,5 +1,5 @@
 import { closeSync } from "node:fs";
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import {
   attributeText,
   parseAttributes,
@@ -7,7 +7,7 @@ import {
   type Reply,
   type RequestWriter,
 } from "./_netlink-message.ts";
-import { check, errno, errnoName, lazyLibc, systemFailure } from "./libc.ts";
+import { check, errno, errnoName, lazyLibc, systemFailure } from "../libc.ts";
 
 const libc = lazyLibc({
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },

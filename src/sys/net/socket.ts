@@ -5,9 +5,9 @@
  * `net.createServer().listen({ fd })` adopts a stream socket made here.
  */
 import { chmodSync, chownSync, closeSync, rmSync } from "node:fs";
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { ipToBytes } from "./_ip.ts";
-import { check, lazyLibc, translated } from "./libc.ts";
+import { check, lazyLibc, translated } from "../libc.ts";
 
 const libc = lazyLibc({
   socket: { args: ["i32", "i32", "i32"], returns: "i32" },

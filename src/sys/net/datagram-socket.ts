@@ -3,7 +3,7 @@
  *
  * Made while in another network namespace (`inNamespace`), a socket stays of that one.
  */
-import { nodeFailure } from "./libc.ts";
+import { nodeFailure } from "../libc.ts";
 
 /** A bound or connected UDP socket. */
 export interface DatagramSocket {

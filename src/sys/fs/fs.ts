@@ -19,9 +19,9 @@ import {
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { EngineError } from "../lib/errors.ts";
-import { check, errno, errnoName, lazyLibc, openFlags, translated } from "./libc.ts";
-import { run } from "./process.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { check, errno, errnoName, lazyLibc, openFlags, translated } from "../libc.ts";
+import { run } from "../process/process.ts";
 
 // biome-ignore lint/performance/noBarrelFile: the public face of one noun in several files
 export {

@@ -1,4 +1,4 @@
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 
 const octet = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
 const dottedForm = new RegExp(`^${octet}(?:\\.${octet}){3}$`);

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { closeSync, readdirSync, readlinkSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { createSocket } from "node:dgram";
-import { inNamespace, openNamespace } from "./namespace.ts";
+import { inNamespace, openNamespace } from "../namespace.ts";
 import { Netlink } from "./netlink.ts";
-import { run } from "./process.ts";
+import { run } from "../process/process.ts";
 import { bindUdpFd, listenTcpFd } from "./socket.ts";
 
 const isRoot = process.getuid?.() === 0;

@@ -10,7 +10,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mountByOptions } from "./_overlay.ts";
-import { removeTree } from "./fs.ts";
+import { removeTree } from "../fs/fs.ts";
 import {
   bindMount,
   isMountPoint,

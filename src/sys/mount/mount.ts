@@ -4,7 +4,7 @@
 import { realpathSync } from "node:fs";
 import { mount, mountAttrReadOnly, mountFlags, setAttributes } from "./_mount-calls.ts";
 import { readMountInfo } from "./_mount-info.ts";
-import { nodeFailure, systemCode } from "./libc.ts";
+import { nodeFailure, systemCode } from "../libc.ts";
 
 // biome-ignore lint/performance/noBarrelFile: the public face of one noun in several files
 export { bindMount, mount, mountFlags, unmount } from "./_mount-calls.ts";

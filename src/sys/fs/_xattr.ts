@@ -1,5 +1,5 @@
 import { quoted } from "./_node.ts";
-import { check, cstring, errno, errnoName, lazyLibc } from "./libc.ts";
+import { check, cstring, errno, errnoName, lazyLibc } from "../libc.ts";
 
 const libc = lazyLibc({
   lgetxattr: { args: ["ptr", "ptr", "ptr", "u64"], returns: "i64" },

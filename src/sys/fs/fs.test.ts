@@ -36,8 +36,8 @@ import {
   syncFileSystemAsync,
   writeFileAtomic,
 } from "./fs.ts";
-import { makeFifo } from "./fd-stream.ts";
-import { run } from "./process.ts";
+import { makeFifo } from "../fd-stream.ts";
+import { run } from "../process/process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sys-fs-"));
 const isRoot = process.getuid?.() === 0;

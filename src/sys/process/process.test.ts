@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { makePipe } from "./fd-stream.ts";
+import { makePipe } from "../fd-stream.ts";
 import {
   isSameProcess,
   openPidfd,
@@ -135,5 +135,5 @@ test("a subreaper gets the exit status of every orphan once", async () => {
 test("selfExecutable() names programs that exist, by absolute path", () => {
   const [runtime = "", ...script] = selfExecutable();
   expect(existsSync(runtime)).toBe(true);
-  expect(script).toEqual([join(import.meta.dirname, "../main.ts")]);
+  expect(script).toEqual([join(import.meta.dirname, "../../main.ts")]);
 });

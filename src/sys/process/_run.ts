@@ -1,5 +1,5 @@
-import { EngineError } from "../lib/errors.ts";
-import { nodeFailure } from "./libc.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { nodeFailure } from "../libc.ts";
 import { signalName, signalNumber } from "./signal.ts";
 
 /** How much of each output `run` keeps unless told. */

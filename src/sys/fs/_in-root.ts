@@ -1,5 +1,5 @@
 import { closeSync, constants, fchmodSync, fchownSync, fstatSync, readSync } from "node:fs";
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { quoted } from "./_node.ts";
 import {
   check,
@@ -11,7 +11,7 @@ import {
   systemCall,
   systemCode,
   systemFailure,
-} from "./libc.ts";
+} from "../libc.ts";
 
 const libc = lazyLibc({
   // long syscall(openat2, dirfd, path, how, size)

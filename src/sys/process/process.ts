@@ -3,8 +3,8 @@
  */
 import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { EngineError } from "../lib/errors.ts";
-import { check, errno, errnoName, lazyLibc, nodeFailure, systemCall } from "./libc.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { check, errno, errnoName, lazyLibc, nodeFailure, systemCall } from "../libc.ts";
 import { signalName, signalNumber } from "./signal.ts";
 
 // biome-ignore lint/performance/noBarrelFile: the public face of one noun in several files
@@ -206,7 +206,7 @@ function processFields(pid: number): readonly string[] | undefined {
 export function selfExecutable(): string[] {
   const isCompiled = import.meta.dirname.startsWith("/$bunfs/");
   if (isCompiled) return [process.execPath];
-  return [process.execPath, join(import.meta.dirname, "../main.ts")];
+  return [process.execPath, join(import.meta.dirname, "../../main.ts")];
 }
 
 const watched = new Map<number, (status: WaitStatus) => void>();

@@ -3,7 +3,7 @@ import { closeSync, mkdtempSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { removeTree } from "./fs.ts";
+import { removeTree } from "../fs/fs.ts";
 import { bindUdpFd, listenTcpFd, listenUnixSocket, peerCredentials } from "./socket.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sys-socket-"));

@@ -14,7 +14,7 @@ import {
   symlinkSync,
   writeSync,
 } from "node:fs";
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { openInRoot } from "./_in-root.ts";
 import { changeOwner, makeNode, quoted, setTimes } from "./_node.ts";
 import { getXattr, listXattr, setXattr } from "./_xattr.ts";
@@ -28,7 +28,7 @@ import {
   nodeFailure,
   openFlags,
   systemCode,
-} from "./libc.ts";
+} from "../libc.ts";
 
 const libc = lazyLibc({
   copy_file_range: { args: ["i32", "ptr", "i32", "ptr", "u64", "u32"], returns: "i64" },

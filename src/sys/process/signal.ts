@@ -1,4 +1,4 @@
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 
 /** `signal(7)`; the same on amd64 and arm64. Index is the number less one. */
 const names: readonly string[] = (

@@ -2,9 +2,9 @@ import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { codeOf } from "../lib/errors.ts";
+import { codeOf } from "../../lib/errors.ts";
 import { spreadSubfolders } from "./fs.ts";
-import { run } from "./process.ts";
+import { run } from "../process/process.ts";
 
 test("spreadSubfolders() sets the flag where the file system keeps it, and tells", async () => {
   const folder = mkdtempSync(join(tmpdir(), "tug-spread-"));

@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync } from "node:fs";
-import { check, lazyLibc, systemCode } from "./libc.ts";
+import { check, lazyLibc, systemCode } from "../libc.ts";
 
 const spreadLibc = lazyLibc({ ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" } });
 

@@ -20,7 +20,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { changeOwner, copyTree, getXattr, makeNode, removeTree, setTimes, setXattr } from "./fs.ts";
-import { makeFifo } from "./fd-stream.ts";
+import { makeFifo } from "../fd-stream.ts";
 
 const isRoot = process.getuid?.() === 0;
 const folder = mkdtempSync(join(tmpdir(), "sys-tree-"));

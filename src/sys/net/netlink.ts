@@ -4,11 +4,11 @@
  * Every call is one exchange with the kernel, tens of microseconds, and synchronous. Failures have
  * `details.code` and, where the kernel tells it, its own words in parentheses.
  */
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { bytesToIp, ipToBytes, parseCidr } from "./_ip.ts";
 import { attributeText, parseAttributes, type Reply, RequestWriter } from "./_netlink-message.ts";
 import { NetlinkSocket } from "./_netlink-socket.ts";
-import { systemCode } from "./libc.ts";
+import { systemCode } from "../libc.ts";
 
 // linux/rtnetlink.h
 const message = {

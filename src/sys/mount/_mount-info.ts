@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { translated } from "./libc.ts";
+import { translated } from "../libc.ts";
 
 /** One line of mountinfo. @see man 5 proc_pid_mountinfo */
 export interface MountInfo {

@@ -10,7 +10,7 @@ import {
   systemCall,
   systemCode,
   systemFailure,
-} from "./libc.ts";
+} from "../libc.ts";
 
 const libc = lazyLibc({
   mount: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },

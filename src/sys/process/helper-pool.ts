@@ -6,8 +6,8 @@
  */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
-import { EngineError, messageOf } from "../lib/errors.ts";
-import { Semaphore } from "../lib/concurrency/semaphore.ts";
+import { EngineError, messageOf } from "../../lib/errors.ts";
+import { Semaphore } from "../../lib/concurrency/semaphore.ts";
 
 /** How helpers are kept. */
 export interface HelperPoolOptions {

@@ -1,6 +1,6 @@
 import { closeSync, readSync } from "node:fs";
 import { dirname } from "node:path";
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import {
   check,
   cstring,
@@ -13,7 +13,7 @@ import {
   systemCall,
   systemCode,
   systemFailure,
-} from "./libc.ts";
+} from "../libc.ts";
 import { bindMount, mount } from "./_mount-calls.ts";
 
 const libc = lazyLibc({
