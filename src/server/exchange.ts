@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import { checkJsonContentType } from "../api/decode-request.ts";
+import { checkJsonContentType } from "../api/request/decode-request.ts";
 import { encodeJson } from "../api/encode.ts";
-import type { Query } from "../api/query.ts";
+import type { Query } from "../api/request/query.ts";
 import { adaptResponse } from "../api/version-rules.ts";
 import { compareVersions } from "../api/versions.ts";
 import { EngineError } from "../lib/errors.ts";

@@ -2,7 +2,7 @@
  * From a request to its handler: version, route, refusals, errors.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { decodeQuery } from "../api/query.ts";
+import { decodeQuery } from "../api/request/query.ts";
 import { matchRoute, pageNotFound } from "../api/routes.ts";
 import { apiVersionMax, negotiateVersion } from "../api/versions.ts";
 import { createId } from "../lib/id.ts";

@@ -1,4 +1,4 @@
-import { type Query, textValue } from "../../api/query.ts";
+import { type Query, textValue } from "../../api/request/query.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { type Platform, parsePlatform } from "../../oci/platform.ts";
 

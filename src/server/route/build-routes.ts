@@ -3,9 +3,9 @@ import {
   decodeBuildQuery,
   decodeRegistryConfig,
   type BuildParameters,
-} from "../../api/decode-build.ts";
+} from "../../api/request/decode-build.ts";
 import type { AuthConfig } from "../../api/image.ts";
-import { boolValue, filtersValue, integerValue, textValue } from "../../api/query.ts";
+import { boolValue, filtersValue, integerValue, textValue } from "../../api/request/query.ts";
 import type {
   BuildClient,
   BuildEvent,

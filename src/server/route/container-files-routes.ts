@@ -1,5 +1,5 @@
-import { decodeCommitConfig } from "../../api/decode-container.ts";
-import { boolValue, textValue, textValues } from "../../api/query.ts";
+import { decodeCommitConfig } from "../../api/request/decode-container.ts";
+import { boolValue, textValue, textValues } from "../../api/request/query.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { type Handler, param, readBody, sendJson, sendStream } from "../exchange.ts";
 

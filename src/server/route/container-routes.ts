@@ -1,5 +1,5 @@
 import type { ContainerCreateOptions } from "../../api/container.ts";
-import { decodeContainerCreate } from "../../api/decode-container.ts";
+import { decodeContainerCreate } from "../../api/request/decode-container.ts";
 import {
   boolValue,
   filtersValue,
@@ -7,7 +7,7 @@ import {
   terminalSize,
   textValue,
   timestampValue,
-} from "../../api/query.ts";
+} from "../../api/request/query.ts";
 import { compareVersions } from "../../api/versions.ts";
 import { invalidWaitCondition, noLogStream } from "../../lib/docker-messages.ts";
 import { EngineError } from "../../lib/errors.ts";

@@ -1,5 +1,5 @@
 import { diskUsageTypes, type DiskUsageType } from "../../api/system.ts";
-import { textValues } from "../../api/query.ts";
+import { textValues } from "../../api/request/query.ts";
 import { compareVersions } from "../../api/versions.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { type Exchange, type Handler, sendJson } from "../exchange.ts";

@@ -1,5 +1,5 @@
-import { decodeExecCreate, decodeExecStart } from "../../api/decode-request.ts";
-import { terminalSize } from "../../api/query.ts";
+import { decodeExecCreate, decodeExecStart } from "../../api/request/decode-request.ts";
+import { terminalSize } from "../../api/request/query.ts";
 import {
   type Handler,
   joinHijacked,

@@ -1,4 +1,4 @@
-import { boolValue, filtersValue, textValue, textValues } from "../../api/query.ts";
+import { boolValue, filtersValue, textValue, textValues } from "../../api/request/query.ts";
 import { isDigest } from "../../oci/digest.ts";
 import {
   formatReference,

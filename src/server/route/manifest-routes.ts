@@ -1,4 +1,4 @@
-import { textValues } from "../../api/query.ts";
+import { textValues } from "../../api/request/query.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { type Handler, param, readBody, sendJson } from "../exchange.ts";
 import { callOf } from "./registry-routes.ts";

@@ -1,4 +1,4 @@
-import { filtersValue, textValue } from "../../api/query.ts";
+import { filtersValue, textValue } from "../../api/request/query.ts";
 import type { NetworkPruneResponse } from "../../api/network.ts";
 import { noSuchNetwork } from "../../lib/docker-messages.ts";
 import { checkFilterNames } from "../../lib/filters.ts";

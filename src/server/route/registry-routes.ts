@@ -1,6 +1,6 @@
-import { decodeAuth, decodeAuthHeader } from "../../api/decode-request.ts";
+import { decodeAuth, decodeAuthHeader } from "../../api/request/decode-request.ts";
 import type { AuthConfig } from "../../api/image.ts";
-import { filtersValue, integerValue, textValue } from "../../api/query.ts";
+import { filtersValue, integerValue, textValue } from "../../api/request/query.ts";
 import { EngineError, isKind } from "../../lib/errors.ts";
 import { type Exchange, type Handler, param, readBody, sendJson } from "../exchange.ts";
 import { platformValue } from "./_platform.ts";

@@ -1,4 +1,4 @@
-import { filtersValue, textValue, timestampValue } from "../../api/query.ts";
+import { filtersValue, textValue, timestampValue } from "../../api/request/query.ts";
 import { apiVersionMax } from "../../api/versions.ts";
 import { matchesEvent } from "../../event/event-filter.ts";
 import { encodeJson } from "../../api/encode.ts";

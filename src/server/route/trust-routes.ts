@@ -1,4 +1,4 @@
-import { decodeSignature } from "../../api/decode-signature.ts";
+import { decodeSignature } from "../../api/request/decode-signature.ts";
 import { type Handler, param, readJsonBody, sendEmpty, sendJson } from "../exchange.ts";
 import { callOf } from "./registry-routes.ts";
 

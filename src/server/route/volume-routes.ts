@@ -1,5 +1,5 @@
-import { decodeVolumeCreate } from "../../api/decode-request.ts";
-import { boolValue, filtersValue } from "../../api/query.ts";
+import { decodeVolumeCreate } from "../../api/request/decode-request.ts";
+import { boolValue, filtersValue } from "../../api/request/query.ts";
 import { EngineError, isKind } from "../../lib/errors.ts";
 import {
   type Exchange,

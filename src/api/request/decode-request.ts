@@ -1,5 +1,5 @@
 /** Decoders of the other bodies (exec, volumes, credentials) and of the content type. */
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import {
   decodeBody,
   flag,
@@ -13,9 +13,9 @@ import {
   texts,
 } from "./decode.ts";
 import { consoleSize } from "./decode-container.ts";
-import type { ExecConfig, ExecStartConfig } from "./exec.ts";
-import type { AuthConfig } from "./image.ts";
-import type { VolumeCreateOptions } from "./volume.ts";
+import type { ExecConfig, ExecStartConfig } from "../exec.ts";
+import type { AuthConfig } from "../image.ts";
+import type { VolumeCreateOptions } from "../volume.ts";
 
 const execCreate = struct<ExecConfig>(
   {

@@ -1,7 +1,7 @@
 /** Decodes what `POST /build` is asked: query parameters, some of which are JSON, and a header. */
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { decodeBody, integer, list, map, pointer, struct, text, texts, textMap } from "./decode.ts";
-import type { AuthConfig } from "./image.ts";
+import type { AuthConfig } from "../image.ts";
 import { boolValue, integerValue, type Query, textValue, textValues } from "./query.ts";
 
 /** The parameters of a classic build. @see Engine API v1.51, ImageBuild */

@@ -3,8 +3,8 @@
  *
  * They check shape alone. What a value means (a known policy, an existing device) is the engine's.
  */
-import { emptyConfig } from "../lib/docker-messages.ts";
-import type { ContainerCreateOptions, ContainerUpdateRequest } from "./container.ts";
+import { emptyConfig } from "../../lib/docker-messages.ts";
+import type { ContainerCreateOptions, ContainerUpdateRequest } from "../container.ts";
 import type {
   BindOptions,
   ImageOptions,
@@ -16,7 +16,7 @@ import type {
   HostConfig,
   Mount,
   Resources,
-} from "./container-config.ts";
+} from "../container-config.ts";
 import {
   command,
   type Decoder,

@@ -1,7 +1,7 @@
 /** Decoders of query strings: Docker's booleans, integers, moments and filters. */
-import { EngineError } from "../lib/errors.ts";
-import { checkFilterNames, type Filters, noFilters } from "../lib/filters.ts";
-import { type TimeNs, zeroTimeNs } from "../lib/time.ts";
+import { EngineError } from "../../lib/errors.ts";
+import { checkFilterNames, type Filters, noFilters } from "../../lib/filters.ts";
+import { type TimeNs, zeroTimeNs } from "../../lib/time.ts";
 import { isObject } from "./decode.ts";
 
 /** Longest query string, in characters. */

@@ -11,7 +11,7 @@
  *
  * One thing is stricter than Go: an integer must be exact in a JavaScript number (2^53).
  */
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { findJsonFault } from "./_json-fault.ts";
 
 /** Largest JSON body. Ten thousand environment variables of 400 bytes fit. */

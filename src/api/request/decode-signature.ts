@@ -1,5 +1,5 @@
 /** Decodes the body of `POST /images/{name}/signatures`: Tug's own. */
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { decodeBody, struct, text } from "./decode.ts";
 
 interface SignatureBody {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 import {
   decodeNetworkConnect,
   decodeNetworkCreate,

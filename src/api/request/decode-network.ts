@@ -21,7 +21,7 @@ import type {
   NetworkCreateOptions,
   NetworkDisconnectOptions,
   NetworkingConfig,
-} from "./network.ts";
+} from "../network.ts";
 
 /** A container's wishes for one network; what the engine fills in is accepted and ignored. */
 export const decodeEndpointSettings: Decoder<EndpointSettings> = struct<EndpointSettings>(
