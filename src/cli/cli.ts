@@ -7,9 +7,9 @@ import { type CommandEntry, findCommand } from "./commands.ts";
 import { chooseEngine } from "./engine-choice.ts";
 import { type Environment, nonEmpty, openEnvironment } from "./environment.ts";
 import { brokenPipeCode, describeFailure, exitCodeOf, failureCode } from "./errors.ts";
-import { FlagReader } from "./flag-reader.ts";
-import { withHints } from "./hints.ts";
-import { globalFlags } from "./global-flags.ts";
+import { FlagReader } from "./flag/flag-reader.ts";
+import { withHints } from "./help/hints.ts";
+import { globalFlags } from "./flag/global-flags.ts";
 import { isBrokenPipe, type Output, processOutput } from "./output.ts";
 
 const helpFlag: FlagDefinition = {
@@ -42,7 +42,7 @@ async function dispatch(args: readonly string[], output: Output): Promise<number
   try {
     globals = parseFlags(args, [...globalFlags, { ...shortHelpFlag }], { stopsAtOperand: true });
   } catch (error) {
-    const { explainUsage } = await import("./usage.ts");
+    const { explainUsage } = await import("./help/usage.ts");
     output.err(explainUsage(error, { flags: globalFlags }));
     return exitCodeOf(error);
   }
@@ -53,7 +53,7 @@ async function dispatch(args: readonly string[], output: Output): Promise<number
   const environment = openEnvironment(globalsOf(globals));
   const words = globals.operands;
   if (words.length === 0) {
-    const { renderTopHelp } = await import("./usage.ts");
+    const { renderTopHelp } = await import("./help/usage.ts");
     output.out(await renderTopHelp(output.columns));
     return 0;
   }
@@ -84,7 +84,7 @@ async function runWords(words: readonly string[], around: Surroundings): Promise
     const called = { entry: found.entry, name: `tug ${found.name}` };
     return runCommand(command, { ...around, ...called, args: found.rest });
   }
-  const { explainMissing } = await import("./usage.ts");
+  const { explainMissing } = await import("./help/usage.ts");
   const { text, exitCode } = explainMissing(found, {
     asksHelp: around.asksHelp,
     isHelpTopic: around.asksHelp,
@@ -111,13 +111,13 @@ async function runCommand(command: Command, called: Called): Promise<number> {
       stopsAtOperand: command.stopsAtOperand === true,
     });
     if (called.asksHelp || parsed.switches.get("help") === true) {
-      const { renderHelp } = await import("./usage.ts");
+      const { renderHelp } = await import("./help/usage.ts");
       output.out(renderHelp(help, output.columns));
       return 0;
     }
     const { length } = parsed.operands;
     if (length < command.operands.min || length > command.operands.max) {
-      const { explainOperands } = await import("./usage.ts");
+      const { explainOperands } = await import("./help/usage.ts");
       output.err(explainOperands(help));
       return failureCode;
     }
@@ -132,7 +132,7 @@ async function runCommand(command: Command, called: Called): Promise<number> {
   } catch (error) {
     if (!(error instanceof EngineError)) throw error;
     if (error.details["isUsage"] === true) {
-      const { explainUsage } = await import("./usage.ts");
+      const { explainUsage } = await import("./help/usage.ts");
       output.err(explainUsage(error, { ...help, flags }));
       return exitCodeOf(error);
     }

@@ -9,7 +9,7 @@
 import type { FlagDefinition } from "../lib/flags.ts";
 import type { Transport } from "../client/transport.ts";
 import type { Environment } from "./environment.ts";
-import type { FlagReader } from "./flag-reader.ts";
+import type { FlagReader } from "./flag/flag-reader.ts";
 import type { Output } from "./output.ts";
 
 /** What a shell may be offered for an operand or a flag's value. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { candidatesFor } from "./completion/candidates.ts";
 import { commandGroups, commands, findCommand, plannedCommands } from "./commands.ts";
-import { renderHelp } from "./usage.ts";
+import { renderHelp } from "./help/usage.ts";
 
 describe("the table of commands", () => {
   test("names nothing twice", () => {

@@ -3,7 +3,7 @@ import { EngineError } from "../lib/errors.ts";
 import type { FlagDefinition } from "../lib/flags.ts";
 import type { Invocation } from "./command.ts";
 import { confirm } from "./confirm.ts";
-import { listFlag, switchFlag } from "./flags.ts";
+import { listFlag, switchFlag } from "./flag/flags.ts";
 import { listSize } from "./format/human.ts";
 
 /** `--filter` and `--force` of prunes. */

@@ -1,6 +1,6 @@
 /** The flags of `build`. */
 import type { FlagDefinition } from "../../lib/flags.ts";
-import { listFlag, switchFlag, textFlag } from "../flags.ts";
+import { listFlag, switchFlag, textFlag } from "../flag/flags.ts";
 
 /** All flags; names and help are those of Docker's buildx. */
 export const buildFlags: readonly FlagDefinition[] = [

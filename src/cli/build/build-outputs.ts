@@ -5,7 +5,7 @@ import type { TypedAttrs } from "../../api/buildkit/control.ts";
 import type { OutputTarget } from "../../client/session/build-session.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { checkOutputPath, writeFile } from "../file-output.ts";
-import type { FlagReader } from "../flag-reader.ts";
+import type { FlagReader } from "../flag/flag-reader.ts";
 import { splitCsv } from "../options/mount.ts";
 import { type Output, writeBytes } from "../output.ts";
 import { readAnnotations } from "./build-annotations.ts";

@@ -2,7 +2,7 @@ import type { BuildCacheRecord } from "../../api/system.ts";
 import { diskUsage } from "../../client/system.ts";
 import { formatSize } from "../../lib/size.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { listFormatFlag, switchFlag } from "../flags.ts";
+import { listFormatFlag, switchFlag } from "../flag/flags.ts";
 import { since } from "../format/human.ts";
 import { type Listing, renderList } from "../format/listing.ts";
 

@@ -1,7 +1,7 @@
 import { pruneBuildCache } from "../../client/builds.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { parseFilters } from "../filters.ts";
-import { switchFlag, textFlag } from "../flags.ts";
+import { parseFilters } from "../flag/filters.ts";
+import { switchFlag, textFlag } from "../flag/flags.ts";
 import { prune, pruneFlags } from "../prune.ts";
 
 const bytes = { placeholder: "bytes" };

@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import type { SolveRequest, TypedAttrs } from "../../api/buildkit/control.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { formatReference, parseReference, withDefaultTag } from "../../oci/reference.ts";
-import type { FlagReader } from "../flag-reader.ts";
+import type { FlagReader } from "../flag/flag-reader.ts";
 import { parsePlatform } from "../image/platform.ts";
 import { isInputTerminal } from "../input.ts";
 import { splitCsv } from "../options/mount.ts";

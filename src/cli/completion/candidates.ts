@@ -2,7 +2,7 @@
 import type { FlagDefinition } from "../../lib/flags.ts";
 import type { Command, CompletionSource } from "../command.ts";
 import { commandGroups, commands, findCommand } from "../commands.ts";
-import { globalFlags } from "../global-flags.ts";
+import { globalFlags } from "../flag/global-flags.ts";
 
 /** One offer. */
 export interface Candidate {

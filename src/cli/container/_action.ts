@@ -1,7 +1,7 @@
 import { actOnContainer } from "../../client/containers.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { forEachOperand } from "../errors.ts";
-import { numberFlag, textFlag } from "../flags.ts";
+import { numberFlag, textFlag } from "../flag/flags.ts";
 
 /** A command that does one thing to each running container named, and prints its name. */
 export function actionCommand(action: "pause" | "unpause"): Command {

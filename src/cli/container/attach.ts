@@ -1,7 +1,7 @@
 import { inspectContainer } from "../../client/containers.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { switchFlag, textFlag } from "../flags.ts";
+import { switchFlag, textFlag } from "../flag/flags.ts";
 import { joinContainer } from "../session/join.ts";
 
 /** Joins this process's streams to a container that runs. */

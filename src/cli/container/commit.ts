@@ -1,6 +1,6 @@
 import { commitContainer } from "../../client/containers.ts";
 import { between, type Command, type Invocation } from "../command.ts";
-import { listFlag, switchFlag, textFlag } from "../flags.ts";
+import { listFlag, switchFlag, textFlag } from "../flag/flags.ts";
 import { parseReference } from "../../oci/reference.ts";
 
 /** Makes an image of a container. */

@@ -7,7 +7,7 @@ import { EngineError, isKind } from "../../lib/errors.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
 import { familiarString, isFullId, parseReference, withDefaultTag } from "../../oci/reference.ts";
 import type { Invocation } from "../command.ts";
-import { withNearestImage } from "../hints.ts";
+import { withNearestImage } from "../help/hints.ts";
 import { pullFrom } from "../registry/pull-from.ts";
 import { parsePlatform } from "../image/platform.ts";
 import { createRequest } from "../options/create-request.ts";

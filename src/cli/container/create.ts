@@ -2,7 +2,7 @@ import type { ContainerCreateRequest } from "../../api/container.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { refusalCode, withExitCode } from "../errors.ts";
-import { textFlag } from "../flags.ts";
+import { textFlag } from "../flag/flags.ts";
 import { containerFlags } from "../options/container-flags.ts";
 import { createFrom, requestOf } from "./create-container.ts";
 

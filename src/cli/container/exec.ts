@@ -11,7 +11,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { readConfigFile } from "../environment.ts";
 import { failureCode, notExecutableCode, notFoundCode, startFailureCode } from "../errors.ts";
-import { listFlag, switchFlag, textFlag } from "../flags.ts";
+import { listFlag, switchFlag, textFlag } from "../flag/flags.ts";
 import { isInputTerminal } from "../input.ts";
 import { parseEnv, readEnvFile } from "../options/env.ts";
 import { followSize } from "../session/resize.ts";

@@ -1,7 +1,7 @@
 import { exportContainer } from "../../client/containers.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { checkOutputPath, refuseTerminal, writeArchive } from "../file-output.ts";
-import { textFlag } from "../flags.ts";
+import { textFlag } from "../flag/flags.ts";
 
 /** Writes the files of a container as a tar. */
 export const command: Command = {

@@ -1,6 +1,6 @@
 import { pathSegment } from "../../client/transport.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
-import { inspectFormatFlag, switchFlag } from "../flags.ts";
+import { inspectFormatFlag, switchFlag } from "../flag/flags.ts";
 import { inspectAll } from "../inspect.ts";
 
 /** Shows all that the engine knows of containers. */

@@ -1,7 +1,7 @@
 import { actOnContainer } from "../../client/containers.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { forEachOperand } from "../errors.ts";
-import { textFlag } from "../flags.ts";
+import { textFlag } from "../flag/flags.ts";
 
 /** Kills containers. */
 export const command: Command = {

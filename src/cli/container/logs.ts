@@ -1,6 +1,6 @@
 import { inspectContainer, readLogs } from "../../client/containers.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { switchFlag, textFlag } from "../flags.ts";
+import { switchFlag, textFlag } from "../flag/flags.ts";
 import { copyOutput } from "../stream.ts";
 import { engineTime } from "../times.ts";
 

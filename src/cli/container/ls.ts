@@ -2,8 +2,8 @@ import type { ContainerSummary } from "../../api/container.ts";
 import { listContainers } from "../../client/containers.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { readConfigFile } from "../environment.ts";
-import { parseFilters } from "../filters.ts";
-import { filterFlag, listFormatFlag, numberFlag, switchFlag } from "../flags.ts";
+import { parseFilters } from "../flag/filters.ts";
+import { filterFlag, listFormatFlag, numberFlag, switchFlag } from "../flag/flags.ts";
 import { renderList } from "../format/listing.ts";
 import { containerListing } from "./listing.ts";
 

@@ -1,6 +1,6 @@
 import { pruneContainers } from "../../client/containers.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { parseFilters } from "../filters.ts";
+import { parseFilters } from "../flag/filters.ts";
 import { prune, pruneFlags } from "../prune.ts";
 
 /** Removes all stopped containers. */

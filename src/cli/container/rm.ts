@@ -1,7 +1,7 @@
 import { removeContainer } from "../../client/containers.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { forEachOperand } from "../errors.ts";
-import { switchFlag } from "../flags.ts";
+import { switchFlag } from "../flag/flags.ts";
 import { EngineError } from "../../lib/errors.ts";
 
 /** Removes containers. */

@@ -5,7 +5,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { readConfigFile } from "../environment.ts";
 import { refusalCode, startFailureCode, withExitCode } from "../errors.ts";
-import { switchFlag, textFlag } from "../flags.ts";
+import { switchFlag, textFlag } from "../flag/flags.ts";
 import { isInputTerminal } from "../input.ts";
 import { containerFlags } from "../options/container-flags.ts";
 import { runForeground } from "../session/foreground.ts";

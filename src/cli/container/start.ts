@@ -2,7 +2,7 @@ import { actOnContainer, inspectContainer } from "../../client/containers.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { forEachOperand } from "../errors.ts";
-import { switchFlag, textFlag } from "../flags.ts";
+import { switchFlag, textFlag } from "../flag/flags.ts";
 import { joinContainer } from "../session/join.ts";
 
 /** Starts containers. */

@@ -1,7 +1,7 @@
 import { EngineError } from "../../lib/errors.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { currentContextName } from "../environment.ts";
-import { listFlag, textFlag } from "../flags.ts";
+import { listFlag, textFlag } from "../flag/flags.ts";
 import { parseEndpointFlag } from "./endpoint-flag.ts";
 import { checkContextName, getContext, hasContext, putContext } from "./store.ts";
 

@@ -1,6 +1,6 @@
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { currentContextName } from "../environment.ts";
-import { inspectFormatFlag } from "../flags.ts";
+import { inspectFormatFlag } from "../flag/flags.ts";
 import { inspectAll } from "../inspect.ts";
 import { type Context, getContext, tlsFileNames } from "./store.ts";
 

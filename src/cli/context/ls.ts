@@ -1,6 +1,6 @@
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { currentContextName } from "../environment.ts";
-import { listFormatFlag, switchFlag } from "../flags.ts";
+import { listFormatFlag, switchFlag } from "../flag/flags.ts";
 import { type Listing, renderList } from "../format/listing.ts";
 import { ellipsis } from "../format/table.ts";
 import { type Context, listContexts } from "./store.ts";

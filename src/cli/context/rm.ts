@@ -2,7 +2,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { currentContextName, defaultContext } from "../environment.ts";
 import { forEachOperand } from "../errors.ts";
-import { switchFlag } from "../flags.ts";
+import { switchFlag } from "../flag/flags.ts";
 import { getContext, removeContext, useContext } from "./store.ts";
 
 /** Removes contexts. */

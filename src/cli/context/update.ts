@@ -1,5 +1,5 @@
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { listFlag, textFlag } from "../flags.ts";
+import { listFlag, textFlag } from "../flag/flags.ts";
 import { parseEndpointFlag } from "./endpoint-flag.ts";
 import { checkContextName, getContext, putContext } from "./store.ts";
 

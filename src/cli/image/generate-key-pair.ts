@@ -2,7 +2,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
 import { generateKeyPair } from "../../lib/signing-key.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { textFlag } from "../flags.ts";
+import { textFlag } from "../flag/flags.ts";
 import { signingPassword } from "./signing-password.ts";
 
 /** Makes a pair of keys for `image sign`. */

@@ -1,7 +1,7 @@
 import type { HistoryResponseItem } from "../../api/image.ts";
 import { imageHistory } from "../../client/images.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { listFormatFlag, switchFlag, textFlag } from "../flags.ts";
+import { listFormatFlag, switchFlag, textFlag } from "../flag/flags.ts";
 import { listSize, localRfc3339, shortId, since } from "../format/human.ts";
 import { type Listing, renderList } from "../format/listing.ts";
 import { ellipsis } from "../format/table.ts";

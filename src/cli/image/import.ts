@@ -1,6 +1,6 @@
 import { createImage, progressOf } from "../../client/images.ts";
 import { between, type Command, type Invocation } from "../command.ts";
-import { listFlag, textFlag } from "../flags.ts";
+import { listFlag, textFlag } from "../flag/flags.ts";
 import { isInputTerminal, readFileChunks, readStandardInput } from "../input.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { parseReference } from "../../oci/reference.ts";

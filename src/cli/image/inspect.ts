@@ -1,6 +1,6 @@
 import { pathSegment } from "../../client/transport.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
-import { inspectFormatFlag, textFlag } from "../flags.ts";
+import { inspectFormatFlag, textFlag } from "../flag/flags.ts";
 import { inspectAll } from "../inspect.ts";
 import { platformQuery } from "./platform.ts";
 

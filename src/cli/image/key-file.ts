@@ -1,7 +1,7 @@
 /** The file of a key. */
 import { readFileSync } from "node:fs";
 import { codeOf, EngineError } from "../../lib/errors.ts";
-import type { FlagReader } from "../flag-reader.ts";
+import type { FlagReader } from "../flag/flag-reader.ts";
 
 /** Reads the file that `--key` names. @throws invalid-argument when there is none */
 export function readKeyFile(flags: FlagReader, command: string): string {

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { loadImages, progressOf } from "../../client/images.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { switchFlag, textFlag } from "../flags.ts";
+import { switchFlag, textFlag } from "../flag/flags.ts";
 import { isInputTerminal, readFileChunks, readStandardInput } from "../input.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { platformQuery } from "./platform.ts";

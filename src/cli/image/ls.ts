@@ -1,8 +1,8 @@
 import { listImages } from "../../client/images.ts";
 import { between, type Command, type Invocation } from "../command.ts";
 import { readConfigFile } from "../environment.ts";
-import { parseFilters } from "../filters.ts";
-import { filterFlag, listFormatFlag, switchFlag } from "../flags.ts";
+import { parseFilters } from "../flag/filters.ts";
+import { filterFlag, listFormatFlag, switchFlag } from "../flag/flags.ts";
 import { renderList } from "../format/listing.ts";
 import { imageListing, imageRows } from "./listing.ts";
 

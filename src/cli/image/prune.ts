@@ -1,8 +1,8 @@
 import type { ImagePruneResponse } from "../../api/image.ts";
 import { pruneImages } from "../../client/images.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { parseFilters } from "../filters.ts";
-import { switchFlag } from "../flags.ts";
+import { parseFilters } from "../flag/filters.ts";
+import { switchFlag } from "../flag/flags.ts";
 import { prune, pruneFlags } from "../prune.ts";
 
 /** Removes images that nothing uses. */

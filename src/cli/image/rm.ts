@@ -1,7 +1,7 @@
 import { removeImage } from "../../client/images.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { forEachOperand } from "../errors.ts";
-import { listFlag, switchFlag } from "../flags.ts";
+import { listFlag, switchFlag } from "../flag/flags.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { parsePlatform } from "./platform.ts";
 

@@ -1,7 +1,7 @@
 import { saveImages } from "../../client/images.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { checkOutputPath, refuseTerminal, writeArchive } from "../file-output.ts";
-import { textFlag } from "../flags.ts";
+import { textFlag } from "../flag/flags.ts";
 import { platformQuery } from "./platform.ts";
 
 /** Writes images as a tar. */

@@ -6,7 +6,7 @@ import { parseDigest } from "../../oci/digest.ts";
 import { findReference, parseReference, referenceName } from "../../oci/reference.ts";
 import { encodePayload, type SignedImage } from "../../oci/simple-signing.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
-import { listFlag, textFlag } from "../flags.ts";
+import { listFlag, textFlag } from "../flag/flags.ts";
 import { readKeyFile } from "./key-file.ts";
 import { registryAuthHeader, serverOfImage } from "../registry/credentials.ts";
 import { signingPassword } from "./signing-password.ts";

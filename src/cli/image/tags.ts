@@ -1,7 +1,7 @@
 import { listTags } from "../../client/distribution.ts";
 import { parseReference } from "../../oci/reference.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { listFormatFlag } from "../flags.ts";
+import { listFormatFlag } from "../flag/flags.ts";
 import { type Listing, renderList } from "../format/listing.ts";
 import { registryAuthHeader, serverOf } from "../registry/credentials.ts";
 

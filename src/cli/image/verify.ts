@@ -5,7 +5,7 @@ import { parsePublicKey, verifyBytes } from "../../lib/signing-key.ts";
 import { familiarName, findReference, parseReference, referenceName } from "../../oci/reference.ts";
 import { decodePayload } from "../../oci/simple-signing.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
-import { textFlag } from "../flags.ts";
+import { textFlag } from "../flag/flags.ts";
 import { readKeyFile } from "./key-file.ts";
 import { registryAuthHeader, serverOfImage } from "../registry/credentials.ts";
 

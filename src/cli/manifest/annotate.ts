@@ -1,7 +1,7 @@
 import { EngineError } from "../../lib/errors.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import type { FlagReader } from "../flag-reader.ts";
-import { listFlag, textFlag } from "../flags.ts";
+import type { FlagReader } from "../flag/flag-reader.ts";
+import { listFlag, textFlag } from "../flag/flags.ts";
 import { findList, type ListedManifest, listName, putList } from "./local-lists.ts";
 
 /** Says of a manifest of a list what it is for. */

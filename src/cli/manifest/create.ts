@@ -4,7 +4,7 @@ import type { Transport } from "../../client/transport.ts";
 import { EngineError, messageOf } from "../../lib/errors.ts";
 import { isIndexType } from "../../oci/media-types.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
-import { switchFlag } from "../flags.ts";
+import { switchFlag } from "../flag/flags.ts";
 import { registryAuthHeader, serverOfImage } from "../registry/credentials.ts";
 import { insecureFlag } from "./insecure-flag.ts";
 import {

@@ -5,7 +5,7 @@ import { decodeManifestOrIndex, isIndex } from "../../oci/manifest.ts";
 import { formatReference, parseReference } from "../../oci/reference.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { between, type Command, type Invocation } from "../command.ts";
-import { switchFlag } from "../flags.ts";
+import { switchFlag } from "../flag/flags.ts";
 import { registryAuthHeader, serverOfImage } from "../registry/credentials.ts";
 import { formatDocument, indexDocument } from "./index-document.ts";
 import { insecureFlag } from "./insecure-flag.ts";

@@ -1,6 +1,6 @@
 import { putManifest } from "../../client/distribution.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { switchFlag } from "../flags.ts";
+import { switchFlag } from "../flag/flags.ts";
 import { registryAuthHeader, serverOfImage } from "../registry/credentials.ts";
 import { indexDocument } from "./index-document.ts";
 import { insecureFlag } from "./insecure-flag.ts";

@@ -1,6 +1,6 @@
 /** The flags that `run` and `create` share, as in Docker. */
 import type { FlagDefinition } from "../../lib/flags.ts";
-import { listFlag, numberFlag, switchFlag, textFlag } from "../flags.ts";
+import { listFlag, numberFlag, switchFlag, textFlag } from "../flag/flags.ts";
 
 /** All of them, but `--pull`, whose help differs. */
 export const containerFlags: readonly FlagDefinition[] = [

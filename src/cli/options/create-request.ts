@@ -8,7 +8,7 @@ import type {
   RestartPolicy,
   StringMap,
 } from "../../api/container-config.ts";
-import type { FlagReader } from "../flag-reader.ts";
+import type { FlagReader } from "../flag/flag-reader.ts";
 import * as devices from "./devices.ts";
 import { parseEnv, parseLabel, readEnvFile, readLabelFile } from "./env.ts";
 import { fault } from "./fault.ts";

@@ -1,6 +1,6 @@
 /** `--network` and the flags about the endpoint. */
 import type { EndpointSettings } from "../../api/network.ts";
-import type { FlagReader } from "../flag-reader.ts";
+import type { FlagReader } from "../flag/flag-reader.ts";
 import { fault } from "./fault.ts";
 import { splitPair } from "./key-values.ts";
 import { splitCsv } from "./mount.ts";

@@ -6,7 +6,7 @@ import {
   withDefaultTag,
 } from "../../oci/reference.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { switchFlag, textFlag } from "../flags.ts";
+import { switchFlag, textFlag } from "../flag/flags.ts";
 import { pullFrom } from "./pull-from.ts";
 import { trustFlag } from "./trust-flag.ts";
 

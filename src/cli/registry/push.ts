@@ -8,7 +8,7 @@ import {
   withDefaultTag,
 } from "../../oci/reference.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { switchFlag, textFlag } from "../flags.ts";
+import { switchFlag, textFlag } from "../flag/flags.ts";
 import { parsePlatform } from "../image/platform.ts";
 import { showProgress } from "../image/progress.ts";
 import { registryAuthHeader, serverOf } from "./credentials.ts";

@@ -1,7 +1,7 @@
 import { searchImages } from "../../client/images.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { parseFilters } from "../filters.ts";
-import { filterFlag, listFormatFlag, numberFlag, switchFlag } from "../flags.ts";
+import { parseFilters } from "../flag/filters.ts";
+import { filterFlag, listFormatFlag, numberFlag, switchFlag } from "../flag/flags.ts";
 import { type Listing, renderList } from "../format/listing.ts";
 import { registryAuthHeader, serverOf } from "./credentials.ts";
 import type { ImageSearchItem } from "../../api/image.ts";

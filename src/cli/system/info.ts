@@ -7,7 +7,7 @@ import { tugVersion } from "../build-version.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { currentContextName } from "../environment.ts";
 import { describeFailure, failureCode } from "../errors.ts";
-import { inspectFormatFlag } from "../flags.ts";
+import { inspectFormatFlag } from "../flag/flags.ts";
 import { compileFormat } from "../format/single.ts";
 
 /** Shows what the engine is and holds. */

@@ -1,6 +1,6 @@
 import { pathSegment, type Transport } from "../../client/transport.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
-import { inspectFormatFlag, switchFlag, textFlag } from "../flags.ts";
+import { inspectFormatFlag, switchFlag, textFlag } from "../flag/flags.ts";
 import { inspectAll } from "../inspect.ts";
 import { EngineError, isKind } from "../../lib/errors.ts";
 

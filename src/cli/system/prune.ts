@@ -7,8 +7,8 @@ import { pruneVolumes } from "../../client/volumes.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { confirm } from "../confirm.ts";
-import { parseFilters } from "../filters.ts";
-import { listFlag, switchFlag } from "../flags.ts";
+import { parseFilters } from "../flag/filters.ts";
+import { listFlag, switchFlag } from "../flag/flags.ts";
 import { listSize } from "../format/human.ts";
 import { imageLines } from "../image/prune.ts";
 

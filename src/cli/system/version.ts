@@ -7,7 +7,7 @@ import { tugVersion } from "../build-version.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { currentContextName, nonEmpty } from "../environment.ts";
 import { describeFailure, failureCode } from "../errors.ts";
-import { inspectFormatFlag } from "../flags.ts";
+import { inspectFormatFlag } from "../flag/flags.ts";
 import { compileFormat } from "../format/single.ts";
 
 /** Shows versions of the client and the engine. */

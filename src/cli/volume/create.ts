@@ -1,6 +1,6 @@
 import { createVolume } from "../../client/volumes.ts";
 import { between, type Command, type Invocation } from "../command.ts";
-import { listFlag, textFlag } from "../flags.ts";
+import { listFlag, textFlag } from "../flag/flags.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { keyValues } from "../options/key-values.ts";
 

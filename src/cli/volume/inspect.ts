@@ -1,6 +1,6 @@
 import { pathSegment } from "../../client/transport.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
-import { inspectFormatFlag } from "../flags.ts";
+import { inspectFormatFlag } from "../flag/flags.ts";
 import { inspectAll } from "../inspect.ts";
 
 /** Shows all that the engine knows of volumes. */

@@ -1,7 +1,7 @@
 import { listVolumes } from "../../client/volumes.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { parseFilters } from "../filters.ts";
-import { filterFlag, listFormatFlag, switchFlag } from "../flags.ts";
+import { parseFilters } from "../flag/filters.ts";
+import { filterFlag, listFormatFlag, switchFlag } from "../flag/flags.ts";
 import { renderList } from "../format/listing.ts";
 import { compareNaturally } from "../format/natural.ts";
 import { volumeListing } from "./listing.ts";

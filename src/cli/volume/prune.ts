@@ -1,7 +1,7 @@
 import { pruneVolumes } from "../../client/volumes.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { parseFilters } from "../filters.ts";
-import { switchFlag } from "../flags.ts";
+import { parseFilters } from "../flag/filters.ts";
+import { switchFlag } from "../flag/flags.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { prune, pruneFlags } from "../prune.ts";
 

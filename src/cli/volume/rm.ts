@@ -1,7 +1,7 @@
 import { removeVolume } from "../../client/volumes.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { forEachOperand } from "../errors.ts";
-import { switchFlag } from "../flags.ts";
+import { switchFlag } from "../flag/flags.ts";
 
 /** Removes volumes. */
 export const command: Command = {

@@ -1,6 +1,6 @@
 /** What the command line adds to a refusal: what may have been meant. */
-import type { Transport } from "../client/transport.ts";
-import { EngineError, isKind } from "../lib/errors.ts";
+import type { Transport } from "../../client/transport.ts";
+import { EngineError, isKind } from "../../lib/errors.ts";
 
 const noSuchImage = /^No such image: (\S+)$/;
 /** An image that a container is made of is fetched when it is missing: nothing to hint at yet. */
@@ -40,7 +40,7 @@ export async function withNearestImage(
   { error, wanted }: { readonly error: EngineError; readonly wanted: string },
 ): Promise<EngineError> {
   const [{ listImages }, { suggest }] = await Promise.all([
-    import("../client/images.ts"),
+    import("../../client/images.ts"),
     import("./suggest.ts"),
   ]);
   const images = await listImages(transport).catch(() => []);

@@ -1,5 +1,5 @@
 /** Short ways to write down flags, and the flags that many commands share. */
-import type { FlagDefinition } from "../lib/flags.ts";
+import type { FlagDefinition } from "../../lib/flags.ts";
 
 /** What differs from a plain flag. */
 export interface FlagExtras {

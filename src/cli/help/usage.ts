@@ -1,7 +1,7 @@
 /** Help texts and the answers to command lines that make no sense. */
-import { messageOf, EngineError } from "../lib/errors.ts";
-import type { FlagDefinition } from "../lib/flags.ts";
-import type { Command } from "./command.ts";
+import { messageOf, EngineError } from "../../lib/errors.ts";
+import type { FlagDefinition } from "../../lib/flags.ts";
+import type { Command } from "../command.ts";
 import {
   type CommandEntry,
   type CommandGroup,
@@ -9,8 +9,8 @@ import {
   commands,
   type Found,
   plannedCommands,
-} from "./commands.ts";
-import { globalFlags } from "./global-flags.ts";
+} from "../commands.ts";
+import { globalFlags } from "../flag/global-flags.ts";
 import { suggest } from "./suggest.ts";
 
 /** A command as it was called. */

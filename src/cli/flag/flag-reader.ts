@@ -1,8 +1,8 @@
 /** The flags that were given, read with their types. */
-import { EngineError, messageOf } from "../lib/errors.ts";
-import type { FlagDefinition, ParsedFlags } from "../lib/flags.ts";
-import { parseSize } from "../lib/size.ts";
-import { parseDuration } from "../lib/time.ts";
+import { EngineError, messageOf } from "../../lib/errors.ts";
+import type { FlagDefinition, ParsedFlags } from "../../lib/flags.ts";
+import { parseSize } from "../../lib/size.ts";
+import { parseDuration } from "../../lib/time.ts";
 
 /** Reads parsed flags. Refusals are pflag's: `invalid argument "x" for "-m, --memory" flag: …`. */
 export class FlagReader {

@@ -1,5 +1,5 @@
 /** Flags before the command. */
-import type { FlagDefinition } from "../lib/flags.ts";
+import type { FlagDefinition } from "../../lib/flags.ts";
 import { listFlag, switchFlag, textFlag } from "./flags.ts";
 
 /** All of them, as in Docker. */

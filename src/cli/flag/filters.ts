@@ -1,5 +1,5 @@
 /** Filters as `--filter name=value` gives them. */
-import { EngineError } from "../lib/errors.ts";
+import { EngineError } from "../../lib/errors.ts";
 
 /** Reads all `--filter` values. @throws invalid-argument with Docker's sentence */
 export function parseFilters(values: readonly string[]): Map<string, string[]> {

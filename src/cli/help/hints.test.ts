@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import type { Transport } from "../client/transport.ts";
-import { EngineError, messageOf } from "../lib/errors.ts";
+import type { Transport } from "../../client/transport.ts";
+import { EngineError, messageOf } from "../../lib/errors.ts";
 import { withHints } from "./hints.ts";
 
 /** An engine that has some images and refuses everything else with a sentence. */
