@@ -10,9 +10,9 @@ async function main(): Promise<number> {
     case "shim":
       return (await import("./runtime/shim/shim-main.ts")).shimMain(rest);
     case "unpack":
-      return (await import("./snapshot/unpack-main.ts")).unpackMain(rest);
+      return (await import("./snapshot/unpack/unpack-main.ts")).unpackMain(rest);
     case "layer-diff":
-      return (await import("./snapshot/diff-main.ts")).diffMain(rest);
+      return (await import("./snapshot/diff/diff-main.ts")).diffMain(rest);
     case "copy":
       return (await import("./build/copy/copy-main.ts")).copyMain(rest);
     case "seccomp":

@@ -1,6 +1,6 @@
 /** Compiles the one executable, dist/tug. */
 const result = await Bun.build({
-  entrypoints: ["src/main.ts", "src/snapshot/unpack-worker.ts"],
+  entrypoints: ["src/main.ts", "src/snapshot/unpack/unpack-worker.ts"],
   root: "src",
   minify: true,
   splitting: true,

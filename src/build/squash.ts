@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { createId } from "../lib/id.ts";
 import { nowNs } from "../lib/time.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
-import { openDiff } from "../snapshot/diff-client.ts";
+import { openDiff } from "../snapshot/diff/diff-client.ts";
 import { mountOverlay, unmount } from "../sys/mount/mount.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import type { PlatformResult } from "./export/result.ts";

@@ -2,8 +2,8 @@
 import type { FilesystemChange } from "../api/container.ts";
 import { EngineError } from "../lib/errors.ts";
 import { toReadableStream } from "../lib/stream-limit.ts";
-import { listChanges, openDiff } from "../snapshot/diff-client.ts";
-import type { Change, DiffRequest } from "../snapshot/diff.ts";
+import { listChanges, openDiff } from "../snapshot/diff/diff-client.ts";
+import type { Change, DiffRequest } from "../snapshot/diff/diff.ts";
 import { type Context, publish } from "./context.ts";
 import type { LiveContainer } from "./record/live-container.ts";
 

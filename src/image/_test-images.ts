@@ -12,7 +12,7 @@ import { createLeases } from "../metadata/leases.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
-import { openUnpacker } from "../snapshot/unpack-client.ts";
+import { openUnpacker } from "../snapshot/unpack/unpack-client.ts";
 import type { ImagePolicy } from "./image-policy.ts";
 import type { ProgressMessage } from "./image-service.ts";
 import { openImageService, type OpenedImageService } from "./local-image-service.ts";

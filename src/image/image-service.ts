@@ -9,7 +9,7 @@ import type { Digest } from "../oci/digest.ts";
 import type { ImageConfig, ImageRunConfig } from "../oci/image-config.ts";
 import type { Platform } from "../oci/platform.ts";
 import type { Reference } from "../oci/reference.ts";
-import type { DiffRequest } from "../snapshot/diff.ts";
+import type { DiffRequest } from "../snapshot/diff/diff.ts";
 import type { LayerRecord } from "./image-records.ts";
 import type { Credentials, RegistryCall, SearchHit } from "../remote/registry-client.ts";
 import type {

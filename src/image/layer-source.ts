@@ -10,8 +10,8 @@ import { verifyStream } from "../content/verify.ts";
 import { decompress } from "../lib/compression/compression.ts";
 import { EngineError } from "../lib/errors.ts";
 import { toReadableStream } from "../lib/stream-limit.ts";
-import { openDiff } from "../snapshot/diff-client.ts";
-import type { DiffRequest } from "../snapshot/diff.ts";
+import { openDiff } from "../snapshot/diff/diff-client.ts";
+import type { DiffRequest } from "../snapshot/diff/diff.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { LayerRecord } from "./image-records.ts";
 

@@ -10,8 +10,8 @@ import type { Metadata } from "../metadata/metadata.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Platform } from "../oci/platform.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
-import type { DiffHasher } from "../snapshot/diff-hasher.ts";
-import type { Unpacker } from "../snapshot/unpack-client.ts";
+import type { DiffHasher } from "../snapshot/diff/diff-hasher.ts";
+import type { Unpacker } from "../snapshot/unpack/unpack-client.ts";
 import type {
   HistoryResponseItem,
   ImageDeleteResponseItem,

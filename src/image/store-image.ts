@@ -16,7 +16,7 @@ import {
 import type { Manifest } from "../oci/manifest.ts";
 import type { ImageRecord, LayerRecord } from "./image-records.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
-import type { Unpacker } from "../snapshot/unpack-client.ts";
+import type { Unpacker } from "../snapshot/unpack/unpack-client.ts";
 import { createId } from "../lib/id.ts";
 import { syncFileSystemAsync } from "../sys/fs/fs.ts";
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createId } from "../../lib/id.ts";
 import { digestOf } from "../../oci/digest.ts";
 import { formatPlatform } from "../../oci/platform.ts";
-import { openDiff } from "../../snapshot/diff-client.ts";
+import { openDiff } from "../../snapshot/diff/diff-client.ts";
 import { mountOverlay, unmount } from "../../sys/mount/mount.ts";
 import { attestResult, isAttested } from "../attestation/attest.ts";
 import { sbomType } from "../attestation/sbom.ts";

@@ -19,7 +19,7 @@ import {
 import { isImageConfigType, isLayerType } from "../../oci/media-types.ts";
 import { choosePlatform, formatPlatform, type Platform } from "../../oci/platform.ts";
 import type { Snapshotter } from "../../snapshot/snapshotter.ts";
-import type { Unpacker } from "../../snapshot/unpack-client.ts";
+import type { Unpacker } from "../../snapshot/unpack/unpack-client.ts";
 import type { ClientContent } from "../build-service.ts";
 import { fetchFromClient } from "../cache/cache-store.ts";
 

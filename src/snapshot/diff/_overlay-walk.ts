@@ -1,0 +1,162 @@
+import { type BigIntStats, lstatSync } from "node:fs";
+import { EngineError } from "../../lib/errors.ts";
+import { listXattr } from "../../sys/fs/fs.ts";
+import type { DiffVisitor } from "./_diff-visitor.ts";
+import { shown } from "../tree/entry-failure.ts";
+import { isEngineFile, isEngineFolder } from "./_engine-paths.ts";
+import type { TreeEntry } from "./_layer-tar-writer.ts";
+import { findPartialMark, isOpaqueFolder } from "../tree/layer-xattrs.ts";
+import { findInLayers, namesInLayers } from "../tree/lower-layers.ts";
+import {
+  differInOwnerOrMode,
+  entryIn,
+  isWhiteout,
+  rootEntry,
+  sortedNames,
+  type WalkedFolder,
+  withFolder,
+  withTree,
+} from "./_tree-walk.ts";
+
+/** An overlay layer to walk. */
+export interface OverlayWalk {
+  readonly dir: string;
+  /** Uppermost first. */
+  readonly parentDirs: readonly string[];
+  readonly visitor: DiffVisitor;
+  /** Tells added from modified, and names what an opaque folder hides: a look below for each file. */
+  readonly isClassified: boolean;
+  /** Leaves out what only the start of a container made. */
+  readonly omitsEngineFiles: boolean;
+}
+
+/** Tells a visitor what an overlay's upper layer changes. */
+export function walkOverlay(walk: OverlayWalk): void {
+  withTree(walk.dir, (root) => {
+    const entry = rootEntry(root);
+    walk.visitor.enter(entry, rootDiffers(entry.stat, walk.parentDirs[0]) ? "modified" : "same");
+    walkFolder(walk, { folder: root, isNew: walk.parentDirs.length === 0 });
+    walk.visitor.leave();
+  });
+}
+
+function rootDiffers(root: BigIntStats, parentDir: string | undefined): boolean {
+  if (parentDir !== undefined) {
+    return differInOwnerOrMode(root, lstatSync(parentDir, { bigint: true }));
+  }
+  return root.uid !== 0n || root.gid !== 0n || (root.mode & 0o7777n) !== 0o755n;
+}
+
+interface FolderStep {
+  readonly folder: WalkedFolder;
+  /** Nothing of the layers below shows in it. */
+  readonly isNew: boolean;
+}
+
+function walkFolder(walk: OverlayWalk, { folder, isNew }: FolderStep): void {
+  for (const name of sortedNames(folder)) {
+    const entry = entryIn(folder, name);
+    if (entry === undefined) continue;
+    if (isWhiteout(entry.stat)) walk.visitor.removed(entry.path);
+    else if (entry.stat.isDirectory()) walkSubfolder(walk, { entry, folder, isNew });
+    else walkFile(walk, { entry, isNew });
+  }
+}
+
+function walkFile(
+  walk: OverlayWalk,
+  { entry, isNew }: { readonly entry: TreeEntry; readonly isNew: boolean },
+): void {
+  if (walk.omitsEngineFiles && isEngineFile(entry)) return;
+  const change = isAdded(walk, { entry, isNew }) ? "added" : "modified";
+  walk.visitor.file(withXattrNames(entry), change);
+}
+
+function isAdded(
+  walk: OverlayWalk,
+  { entry, isNew }: { readonly entry: TreeEntry; readonly isNew: boolean },
+): boolean {
+  if (!walk.isClassified) return false;
+  return isNew || findInLayers(walk.parentDirs, entry.path) === undefined;
+}
+
+function walkSubfolder(
+  walk: OverlayWalk,
+  { entry: bare, folder, isNew }: FolderStep & { readonly entry: TreeEntry },
+): void {
+  const entry = withXattrNames(bare);
+  const { visitor } = walk;
+  const isOpaque = isOpaqueFolder(entry.at);
+  const isEngines = walk.omitsEngineFiles && isEngineFolder(entry.path);
+  const needsLower = !isNew && (walk.isClassified || isOpaque || isEngines);
+  const lower = needsLower ? findInLayers(walk.parentDirs, entry.path)?.stat : undefined;
+  visitor.enter(entry, folderChange(walk, { entry, lower, isEngines }));
+  const hides = isOpaque && lower?.isDirectory() === true;
+  if (hides) visitor.opaque(entry.path);
+  // Without a look below it is not known: then only an opaque folder is certain.
+  const isNewFolder = isNew || isOpaque || (needsLower && lower?.isDirectory() !== true);
+  if (hides && walk.isClassified) tellHidden(walk, { entry, folder });
+  else {
+    const depth = folder.depth + 1;
+    const work = (open: WalkedFolder): void =>
+      walkFolder(walk, { folder: open, isNew: isNewFolder });
+    withFolder(entry, { depth, work });
+  }
+  visitor.leave();
+}
+
+function folderChange(
+  walk: OverlayWalk,
+  options: {
+    readonly entry: TreeEntry;
+    readonly lower: BigIntStats | undefined;
+    readonly isEngines: boolean;
+  },
+): "added" | "modified" | "same" {
+  const { entry, lower, isEngines } = options;
+  if (lower?.isDirectory() === true) {
+    const isChanged = differInOwnerOrMode(entry.stat, lower);
+    if (isEngines) return isChanged ? "modified" : "same";
+    if (!walk.isClassified || isChanged) return "modified";
+    return entry.stat.mtimeNs === lower.mtimeNs ? "same" : "modified";
+  }
+  if (isEngines && lower === undefined) return "same";
+  return walk.isClassified && lower === undefined ? "added" : "modified";
+}
+
+/** A folder that was removed and made anew: what is not in it any more is removed. */
+function tellHidden(
+  walk: OverlayWalk,
+  { entry, folder }: { readonly entry: TreeEntry; readonly folder: WalkedFolder },
+): void {
+  const work = (open: WalkedFolder): void => {
+    const now = new Set(sortedNames(open));
+    const before = namesInLayers(walk.parentDirs, entry.path);
+    for (const name of [...new Set([...now, ...before])].toSorted(byBytes)) {
+      const child = now.has(name) ? entryIn(open, name) : undefined;
+      if (child === undefined) walk.visitor.removed(`${entry.path}/${name}`);
+      else if (child.stat.isDirectory()) {
+        walkSubfolder(walk, { entry: child, folder: open, isNew: !before.has(name) });
+      } else walkFile(walk, { entry: child, isNew: !before.has(name) });
+    }
+  };
+  withFolder(entry, { depth: folder.depth + 1, work });
+}
+
+function byBytes(left: string, right: string): number {
+  return left < right ? -1 : 1;
+}
+
+/**
+ * The entry with the names of its attributes. What has its content in another layer is refused:
+ * written as it is here it would be damaged.
+ */
+function withXattrNames(entry: TreeEntry): TreeEntry {
+  const xattrNames = listXattr(entry.at);
+  const mark = findPartialMark(xattrNames);
+  if (mark === undefined) return { ...entry, xattrNames };
+  throw new EngineError(
+    "not-implemented",
+    `read layer: ${shown(entry.path)} has ${mark}: overlays must be mounted with redirect_dir=off and metacopy=off`,
+  );
+}

@@ -1,0 +1,98 @@
+import { type BigIntStats, closeSync, constants, lstatSync, openSync } from "node:fs";
+import { codeOf, EngineError } from "../../lib/errors.ts";
+import { openFlags } from "../../sys/libc.ts";
+import { namesIn, procPath } from "../tree/tree-names.ts";
+import type { TreeEntry } from "./_layer-tar-writer.ts";
+
+/** Each level of folders holds a descriptor open. */
+const depthMax = 2000;
+const folderFlags =
+  constants.O_RDONLY | openFlags.directory | openFlags.noFollow | openFlags.closeOnExec;
+
+/** A folder that is open, and its path in the tree. */
+export interface WalkedFolder {
+  readonly fd: number;
+  /** Byte string; "" is the root. */
+  readonly path: string;
+  readonly depth: number;
+}
+
+/** Opens the root of a tree for `work`. */
+export function withTree(dir: string, work: (root: WalkedFolder) => void): void {
+  const fd = openSync(dir, folderFlags);
+  try {
+    work({ fd, path: "", depth: 0 });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Opens a folder that was met for `work`; nothing when it is gone or no folder any more. */
+export function withFolder(
+  { at, path }: Pick<TreeEntry, "at" | "path">,
+  options: { readonly depth: number; readonly work: (folder: WalkedFolder) => void },
+): void {
+  const { depth, work } = options;
+  if (depth > depthMax) {
+    throw new EngineError("invalid-argument", `read tree: deeper than ${depthMax} folders`);
+  }
+  const fd = openFolder(at);
+  if (fd === undefined) return;
+  try {
+    work({ fd, path, depth });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function openFolder(at: Buffer): number | undefined {
+  try {
+    return openSync(at, folderFlags);
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP") return undefined;
+    throw error;
+  }
+}
+
+/** The names in a folder, in the order of their bytes. */
+export function sortedNames(folder: WalkedFolder): readonly string[] {
+  return namesIn(folder.fd).toSorted((left, right) => (left < right ? -1 : 1));
+}
+
+/** What has a name in a folder, a link itself; undefined when it is gone. */
+export function entryIn(folder: WalkedFolder, name: string): TreeEntry | undefined {
+  const at = procPath(folder.fd, name);
+  const stat = statOf(at);
+  return stat === undefined ? undefined : { path: childPath(folder.path, name), at, stat };
+}
+
+/** The root of a tree as an entry. */
+export function rootEntry(folder: WalkedFolder): TreeEntry {
+  const at = Buffer.from(`/proc/self/fd/${folder.fd}/.`);
+  return { path: "", at, stat: lstatSync(at, { bigint: true }) };
+}
+
+/** The path of a name in a folder. */
+export function childPath(path: string, name: string): string {
+  return path === "" ? name : `${path}/${name}`;
+}
+
+/** Tells whether an overlay layer says by this file that a name is gone. */
+export function isWhiteout(stat: BigIntStats): boolean {
+  return stat.isCharacterDevice() && stat.rdev === 0n;
+}
+
+/** Tells whether two files differ in owner, mode or kind. */
+export function differInOwnerOrMode(left: BigIntStats, right: BigIntStats): boolean {
+  return left.mode !== right.mode || left.uid !== right.uid || left.gid !== right.gid;
+}
+
+function statOf(path: Buffer): BigIntStats | undefined {
+  try {
+    return lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  } catch (error) {
+    if (codeOf(error) === "ENAMETOOLONG") return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,80 @@
+import { systemFailure } from "../../sys/libc.ts";
+import { setParentDeathSignal } from "../../sys/process/process.ts";
+import {
+  decodeDiffMessage,
+  type DiffMessage,
+  encodeChange,
+  encodeDiffFailure,
+  encodeHashed,
+} from "./_diff-protocol.ts";
+import { type DiffRequest, hashDiff, listDiff, writeDiff } from "./diff.ts";
+import { requestLines } from "../request-lines.ts";
+import * as tree from "../tree/tree-syscalls.ts";
+
+const listChunkBytes = 64 * 1024;
+
+/**
+ * Runs the diff helper: reads requests from standard input, one line each, and answers on standard
+ * output; ends with its input, after `tar` or `list`, and with its parent.
+ *
+ * @returns the exit code
+ */
+export async function diffMain(_argv: readonly string[]): Promise<number> {
+  setParentDeathSignal("SIGKILL");
+  await Promise.resolve();
+  for (const line of requestLines()) {
+    const exitCode = answer(line);
+    if (exitCode !== undefined) return exitCode;
+  }
+  return 0;
+}
+
+function answer(line: string): number | undefined {
+  let message: DiffMessage;
+  try {
+    message = decodeDiffMessage(line);
+  } catch (error) {
+    write(2, encodeDiffFailure(error));
+    return 1;
+  }
+  if (message.operation === "hash") {
+    write(1, hash(message.request));
+    return undefined;
+  }
+  try {
+    if (message.operation === "list") list(message.request);
+    else writeDiff(message.request, (bytes) => writeBytes(1, bytes));
+    return 0;
+  } catch (error) {
+    write(2, encodeDiffFailure(error));
+    return 1;
+  }
+}
+
+function hash(request: DiffRequest): string {
+  try {
+    return encodeHashed(hashDiff(request));
+  } catch (error) {
+    return encodeDiffFailure(error);
+  }
+}
+
+function list(request: DiffRequest): void {
+  let text = "";
+  listDiff(request, (change) => {
+    text += encodeChange(change);
+    if (text.length < listChunkBytes) return;
+    write(1, text);
+    text = "";
+  });
+  write(1, text);
+}
+
+function write(fd: number, text: string): void {
+  writeBytes(fd, Buffer.from(text));
+}
+
+function writeBytes(fd: number, bytes: Uint8Array): void {
+  const done = tree.writeAll(fd, bytes);
+  if (done < 0) throw systemFailure(-done, "read layer: answer");
+}

@@ -1,0 +1,55 @@
+import { openHelperPool } from "../../sys/process/helper-pool.ts";
+import { selfExecutable } from "../../sys/process/process.ts";
+import { decodeUnpackResult, encodeUnpackRequest } from "./_unpack-protocol.ts";
+import type { AppliedLayer, ApplyOptions, ApplyWatch } from "./apply.ts";
+
+/** Unpacks layers in helper processes, so that the daemon goes on serving. */
+export interface Unpacker extends AsyncDisposable {
+  /**
+   * Unpacks a layer.
+   *
+   * After a failure the target holds part of the layer: the caller removes the snapshot.
+   *
+   * @param options.signal its abort kills the helper
+   * @param options.onRead told now and then how many bytes of the blob have been read
+   * @throws what `applyLayer` throws; canceled; internal when the helper died
+   */
+  unpack(layer: ApplyOptions, options?: UnpackOptions): Promise<AppliedLayer>;
+}
+
+/** How an unpacking is watched and ended. */
+export interface UnpackOptions extends ApplyWatch {
+  readonly signal?: AbortSignal;
+}
+
+/** An answer is one line; anything longer is not one. */
+const answerSizeMaxBytes = 64 * 1024;
+/** Images that are unpacked at the same time; one more would only take turns with them. */
+const helpersMax = 2;
+/** The layers of one image follow each other sooner. */
+const idleMs = 2000;
+
+/** Opens an unpacker. @param options.command argv of the helper; this program's when absent */
+export function openUnpacker(options: { readonly command?: readonly string[] } = {}): Unpacker {
+  const argv = options.command ?? [...selfExecutable(), "unpack"];
+  const pool = openHelperPool({
+    argv,
+    what: "unpack layer",
+    helpersMax,
+    idleMs,
+    answerSizeMaxBytes,
+  });
+  return {
+    async unpack(layer, { signal, onRead } = {}) {
+      const answer = await pool.ask(encodeUnpackRequest(layer), {
+        ...(signal === undefined ? {} : { signal }),
+        onNews: (line) => {
+          const readBytes = Number(line);
+          if (Number.isSafeInteger(readBytes)) onRead?.(readBytes);
+        },
+      });
+      return decodeUnpackResult(answer);
+    },
+    [Symbol.asyncDispose]: async () => await pool[Symbol.asyncDispose](),
+  };
+}
