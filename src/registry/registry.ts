@@ -19,7 +19,7 @@
  *                       (bytes)          (record)             (record)    (record)
  * ```
  *
- * Nothing here knows HTTP: `server.ts` does, and `errors.ts` gives failures their codes.
+ * Nothing here knows HTTP: `http/` does, and `errors.ts` gives failures their codes.
  *
  * @see OCI distribution-spec v1.1
  */
