@@ -16,7 +16,7 @@ import { encodeIndex, encodeManifest } from "../oci/manifest.ts";
 import { ociMediaTypes } from "../oci/media-types.ts";
 import type { Platform } from "../oci/platform.ts";
 import { familiarString, formatReference, type Reference } from "../oci/reference.ts";
-import { recordOfNew } from "../image/create-image.ts";
+import { recordOfNew } from "../image/lifecycle/create-image.ts";
 import type { LayerRecord } from "../image/image-records.ts";
 import type { ImageService } from "../image/image-service.ts";
 import { annotationsAt } from "./annotations.ts";

@@ -1,6 +1,6 @@
 /** Makes an image of a container's files and configuration. */
 import type { ContainerConfig } from "../api/container-config.ts";
-import { applyChanges } from "../image/apply-changes.ts";
+import { applyChanges } from "../image/lifecycle/apply-changes.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { ImageRunConfig } from "../oci/image-config.ts";
 import {

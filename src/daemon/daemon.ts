@@ -14,7 +14,7 @@ import { type ContainerDefaults, openContainers } from "../container/local-conta
 import { openContentStore } from "../content/local-content-store.ts";
 import { createEventBus } from "../event/journal-event-bus.ts";
 import { openImageService } from "../image/local-image-service.ts";
-import { createManifestService } from "../image/manifests.ts";
+import { createManifestService } from "../image/distribution/manifests.ts";
 import { createSignaturePolicy } from "../image/trust/signature-policy.ts";
 import { openSignatureStore } from "../image/trust/signatures.ts";
 import { createTrustService } from "../image/trust/trust-service.ts";

@@ -1,7 +1,7 @@
 import { type Digest, isDigest } from "../oci/digest.ts";
 import { findReference, parseReference, withDefaultTag } from "../oci/reference.ts";
 import type { ImageUse } from "./image-policy.ts";
-import type { ImageContext } from "./local-image-service.ts";
+import type { ImageContext } from "./context.ts";
 
 /**
  * Asks the policy before an image that is here is made use of, by whatever name it was asked for.

@@ -18,9 +18,9 @@ import type {
   ImageInspect,
   ImageSummary,
 } from "../api/image.ts";
-import type { PackedLayer } from "./distribution-records.ts";
-import type { LayerPacking } from "./pack-layer.ts";
-import type { DistributionDescription } from "./registry-queries.ts";
+import type { PackedLayer } from "./distribution/distribution-records.ts";
+import type { LayerPacking } from "./distribution/pack-layer.ts";
+import type { DistributionDescription } from "./distribution/registry-queries.ts";
 
 /** An image as a container is made from it. */
 export interface ResolvedImage {

@@ -1,34 +1,22 @@
 /**
  * The images of one data root: records in metadata, blobs in the content store, layers as snapshots.
  */
-import type { ContentStore } from "../content/content-store.ts";
-import type { EventBus } from "../event/event-bus.ts";
 import { isKind } from "../lib/errors.ts";
-import type { Logger } from "../lib/log.ts";
-import type { Leases } from "../metadata/leases.ts";
-import type { Metadata } from "../metadata/metadata.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Platform } from "../oci/platform.ts";
-import type { Snapshotter } from "../snapshot/snapshotter.ts";
-import type { DiffHasher } from "../snapshot/diff/diff-hasher.ts";
-import type { Unpacker } from "../snapshot/unpack/unpack-client.ts";
 import type {
   HistoryResponseItem,
   ImageDeleteResponseItem,
   ImageInspect,
   ImageSummary,
 } from "../api/image.ts";
-import type {
-  Credentials,
-  RegistryCall,
-  RegistryClient,
-  SearchHit,
-} from "../remote/registry-client.ts";
-import { createIndex } from "./create-index.ts";
-import { collectGarbage } from "./collect-garbage.ts";
-import { commitImage } from "./commit-image.ts";
-import { createImage } from "./create-image.ts";
-import { DistributionRecords, type PackedLayer } from "./distribution-records.ts";
+import type { Credentials, RegistryCall, SearchHit } from "../remote/registry-client.ts";
+import { createIndex } from "./lifecycle/create-index.ts";
+import { collectGarbage } from "./lifecycle/collect-garbage.ts";
+import { commitImage } from "./lifecycle/commit-image.ts";
+import { createImage } from "./lifecycle/create-image.ts";
+import { DistributionRecords, type PackedLayer } from "./distribution/distribution-records.ts";
+import type { ImageContext, ImageServiceOptions } from "./context.ts";
 import { ImageIndex } from "./image-index.ts";
 import { type LayerRecord, openImageTables } from "./image-records.ts";
 import { openLayer, openLayerTar } from "./layer-source.ts";
@@ -49,58 +37,25 @@ import type {
   ResolvedImage,
 } from "./image-service.ts";
 import { checkUse } from "./check-use.ts";
-import type { ImagePolicy } from "./image-policy.ts";
-import { importImage } from "./import-image.ts";
-import { listImages, type ListOptions } from "./list-images.ts";
-import { loadImages } from "./load-images.ts";
-import { openUrl } from "./open-url.ts";
-import { type LayerPacking, storePackedLayer } from "./pack-layer.ts";
-import { pullAllTags, pullImage } from "./pull.ts";
-import { pushImages } from "./push.ts";
+import { importImage } from "./archive/import-image.ts";
+import { listImages, type ListOptions } from "./status/list-images.ts";
+import { loadImages } from "./archive/load-images.ts";
+import { openUrl } from "./archive/open-url.ts";
+import { type LayerPacking, storePackedLayer } from "./distribution/pack-layer.ts";
+import { pullAllTags, pullImage } from "./distribution/pull.ts";
+import { pushImages } from "./distribution/push.ts";
 import {
   describeDistribution,
   type DistributionDescription,
   logIn,
   searchImages,
-} from "./registry-queries.ts";
-import { pruneImages } from "./prune-images.ts";
-import { removeImage } from "./remove-image.ts";
-import { saveImages } from "./save-images.ts";
-import type { SignatureStore } from "./trust/signatures.ts";
-import { describeManifests } from "./manifest-summaries.ts";
-import { describeHistory, describeImage } from "./describe-image.ts";
-import { publishImageEvent } from "./_publish-event.ts";
-
-/** What the image service needs. */
-export interface ImageServiceOptions {
-  readonly content: ContentStore;
-  readonly snapshots: Snapshotter;
-  readonly unpacker: Unpacker;
-  /** For commits; each has a helper of its own when absent. */
-  readonly hasher?: DiffHasher;
-  readonly metadata: Metadata;
-  readonly leases: Leases;
-  readonly events: EventBus;
-  readonly logger: Logger;
-  /** For pull, push and all that asks registries. */
-  readonly registry?: RegistryClient;
-  /** Who may come in and run; everybody when absent. */
-  readonly policy?: ImagePolicy;
-  /** What a push stores beside an image; nothing when absent. */
-  readonly signatures?: Pick<SignatureStore, "list" | "push">;
-}
-
-/** What the parts of this folder share. */
-export interface ImageContext extends ImageServiceOptions {
-  readonly index: ImageIndex;
-  readonly distribution: DistributionRecords;
-  /** Who uses images; nobody until `useUsers`. */
-  readonly users: () => ImageUsers;
-  /** Work that makes blobs and snapshots not yet held by an image; the collector waits for it. */
-  readonly making: <T>(work: (leaseId: string) => Promise<T>) => Promise<T>;
-  /** Removes what nothing needs any more, now or when no image is being made. */
-  readonly collect: () => Promise<number>;
-}
+} from "./distribution/registry-queries.ts";
+import { pruneImages } from "./lifecycle/prune-images.ts";
+import { removeImage } from "./lifecycle/remove-image.ts";
+import { saveImages } from "./archive/save-images.ts";
+import { describeManifests } from "./status/manifest-summaries.ts";
+import { describeHistory, describeImage } from "./status/describe-image.ts";
+import { publishImageEvent } from "./publish-event.ts";
 
 const nobody: ImageUsers = { containersOf: () => [] };
 

@@ -7,7 +7,7 @@ import type { Buildkit } from "../build/control/buildkit.ts";
 import type { EventBus } from "../event/event-bus.ts";
 import type { ImageService } from "../image/image-service.ts";
 import type { ContainerService } from "../container/container-service.ts";
-import type { ManifestService } from "../image/manifests.ts";
+import type { ManifestService } from "../image/distribution/manifests.ts";
 import type { TrustService } from "../image/trust/trust-service.ts";
 import type { NetworkService } from "../network/network-service.ts";
 import type { VolumeService } from "../volume/volume-service.ts";

@@ -12,7 +12,7 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { encodeIndex, encodeManifest, layersMax } from "../../oci/manifest.ts";
 import { dockerMediaTypes, layerCompression, ociMediaTypes } from "../../oci/media-types.ts";
-import type { PackedLayer } from "../../image/distribution-records.ts";
+import type { PackedLayer } from "../../image/distribution/distribution-records.ts";
 import { recordOfLayer } from "../archive.ts";
 import type { CachePlace } from "../build-service.ts";
 import type { VertexProgress } from "../progress.ts";

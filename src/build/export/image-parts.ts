@@ -1,6 +1,6 @@
 /** The parts that an image goes out in: its config, and layers of one packing. */
 import type { LayerRecord } from "../../image/image-records.ts";
-import type { LayerPacking } from "../../image/pack-layer.ts";
+import type { LayerPacking } from "../../image/distribution/pack-layer.ts";
 import { encodeInlineCache, inlineCacheField } from "../../oci/cache-config.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";

@@ -1,0 +1,321 @@
+/** Archives of every kind in, and out again as they came. */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { gzipSync, zstdCompressSync } from "node:zlib";
+import { readAll, toReadableStream } from "../../lib/stream-limit.ts";
+import { readTarFiles } from "../../lib/tar/tar-entries.ts";
+import { encodeTar, type SmallTarEntry } from "../../lib/tar/tar-writer.ts";
+import { digestOf } from "../../oci/digest.ts";
+import { openTestImages, type TestImages } from "../test-images.ts";
+
+const isRoot = process.getuid?.() === 0;
+const host = process.arch === "arm64" ? "arm64" : "amd64";
+const foreign = host === "amd64" ? "arm64" : "amd64";
+
+let t: TestImages;
+let said: string[] = [];
+
+beforeEach(async () => {
+  t = await openTestImages();
+});
+afterEach(() => t.close());
+
+const entry = (name: string, text: string | Uint8Array): SmallTarEntry => ({
+  header: { name },
+  content: text,
+});
+const layerTar = (name: string): Uint8Array => encodeTar([entry(name, `${name}\n`)]);
+
+async function load(archive: Uint8Array, platform?: string): Promise<string[]> {
+  said = [];
+  await t.images.load(toReadableStream([archive]), {
+    progress: ({ stream }) => {
+      if (stream !== undefined) said.push(stream.trim());
+    },
+    ...(platform === undefined ? {} : { platform: { os: "linux", architecture: platform } }),
+  });
+  return said;
+}
+
+async function save(
+  references: readonly string[],
+  platform?: string,
+): Promise<{ readonly bytes: Uint8Array; readonly files: ReadonlyMap<string, Uint8Array> }> {
+  const how = platform === undefined ? {} : { platform: { os: "linux", architecture: platform } };
+  const bytes = await readAll(await t.images.save(references, how), {
+    sizeMaxBytes: 1e7,
+    what: "archive",
+  });
+  const files = await readTarFiles(toReadableStream([bytes]), {
+    select: ({ type }) => type === "file",
+    limits: { sizeMaxBytes: 1e7, fileMaxBytes: 1e6 },
+  });
+  return { bytes, files };
+}
+
+type Saved = { readonly files: ReadonlyMap<string, Uint8Array> };
+
+interface Documents {
+  readonly manifests: readonly { readonly digest: string; readonly mediaType: string }[];
+}
+
+const indexOf = ({ files }: Saved): Documents =>
+  JSON.parse(Buffer.from(files.get("index.json") ?? []).toString());
+const listOf = ({ files }: Saved): readonly { readonly RepoTags: readonly string[] }[] =>
+  JSON.parse(Buffer.from(files.get("manifest.json") ?? []).toString());
+
+/** An archive as Docker before 1.10 wrote it: a folder a layer, names in `repositories`. */
+function legacyArchive(): Uint8Array {
+  const [base, top] = ["a".repeat(64), "b".repeat(64)];
+  const folder = (id: string, document: object, layer: Uint8Array): SmallTarEntry[] => [
+    { header: { name: `${id}/`, type: "directory", mode: 0o755 } },
+    entry(`${id}/VERSION`, "1.0"),
+    entry(`${id}/json`, JSON.stringify({ id, ...document })),
+    entry(`${id}/layer.tar`, layer),
+  ];
+  const times = { created: "2015-01-01T00:00:00Z", architecture: host, os: "linux" };
+  return encodeTar([
+    ...folder(
+      top,
+      {
+        ...times,
+        parent: base,
+        author: "old",
+        config: { Cmd: ["hello"], Env: ["A=1"] },
+        container_config: { Cmd: ["/bin/sh", "-c", "touch b"] },
+        Size: 5,
+      },
+      layerTar("b"),
+    ),
+    ...folder(base, { ...times, config: { Cmd: ["sh"] } }, layerTar("a")),
+    entry("repositories", JSON.stringify({ "old/one": { "1": top, two: top }, base: { x: base } })),
+  ]);
+}
+
+describe.skipIf(!isRoot)("archives of old Docker versions (needs root)", () => {
+  test("images of folders and `repositories` become images of today", async () => {
+    expect((await load(legacyArchive())).toSorted()).toEqual([
+      "Loaded image: base:x",
+      "Loaded image: old/one:1",
+      "Loaded image: old/one:two",
+    ]);
+    const image = await t.images.inspect("old/one:two");
+    expect(image.Config).toMatchObject({ Cmd: ["hello"], Env: ["A=1"] });
+    expect([image.Author, image.RootFS.Layers?.length]).toEqual(["old", 2]);
+    expect((await t.images.inspect("base:x")).RootFS.Layers).toEqual([digestOf(layerTar("a"))]);
+    expect((await t.images.history("old/one:1")).map((item) => item.CreatedBy)).toEqual([
+      "/bin/sh -c touch b",
+      "",
+    ]);
+  });
+
+  test.each([
+    ["a parent that is missing", { b: "no" }],
+    ["a description that is none", { json: "{" }],
+    ["an ID that leads out", { id: "../../etc" }],
+  ])("refuses %s", async (_what, wrong: { b?: string; json?: string; id?: string }) => {
+    const id = wrong.id ?? "c".repeat(64);
+    const document = wrong.json ?? JSON.stringify({ id, parent: wrong.b ?? "", os: "linux" });
+    const archive = encodeTar([
+      entry(`${"c".repeat(64)}/json`, document),
+      entry(`${"c".repeat(64)}/layer.tar`, layerTar("c")),
+      entry("repositories", JSON.stringify({ x: { y: id } })),
+    ]);
+    await expect(load(archive)).rejects.toMatchObject({ kind: "invalid-argument" });
+    expect(t.images.count).toBe(0);
+  });
+
+  test("layers of 1.10 that are links to each other, packed in any way", async () => {
+    const [a, b] = [layerTar("a"), layerTar("b")];
+    const config = JSON.stringify({
+      architecture: host,
+      os: "linux",
+      rootfs: { type: "layers", diff_ids: [digestOf(a), digestOf(b), digestOf(a)] },
+    });
+    const archive = encodeTar([
+      entry("one/layer.tar", gzipSync(a)),
+      entry("two/layer.tar", zstdCompressSync(b)),
+      { header: { name: "three/layer.tar", type: "symlink", linkName: "../one/layer.tar" } },
+      entry("config.json", config),
+      entry(
+        "manifest.json",
+        JSON.stringify([
+          {
+            Config: "config.json",
+            RepoTags: ["linked:1"],
+            Layers: ["one/layer.tar", "two/layer.tar", "three/layer.tar"],
+          },
+        ]),
+      ),
+    ]);
+    expect(await load(archive)).toEqual(["Loaded image: linked:1"]);
+    const { layers } = await t.images.layersOf("linked:1");
+    expect(layers.map((layer) => layer.mediaType.split("+")[1])).toEqual(["gzip", "zstd", "gzip"]);
+  });
+});
+
+interface Built {
+  readonly index: string;
+  readonly blobs: ReadonlyMap<string, Uint8Array>;
+  readonly archive: Uint8Array;
+}
+
+/** An image layout with an index of two platforms and an attestation, under two names. */
+function layoutArchive(
+  options: { readonly leaveOut?: string; readonly names?: readonly string[] } = {},
+): Built {
+  const blobs = new Map<string, Uint8Array>();
+  const put = (bytes: Uint8Array | string, mediaType: string): Record<string, unknown> => {
+    const digest = digestOf(bytes);
+    blobs.set(digest, Buffer.from(bytes));
+    return { mediaType, digest, size: Buffer.from(bytes).length };
+  };
+  const oci = "application/vnd.oci.image";
+  const manifestFor = (architecture: string): Record<string, unknown> => {
+    const tar = layerTar(`for-${architecture}`);
+    const config = put(
+      JSON.stringify({
+        architecture,
+        os: "linux",
+        config: { Cmd: [architecture] },
+        rootfs: { type: "layers", diff_ids: [digestOf(tar)] },
+      }),
+      `${oci}.config.v1+json`,
+    );
+    const layers = [put(gzipSync(tar), `${oci}.layer.v1.tar+gzip`)];
+    const manifest = { schemaVersion: 2, mediaType: `${oci}.manifest.v1+json`, config, layers };
+    // Spaces that an encoder of ours would not write: bytes must stay as they came.
+    return {
+      ...put(JSON.stringify(manifest, null, 3), `${oci}.manifest.v1+json`),
+      platform: { architecture, os: "linux" },
+    };
+  };
+  const attestation = put(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: `${oci}.manifest.v1+json`,
+      config: put(
+        JSON.stringify({ architecture: "unknown", os: "unknown", rootfs: { diff_ids: [] } }),
+        `${oci}.config.v1+json`,
+      ),
+      layers: [put('{"_type":"statement"}', "application/vnd.in-toto+json")],
+    }),
+    `${oci}.manifest.v1+json`,
+  );
+  const manifests = [
+    manifestFor(foreign),
+    manifestFor(host),
+    { ...attestation, platform: { architecture: "unknown", os: "unknown" } },
+  ];
+  const index = put(
+    JSON.stringify({ schemaVersion: 2, mediaType: `${oci}.index.v1+json`, manifests }, null, 2),
+    `${oci}.index.v1+json`,
+  );
+  const named = (name: string): object => ({
+    ...index,
+    annotations: { "io.containerd.image.name": name },
+  });
+  const top = {
+    schemaVersion: 2,
+    manifests: (options.names ?? ["reg.test/multi:1", "reg.test/multi:2"]).map(named),
+  };
+  const shipped = [...blobs].filter(([digest]) => digest !== options.leaveOut);
+  return {
+    index: String(index["digest"]),
+    blobs,
+    archive: encodeTar([
+      ...shipped.map(([digest, bytes]) => entry(`blobs/sha256/${digest.slice(7)}`, bytes)),
+      entry("oci-layout", '{"imageLayoutVersion":"1.0.0"}'),
+      entry("index.json", JSON.stringify(top)),
+    ]),
+  };
+}
+
+describe.skipIf(!isRoot)("images of several platforms (needs root)", () => {
+  test("all are loaded under one name, the host's first, and go out bit for bit", async () => {
+    const { archive, index, blobs } = layoutArchive();
+    expect(await load(archive)).toEqual([
+      "Loaded image: reg.test/multi:1",
+      "Loaded image: reg.test/multi:2",
+    ]);
+    expect((await t.images.resolve("reg.test/multi:1")).config.config?.Cmd).toEqual([host]);
+    const other = { os: "linux", architecture: foreign };
+    const wanted = await t.images.resolve("reg.test/multi:1", { platform: other });
+    expect(wanted.config.config?.Cmd).toEqual([foreign]);
+    expect((await t.images.list({})).length).toBe(1);
+    expect((await t.images.list({ all: true })).length).toBe(2);
+    await t.images.recover();
+    const saved = await save(["reg.test/multi"]);
+    for (const [digest, bytes] of blobs) {
+      expect(saved.files.get(`blobs/sha256/${digest.slice(7)}`)).toEqual(Buffer.from(bytes));
+    }
+    expect(indexOf(saved).manifests.map((one) => one.digest)).toEqual([index, index]);
+    expect(listOf(saved)).toMatchObject([{ RepoTags: ["reg.test/multi:1", "reg.test/multi:2"] }]);
+  });
+
+  test("names with a digest are left out: where an image came from is not the archive's to say", async () => {
+    const { index } = layoutArchive();
+    const names = [`trusted/app@${index}`, `trusted/app:1@${digestOf("other")}`, "own:1"];
+    expect(await load(layoutArchive({ names }).archive)).toEqual(["Loaded image: own:1"]);
+    expect((await t.images.inspect("own:1")).RepoDigests).toEqual([]);
+  });
+
+  test("what was saved loads as the same again, by itself", async () => {
+    await load(layoutArchive().archive);
+    const first = await save(["reg.test/multi:1"]);
+    await t.images.remove("reg.test/multi:1", {});
+    await t.images.remove("reg.test/multi:2", {});
+    expect([t.images.count, (await t.content.list()).length]).toEqual([0, 0]);
+    await load(first.bytes);
+    expect(Buffer.from((await save(["reg.test/multi:1"])).bytes)).toEqual(Buffer.from(first.bytes));
+  });
+
+  test("one platform that is asked for comes, or goes, alone", async () => {
+    await load(layoutArchive().archive, foreign);
+    expect((await t.images.resolve("reg.test/multi:1")).config.config?.Cmd).toEqual([foreign]);
+    expect(t.images.count).toBe(1);
+    await load(layoutArchive().archive);
+    const saved = await save(["reg.test/multi:1"], foreign);
+    const manifestType = "application/vnd.oci.image.manifest.v1+json";
+    expect(indexOf(saved).manifests[0]?.mediaType).toBe(manifestType);
+    expect([...saved.files.keys()].filter((name) => name.startsWith("blobs/")).length).toBe(3);
+    await expect(load(layoutArchive().archive, "riscv64")).rejects.toThrow(
+      "the archive has no image for the platform linux/riscv64",
+    );
+    await expect(save(["reg.test/multi:1"], "riscv64")).rejects.toThrow("No such image");
+  });
+
+  test("an index that is not whole goes out as the manifest that is", async () => {
+    const { blobs } = layoutArchive();
+    const statement = digestOf('{"_type":"statement"}');
+    expect(blobs.has(statement)).toBe(true);
+    await load(layoutArchive({ leaveOut: statement }).archive);
+    const saved = await save(["reg.test/multi:1"]);
+    expect(indexOf(saved).manifests[0]?.mediaType).toBe(
+      "application/vnd.oci.image.manifest.v1+json",
+    );
+  });
+
+  test("prune and remove treat platforms as parts of their name", async () => {
+    await load(layoutArchive().archive);
+    expect((await t.images.prune(new Map())).deleted).toEqual([]);
+    expect(t.images.count).toBe(2);
+    await t.images.tag("reg.test/multi:1", { repo: "again", tag: "" });
+    await t.images.remove("reg.test/multi:1", {});
+    await t.images.remove("reg.test/multi:2", {});
+    expect(t.images.count).toBe(2);
+    expect((await save(["again"])).files.size).toBeGreaterThan(10);
+    await t.images.prune(new Map([["dangling", ["false"]]]));
+    expect([t.images.count, (await t.content.list()).length]).toEqual([0, 0]);
+  });
+});
+
+describe.skipIf(!isRoot)("save() by repository (needs root)", () => {
+  test("means all of its tags, whatever images they are", async () => {
+    await load(legacyArchive());
+    await t.images.tag("base:x", { repo: "old/one", tag: "three" });
+    const tags = listOf(await save(["old/one"])).map((image) => image.RepoTags);
+    expect(tags.flat().toSorted()).toEqual(["old/one:1", "old/one:three", "old/one:two"]);
+    expect(tags.length).toBe(2);
+    await expect(save(["nothing"])).rejects.toThrow("No such image: nothing");
+  });
+});

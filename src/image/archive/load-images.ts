@@ -1,0 +1,80 @@
+import { EngineError } from "../../lib/errors.ts";
+import { formatSize } from "../../lib/size.ts";
+import type { Platform } from "../../oci/platform.ts";
+import { type ArchivedImage, findArchivedImages } from "./archive-images.ts";
+import type { ImageRecord } from "../image-records.ts";
+import type { Progress } from "../image-service.ts";
+import { readArchive } from "./load-archive.ts";
+import type { ImageContext } from "../context.ts";
+import { unpackImage } from "../store-image.ts";
+import { publishImageEvent } from "../publish-event.ts";
+
+/** Loads every image of an archive; each is acknowledged by a progress line once it is durable. */
+export async function loadImages(
+  context: ImageContext,
+  options: {
+    readonly archive: ReadableStream<Uint8Array>;
+    readonly progress: Progress;
+    readonly platform?: Platform;
+    readonly signal?: AbortSignal;
+  },
+): Promise<void> {
+  const { content, leases } = context;
+  const { progress, platform, signal } = options;
+  await context.making(async (leaseId) => {
+    const target = { content, leases, leaseId, ...(signal === undefined ? {} : { signal }) };
+    const archive = await readArchive(options.archive, target);
+    const images = await findArchivedImages(archive, {
+      target,
+      ...(platform === undefined ? {} : { platform }),
+    });
+    for (const image of images) await loadOne(context, { image, progress, signal });
+  });
+}
+
+async function loadOne(
+  context: ImageContext,
+  options: {
+    readonly image: ArchivedImage;
+    readonly progress: Progress;
+    readonly signal: AbortSignal | undefined;
+  },
+): Promise<void> {
+  const { image, progress, signal } = options;
+  const { index } = context;
+  const { names, target, attachments } = image;
+  const records: ImageRecord[] = [];
+  for (const parts of [image.parts, ...(image.others ?? [])]) {
+    const how = signal === undefined ? {} : { signal };
+    records.push(await unpackImage(context, { parts, onLayer: tellLayer(progress), ...how }));
+  }
+  if (signal?.aborted === true) throw new EngineError("canceled", "the load was canceled");
+  const [record, ...others] = records;
+  if (record === undefined) return;
+  context.metadata.transaction(() => {
+    for (const each of records) index.put(each);
+    for (const name of names) {
+      index.bind(name, record.id, {
+        ...(target === undefined ? {} : { target }),
+        others: others.map((other) => other.id),
+        attachments: attachments ?? [],
+      });
+    }
+  });
+  publishImageEvent(context, { action: "load", record, name: record.id });
+  for (const name of names) progress({ stream: `Loaded image: ${index.show(name)}\n` });
+  if (names.length > 0) return;
+  for (const { id } of records) progress({ stream: `Loaded image ID: ${id}\n` });
+}
+
+function tellLayer(
+  progress: Progress,
+): (layer: { readonly diffId: string; readonly sizeBytes: number }) => void {
+  return ({ diffId, sizeBytes }) =>
+    progress({
+      status: "Loading layer",
+      id: diffId.slice("sha256:".length, "sha256:".length + 12),
+      progressDetail: { current: sizeBytes, total: sizeBytes },
+      progress: `${formatSize(sizeBytes)}/${formatSize(sizeBytes)}`,
+    });
+}

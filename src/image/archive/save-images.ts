@@ -1,0 +1,284 @@
+import { noSuchImage } from "../../lib/docker-messages.ts";
+import { EngineError as Failure, isKind } from "../../lib/errors.ts";
+import { toReadableStream } from "../../lib/stream-limit.ts";
+import { encodeTarEnd, encodeTarHeader, encodeTarPadding } from "../../lib/tar/tar-writer.ts";
+import { chainId, type Digest, digestHex } from "../../oci/digest.ts";
+import {
+  archiveManifestFile,
+  archiveRepositoriesFile,
+  encodeArchiveManifest,
+  encodeRepositories,
+} from "../../oci/docker-archive.ts";
+import {
+  annotationKeys,
+  encodeLayout,
+  layoutBlobPath,
+  layoutFile,
+  layoutIndexFile,
+} from "../../oci/layout.ts";
+import { encodeIndex } from "../../oci/manifest.ts";
+import { ociMediaTypes } from "../../oci/media-types.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { formatPlatform, matchPlatform, type Platform } from "../../oci/platform.ts";
+import { familiarName, findReference, parseReference, referenceName } from "../../oci/reference.ts";
+import { imagePlatform } from "../../oci/image-config.ts";
+import type { ImageIndex } from "../image-index.ts";
+import type { ImageRecord, NameTarget } from "../image-records.ts";
+import { addBlob, addLayer, type BlobSources, findIndexBlobs } from "./saved-index.ts";
+import type { ImageContext } from "../context.ts";
+import { publishImageEvent } from "../publish-event.ts";
+
+/** An image to save, and the names it goes by in the archive. */
+interface SavedImage {
+  readonly record: ImageRecord;
+  readonly names: readonly SavedName[];
+}
+
+interface SavedName {
+  readonly name: string;
+  /** The index that the name stands for, when all of it is here. */
+  readonly index?: { readonly target: NameTarget; readonly sources: BlobSources };
+}
+
+/** What to save. */
+export interface SaveOptions {
+  readonly references: readonly string[];
+  /** Only this one; without, all platforms of a name where all of them are here. */
+  readonly platform?: Platform;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * One tar that is a docker-archive and an OCI layout at once, as Docker 25 and newer write it: the
+ * same bytes for the same images. Blobs are held by a lease until the stream ends.
+ */
+export async function saveImages(
+  context: ImageContext,
+  options: SaveOptions,
+): Promise<ReadableStream<Uint8Array>> {
+  const images = await chooseImages(context, options);
+  const sources = blobSources(context, { images, ...options });
+  const { leases } = context;
+  const leaseId = leases.create();
+  for (const [digest, { chainId: key }] of sources) {
+    leases.add(leaseId, `content:${digest}`);
+    if (key !== undefined) leases.add(leaseId, `snapshot:${key}`);
+  }
+  for (const { record } of images) {
+    publishImageEvent(context, { action: "save", record, name: record.id });
+  }
+  const done = (): void => void leases.remove(leaseId);
+  return toReadableStream(writeArchive({ images, sources, done }));
+}
+
+async function chooseImages(
+  context: ImageContext,
+  options: SaveOptions,
+): Promise<readonly SavedImage[]> {
+  if (options.references.length === 0) {
+    throw new Failure("invalid-argument", "no image is named: name at least one to save");
+  }
+  const chosen = new Map<Digest, { record: ImageRecord; names: Set<string> }>();
+  for (const reference of options.references) {
+    for (const { record, name } of findMeant(context.index, { reference, ...options })) {
+      const entry = chosen.get(record.id) ?? { record, names: new Set<string>() };
+      if (name !== undefined) entry.names.add(name);
+      chosen.set(record.id, entry);
+    }
+  }
+  const images: SavedImage[] = [];
+  for (const { record, names } of chosen.values()) {
+    const saved: SavedName[] = [];
+    for (const name of names) {
+      const target = options.platform ? undefined : context.index.findName(name)?.target;
+      const sources = target === undefined ? undefined : await findIndexBlobs(context, target);
+      const hasIndex = target !== undefined && sources !== undefined;
+      saved.push(hasIndex ? { name, index: { target, sources } } : { name });
+    }
+    images.push({ record, names: saved });
+  }
+  return images;
+}
+
+interface MeantImage {
+  readonly record: ImageRecord;
+  readonly name?: string;
+}
+
+/** A repository means all of its tags, an ID no name. Docker: the same, seen in 28.5. */
+function findMeant(
+  index: ImageIndex,
+  options: { readonly reference: string; readonly platform?: Platform },
+): readonly MeantImage[] {
+  const { reference } = options;
+  const parsed = index.isFullOrShortId(reference) ? undefined : findReference(reference);
+  if (parsed === undefined || parsed.digest !== undefined)
+    return [{ record: pick(index, options) }];
+  const repository = referenceName(parsed);
+  if (parsed.tag !== undefined) {
+    return [{ record: pick(index, options), name: `${repository}:${parsed.tag}` }];
+  }
+  const names = index
+    .listNames()
+    .map(([name]) => name)
+    .filter((name) => name.startsWith(`${repository}:`))
+    .toSorted();
+  if (names.length === 0) return [{ record: pick(index, options) }];
+  return names.map((name) => ({ record: pick(index, { ...options, name }), name }));
+}
+
+/** Docker: no tag is added to the name that is not there, seen in 28.5. */
+function pick(
+  index: ImageIndex,
+  options: {
+    readonly reference: string;
+    readonly name?: string;
+    readonly platform?: Platform;
+  },
+): ImageRecord {
+  const { reference, platform, name = reference } = options;
+  try {
+    const ofPlatform = platform === undefined ? undefined : index.findPlatform(name, platform);
+    const record = ofPlatform ?? index.find(name);
+    refuseOtherPlatform(index.config(record), options);
+    return record;
+  } catch (error) {
+    if (isKind(error, "not-found") && error.details["isPlatform"] !== true) {
+      throw noSuchImage(reference);
+    }
+    throw error;
+  }
+}
+
+function refuseOtherPlatform(
+  config: Parameters<typeof imagePlatform>[0],
+  { reference, platform }: { readonly reference: string; readonly platform?: Platform },
+): void {
+  if (platform === undefined || matchPlatform(platform, imagePlatform(config))) return;
+  const { message } = noSuchImage(reference);
+  throw new Failure("not-found", `${message}: it is not there for ${formatPlatform(platform)}`, {
+    details: { isPlatform: true },
+  });
+}
+
+async function* writeArchive(options: {
+  readonly images: readonly SavedImage[];
+  readonly sources: BlobSources;
+  readonly done: () => void;
+}): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    yield encodeTarHeader({ name: "blobs/", type: "directory", mode: 0o755 });
+    yield encodeTarHeader({ name: "blobs/sha256/", type: "directory", mode: 0o755 });
+    for (const [digest, { sizeBytes, open }] of [...options.sources].toSorted(byDigest)) {
+      yield encodeTarHeader({ name: layoutBlobPath(digest), sizeBytes, mode: 0o644 });
+      yield* open();
+      yield encodeTarPadding(sizeBytes);
+    }
+    for (const [name, bytes] of documents(options.images)) {
+      yield encodeTarHeader({ name, sizeBytes: bytes.length, mode: 0o644 });
+      yield bytes;
+      yield encodeTarPadding(bytes.length);
+    }
+    yield encodeTarEnd();
+  } finally {
+    options.done();
+  }
+}
+
+/** All blobs of the images; layers without one are made. */
+function blobSources(
+  context: ImageContext,
+  options: { readonly images: readonly SavedImage[]; readonly signal?: AbortSignal },
+): BlobSources {
+  const sources: BlobSources = new Map();
+  for (const { record, names } of options.images) {
+    for (const { index } of names) {
+      for (const [digest, source] of index?.sources ?? []) sources.set(digest, source);
+    }
+    for (const digest of [record.id, record.manifestDigest]) addBlob(context, sources, digest);
+    for (const layer of record.layers) {
+      if (addLayer(context, sources, layer, options)) continue;
+      throw new Failure("data-loss", `the layer ${layer.digest} of ${record.id} is missing`);
+    }
+  }
+  return sources;
+}
+
+function byDigest(left: readonly [Digest, unknown], right: readonly [Digest, unknown]): number {
+  return left[0] < right[0] ? -1 : 1;
+}
+
+function documents(images: readonly SavedImage[]): readonly (readonly [string, Uint8Array])[] {
+  const repositories = repositoriesOf(images);
+  return [
+    [
+      layoutIndexFile,
+      encodeIndex({
+        schemaVersion: 2,
+        mediaType: ociMediaTypes.index,
+        manifests: images.flatMap(indexEntries),
+      }),
+    ],
+    [archiveManifestFile, encodeArchiveManifest(images.map(archiveEntry))],
+    [layoutFile, encodeLayout()],
+    ...(Object.keys(repositories).length === 0
+      ? []
+      : [[archiveRepositoriesFile, encodeRepositories(repositories)] as const]),
+  ];
+}
+
+/** One descriptor a name, as Docker writes it; one without names for an image that has none. */
+function indexEntries({ record, names }: SavedImage): readonly Descriptor[] {
+  const manifest = {
+    mediaType: record.manifestMediaType,
+    digest: record.manifestDigest,
+    size: record.manifestSizeBytes,
+  };
+  if (names.length === 0) return [manifest];
+  return names.map(({ name, index }) => ({
+    ...(index === undefined ? manifest : descriptorOf(index.target)),
+    annotations: {
+      [annotationKeys.containerdName]: name,
+      [annotationKeys.refName]: parseReference(name).tag ?? "latest",
+    },
+  }));
+}
+
+function descriptorOf({ mediaType, digest, sizeBytes }: NameTarget): Descriptor {
+  return { mediaType, digest, size: sizeBytes };
+}
+
+function archiveEntry({
+  record,
+  names,
+}: SavedImage): Parameters<typeof encodeArchiveManifest>[0][number] {
+  return {
+    Config: layoutBlobPath(record.id),
+    RepoTags: names.map(({ name }) => {
+      const reference = parseReference(name);
+      return `${familiarName(reference)}:${reference.tag ?? "latest"}`;
+    }),
+    Layers: record.layers.map((layer) => layoutBlobPath(layer.digest)),
+    LayerSources: Object.fromEntries(
+      record.layers.map((layer) => [
+        layer.diffId,
+        { mediaType: layer.mediaType, size: layer.sizeBytes, digest: layer.digest },
+      ]),
+    ),
+  };
+}
+
+/** For clients before manifest.json: repository → tag → ID of the top layer. */
+function repositoriesOf(images: readonly SavedImage[]): Record<string, Record<string, string>> {
+  const repositories: Record<string, Record<string, string>> = {};
+  for (const { record, names } of images) {
+    if (record.layers.length === 0) continue;
+    const top = digestHex(chainId(record.layers.map((layer) => layer.diffId)));
+    for (const { name } of names) {
+      const reference = parseReference(name);
+      const repository = familiarName(reference);
+      repositories[repository] = { ...repositories[repository], [reference.tag ?? "latest"]: top };
+    }
+  }
+  return repositories;
+}

@@ -1,0 +1,229 @@
+/**
+ * Removing images, by Docker's rules: a name goes before the image, an image goes when nobody uses
+ * it, and the nameless images it was made from go with it.
+ */
+import type { ImageDeleteResponseItem } from "../../api/image.ts";
+import {
+  imageHasChildren,
+  imageInSeveralRepositories,
+  imageInUseByRunning,
+  imageInUseByStopped,
+  imageTagInUse,
+} from "../../lib/docker-messages.ts";
+import { type EngineError, isKind } from "../../lib/errors.ts";
+import { familiarName, formatReference, parseReference, withDigest } from "../../oci/reference.ts";
+import { referenceName } from "../../oci/reference.ts";
+import type { ImageRecord } from "../image-records.ts";
+import type { ImageContext } from "../context.ts";
+import { publishImageEvent } from "../publish-event.ts";
+
+type Items = ImageDeleteResponseItem[];
+
+/** What to remove. */
+export interface RemoveRequest {
+  readonly reference: string;
+  readonly isForced: boolean;
+  /** Keeps the nameless images that it was made from. */
+  readonly keepsParents?: boolean;
+}
+
+/**
+ * Removes a name, or the image when that was its last one.
+ *
+ * @throws conflict when other images were made from it or a running container uses it; and, unless
+ * force is given, when a stopped one does or it has several names
+ */
+export async function removeImage(
+  context: ImageContext,
+  request: RemoveRequest,
+): Promise<readonly ImageDeleteResponseItem[]> {
+  const items: Items = [];
+  removeOne(context, { ...request, items });
+  if (items.some((item) => item.Deleted !== undefined)) await context.collect();
+  return items;
+}
+
+/** As `removeImage`; what nobody needs any more is left to the collector. */
+export function removeOne(
+  context: ImageContext,
+  request: RemoveRequest & { readonly items: Items },
+): void {
+  const record = context.index.find(request.reference);
+  const names = namesOf(context, record);
+  const others = names.flatMap((name) => context.index.findName(name)?.others ?? []);
+  removeNames(context, { ...request, record, names });
+  // Images of further platforms go with the last name that stood for them.
+  for (const id of new Set(others)) {
+    const other = context.index.findById(id);
+    if (other === undefined || context.index.isFurtherPlatform(id)) continue;
+    if (namesOf(context, other).length > 0) continue;
+    deleteUnneeded(context, { ...request, record: other });
+  }
+}
+
+function removeNames(
+  context: ImageContext,
+  request: RemoveRequest & {
+    readonly items: Items;
+    readonly record: ImageRecord;
+    readonly names: readonly string[];
+  },
+): void {
+  const { index } = context;
+  const { reference, isForced, items, record, names } = request;
+  if (index.isById(reference)) {
+    if (isSingle(names)) {
+      refuseUsed(context, { record, isForced });
+      for (const name of names) untag(context, { name, record, items });
+    }
+    deleteImage(context, { ...request, record, isQuiet: false });
+    return;
+  }
+  if (!isForced && isSingle(names)) refuseTagUsed(context, record, reference);
+  const name = boundName(context, { reference, names });
+  for (const each of [name, ...digestsWithout(name, names)]) {
+    untag(context, { name: each, record, items });
+  }
+  if (namesOf(context, record).length > 0) return;
+  deleteImage(context, { ...request, record, isQuiet: true });
+}
+
+/** All whole references of an image, tags first. */
+function namesOf({ index }: ImageContext, record: ImageRecord): readonly string[] {
+  return [...index.namesOf(record.id), ...index.digestsOf(record.id)];
+}
+
+/** One tag at most, and no digest but of its repository. */
+function isSingle(names: readonly string[]): boolean {
+  if (names.length <= 1) return true;
+  const tags = names.filter((name) => !name.includes("@"));
+  const repositories = new Set(names.map((name) => referenceName(parseReference(name))));
+  return tags.length <= 1 && repositories.size === 1;
+}
+
+function boundName(
+  { index }: ImageContext,
+  { reference, names }: { readonly reference: string; readonly names: readonly string[] },
+): string {
+  const parsed = parseReference(reference);
+  if (parsed.digest !== undefined) {
+    const byDigest = formatReference(withDigest(parsed, parsed.digest));
+    return names.find((name) => name === byDigest) ?? names[0] ?? byDigest;
+  }
+  const wanted = index.parseTarget({ repo: familiarName(parsed), tag: parsed.tag ?? "" });
+  return names.find((name) => name === wanted) ?? names[0] ?? wanted;
+}
+
+/** Docker: a repository's digests go with its last tag, seen in 28.5. */
+function digestsWithout(name: string, all: readonly string[]): readonly string[] {
+  if (name.includes("@")) return [];
+  const repository = referenceName(parseReference(name));
+  const ofRepository = all.filter((one) => referenceName(parseReference(one)) === repository);
+  const hasTag = ofRepository.some((one) => one !== name && !one.includes("@"));
+  return hasTag ? [] : ofRepository.filter((one) => one.includes("@"));
+}
+
+function untag(
+  context: ImageContext,
+  removal: { readonly name: string; readonly record: ImageRecord; readonly items: Items },
+): void {
+  const { name, record, items } = removal;
+  const shown = context.index.show(name);
+  context.index.unbind(name, record.id);
+  publishImageEvent(context, { action: "untag", record, name: record.id });
+  items.push({ Untagged: shown });
+}
+
+interface Deletion {
+  readonly record: ImageRecord;
+  readonly items: Items;
+  readonly isForced: boolean;
+  readonly keepsParents?: boolean;
+  /** A name was removed already: that the image stays is no failure, unless nothing names it. */
+  readonly isQuiet: boolean;
+}
+
+function deleteImage(context: ImageContext, deletion: Deletion): void {
+  const { record, items, isQuiet } = deletion;
+  const { index } = context;
+  try {
+    refuseUsed(context, { ...deletion, seesNames: true });
+  } catch (error) {
+    // Docker: a running container's last tag may be forced away; the image stays, seen in 28.5.
+    const isUsed = context.users().containersOf(record.id).length > 0;
+    const isDangling = namesOf(context, record).length === 0 && !hasChildren(context, record);
+    if (isQuiet && isKind(error, "conflict") && (isUsed || !isDangling)) return;
+    throw error;
+  }
+  for (const name of namesOf(context, record)) untag(context, { name, record, items });
+  index.remove(record.id);
+  const attributes = { name: record.id };
+  context.events.publish({ type: "image", action: "delete", id: record.id, attributes });
+  items.push({ Deleted: record.id });
+  const needed = new Set(
+    index.list().flatMap((image) => image.layers.map((layer) => layer.chainId)),
+  );
+  for (const layer of record.layers.toReversed()) {
+    if (!needed.has(layer.chainId)) items.push({ Deleted: layer.chainId });
+  }
+  if (deletion.keepsParents === true || record.parentId === undefined) return;
+  const parent = index.findById(record.parentId);
+  if (parent !== undefined && namesOf(context, parent).length === 0) {
+    deleteUnneeded(context, { ...deletion, record: parent });
+  }
+}
+
+/** Goes as far as nobody else needs what is there. */
+function deleteUnneeded(context: ImageContext, deletion: Omit<Deletion, "isQuiet">): void {
+  try {
+    deleteImage(context, { ...deletion, isForced: false, isQuiet: false });
+  } catch (error) {
+    if (!isKind(error, "conflict")) throw error;
+  }
+}
+
+function hasChildren({ index }: ImageContext, record: ImageRecord): boolean {
+  return index.list().some((other) => other.parentId === record.id);
+}
+
+/** @throws conflict with the first reason to keep an image; force overrules the last two */
+function refuseUsed(
+  context: ImageContext,
+  options: {
+    readonly record: ImageRecord;
+    readonly isForced: boolean;
+    readonly seesNames?: boolean;
+  },
+): void {
+  const { record, isForced, seesNames } = options;
+  const failure = findConflict(context, { record, isForced, seesNames: seesNames === true });
+  if (failure !== undefined) throw failure;
+}
+
+function findConflict(
+  context: ImageContext,
+  options: {
+    readonly record: ImageRecord;
+    readonly isForced: boolean;
+    readonly seesNames: boolean;
+  },
+): EngineError | undefined {
+  const { record, isForced, seesNames } = options;
+  if (hasChildren(context, record)) return imageHasChildren(record.id);
+  const users = context.users().containersOf(record.id);
+  const running = users.find((user) => user.isRunning);
+  if (running !== undefined) return imageInUseByRunning(record.id, running.id);
+  if (isForced) return undefined;
+  if (seesNames && namesOf(context, record).length > 0) {
+    return imageInSeveralRepositories(record.id);
+  }
+  const [stopped] = users;
+  return stopped === undefined ? undefined : imageInUseByStopped(record.id, stopped.id);
+}
+
+/** A tag whose loss would leave a container's image without a name must be forced away. */
+function refuseTagUsed(context: ImageContext, record: ImageRecord, reference: string): void {
+  const [user] = context.users().containersOf(record.id);
+  if (user === undefined) return;
+  throw imageTagInUse(reference, { containerId: user.id, imageId: record.id });
+}
