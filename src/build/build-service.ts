@@ -6,15 +6,16 @@
  * progress shows it. A *step* has a *content key*, made from what it does and from the content of what
  * it reads; its result is a committed snapshot, and the *build cache* maps the key to it.
  *
- * 1. The Dockerfile is parsed (`dockerfile/`) and becomes a graph of steps; stages nobody needs are
- *    not in it.
- * 2. The graph is solved: independent steps at the same time, a step that two builds share once.
- * 3. Each output is exported: an image into the store, a tar, a folder.
+ * 1. The Dockerfile is parsed (`dockerfile/`) and becomes a graph of steps (`graph/`); stages nobody
+ *    needs are not in it.
+ * 2. The graph is solved (`solver/`): independent steps at the same time, a step that two builds share
+ *    once.
+ * 3. Each output is exported (`export/`): an image into the store, a tar, a folder.
  *
  * This folder knows no client: the classic `POST /build` and BuildKit's protocol both call `build`.
  */
 import type { DebugRequest } from "./failed-steps.ts";
-import type { CacheBounds } from "./cache-bounds.ts";
+import type { CacheBounds } from "./cache/cache-bounds.ts";
 import type { Credentials } from "../remote/registry-client.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import type { Digest } from "../oci/digest.ts";

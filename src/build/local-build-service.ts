@@ -14,16 +14,16 @@ import type {
   CacheRecord,
   ContextFolder,
 } from "./build-service.ts";
-import { CacheMounts } from "./cache-mounts.ts";
-import { CacheTable } from "./cache-table.ts";
-import { listCache, pruneCache, type PruneOptions } from "./cache-use.ts";
+import { CacheMounts } from "./cache/cache-mounts.ts";
+import { CacheTable } from "./cache/cache-table.ts";
+import { listCache, pruneCache, type PruneOptions } from "./cache/cache-use.ts";
 import type { BuildServiceOptions } from "./environment.ts";
-import { unpackContext } from "./unpack-context.ts";
+import { unpackContext } from "./context/unpack-context.ts";
 import { runBuild } from "./build-run.ts";
 import { FailedSteps } from "./failed-steps.ts";
-import { StepHistory } from "./step-history.ts";
+import { StepHistory } from "./progress/step-history.ts";
 import { StepImages } from "./step-images.ts";
-import { openSolverShared, type SolverShared, stepSnapshotPrefix } from "./solve.ts";
+import { openSolverShared, type SolverShared, stepSnapshotPrefix } from "./solver/solve.ts";
 
 /** A builder that is closed with its daemon. */
 export interface OpenedBuildService extends BuildService, AsyncDisposable {

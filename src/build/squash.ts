@@ -9,7 +9,7 @@ import { openDiff } from "../snapshot/diff/diff-client.ts";
 import { mountOverlay, unmount } from "../sys/mount/mount.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import type { PlatformResult } from "./export/result.ts";
-import { stepSnapshotPrefix } from "./solve.ts";
+import { stepSnapshotPrefix } from "./solver/solve.ts";
 import type { MadeLayer } from "./step.ts";
 
 type SquashOptions = Pick<

@@ -3,7 +3,7 @@
  *
  * A step makes a file system out of the one below it and of what it reads beside it. What a step
  * does is plain data with every variable expanded, so that equal steps are equal values. Running it
- * (`solve.ts`) makes at most one layer.
+ * (`solver/`) makes at most one layer.
  *
  * ```
  *   image ──▶ run ──▶ copy ──▶ workdir        below: the arrow's tail
@@ -15,7 +15,7 @@ import type { LayerRecord } from "../image/image-records.ts";
 import type { ImageLayers, NewLayer } from "../image/image-service.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Platform } from "../oci/platform.ts";
-import type { VertexProgress } from "./progress.ts";
+import type { VertexProgress } from "./progress/progress.ts";
 import type { Location } from "./dockerfile/instruction.ts";
 
 /** One step. Compared by identity; `digest` is equal for equal steps of one build. */

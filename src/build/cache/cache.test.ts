@@ -18,7 +18,7 @@ import { type Digest, digestOf } from "../../oci/digest.ts";
 import { encodeIndex, encodeManifest } from "../../oci/manifest.ts";
 import { dockerMediaTypes, ociMediaTypes } from "../../oci/media-types.ts";
 import type { BuildRequest, CachePlace, ClientContent } from "../build-service.ts";
-import { Progress } from "../progress.ts";
+import { Progress } from "../progress/progress.ts";
 import type { MadeLayer } from "../step.ts";
 import { openCacheStore } from "./cache-store.ts";
 import { readCache } from "./read-cache.ts";

@@ -16,7 +16,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { imageConfigMaxBytes } from "../../oci/image-config.ts";
 import type { BuildRequest, CachePlace } from "../build-service.ts";
 import type { BuildServiceOptions } from "../environment.ts";
-import type { Progress, VertexProgress } from "../progress.ts";
+import type { Progress, VertexProgress } from "../progress/progress.ts";
 import { chainIdOf, type MadeLayer, type StepResult } from "../step.ts";
 import { openCacheStore } from "./cache-store.ts";
 import { type CachedLayer, type CachedLayers, readCache } from "./read-cache.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { parsePlatform } from "../../oci/platform.ts";
-import { annotationsAt, checkAnnotations } from "../annotations.ts";
+import { annotationsAt, checkAnnotations } from "../export/annotations.ts";
 import { isAnnotationKey, readAnnotations } from "./_annotation-keys.ts";
 
 const [amd64, arm64] = [parsePlatform("linux/amd64"), parsePlatform("linux/arm64")];

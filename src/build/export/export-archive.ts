@@ -2,11 +2,11 @@
 import { EngineError } from "../../lib/errors.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { parseReference, withDefaultTag } from "../../oci/reference.ts";
-import { annotationsOf, checkAnnotations } from "../annotations.ts";
-import { archiveStream, planArchive, sendArchive } from "../archive.ts";
+import { annotationsOf, checkAnnotations } from "./annotations.ts";
+import { archiveStream, planArchive, sendArchive } from "./archive.ts";
 import { attestImage, isAttested } from "../attestation/attest.ts";
 import type { BuildOutput } from "../build-service.ts";
-import type { VertexProgress } from "../progress.ts";
+import type { VertexProgress } from "../progress/progress.ts";
 import { draftOf, hostFirst, metadataOf, packLayers, shownNames } from "./image-parts.ts";
 import type { Exported, ExportOptions, PlatformResult } from "./result.ts";
 

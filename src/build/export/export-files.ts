@@ -8,7 +8,7 @@ import { openDiff } from "../../snapshot/diff/diff-client.ts";
 import { mountOverlay, unmount } from "../../sys/mount/mount.ts";
 import { attestResult, isAttested } from "../attestation/attest.ts";
 import { sbomType } from "../attestation/sbom.ts";
-import type { VertexProgress } from "../progress.ts";
+import type { VertexProgress } from "../progress/progress.ts";
 import { chainIdOf, type StepResult } from "../step.ts";
 import type { ExportOptions, PlatformResult } from "./result.ts";
 

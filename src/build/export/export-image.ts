@@ -13,11 +13,11 @@ import {
   type Reference,
   withDefaultTag,
 } from "../../oci/reference.ts";
-import { annotationsAt, annotationsOf, checkAnnotations } from "../annotations.ts";
+import { annotationsAt, annotationsOf, checkAnnotations } from "./annotations.ts";
 import { attestImage, isAttested } from "../attestation/attest.ts";
 import type { BuildOutput } from "../build-service.ts";
-import { imageIdOf } from "../image-config.ts";
-import type { VertexProgress } from "../progress.ts";
+import { imageIdOf } from "../graph/image-config.ts";
+import type { VertexProgress } from "../progress/progress.ts";
 import { draftOf, hostFirst, metadataOf, packLayers, shownNames } from "./image-parts.ts";
 import { pushByDigest } from "./push-by-digest.ts";
 import type { Exported, ExportOptions, PlatformResult } from "./result.ts";

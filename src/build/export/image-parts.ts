@@ -8,9 +8,9 @@ import type { ImageConfig } from "../../oci/image-config.ts";
 import { layerCompression, ociMediaTypes } from "../../oci/media-types.ts";
 import { choosePlatform, hostPlatform } from "../../oci/platform.ts";
 import { formatReference, parseReference } from "../../oci/reference.ts";
-import { recordOfLayer } from "../archive.ts";
+import { recordOfLayer } from "./archive.ts";
 import { inlineRecords } from "../cache/write-cache.ts";
-import { makeImageConfig } from "../image-config.ts";
+import { makeImageConfig } from "../graph/image-config.ts";
 import type { BuiltLayer } from "../step.ts";
 import type { ExportOptions, PlatformResult } from "./result.ts";
 

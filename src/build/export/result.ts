@@ -2,8 +2,8 @@
 import type { Digest } from "../../oci/digest.ts";
 import type { BuildRequest } from "../build-service.ts";
 import type { BuildServiceOptions } from "../environment.ts";
-import type { Graph } from "../graph.ts";
-import type { Progress } from "../progress.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Progress } from "../progress/progress.ts";
 import type { MadeLayer, StepResult } from "../step.ts";
 import type { Material } from "../attestation/provenance.ts";
 

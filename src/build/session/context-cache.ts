@@ -1,7 +1,7 @@
 /** The kept folders of clients as a part of the build cache: told with it, and pruned with it. */
 import { EngineError } from "../../lib/errors.ts";
 import { run } from "../../sys/process/process.ts";
-import { type CacheBounds, keepBytesOf, readBounds } from "../cache-bounds.ts";
+import { type CacheBounds, keepBytesOf, readBounds } from "../cache/cache-bounds.ts";
 import type { BuildService, CacheRecord } from "../build-service.ts";
 import type { ContextFolders } from "./context-folders.ts";
 
