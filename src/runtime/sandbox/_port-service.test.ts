@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { connect, createServer, type Server } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { openNamespace } from "../../sys/namespace.ts";
 import { openPortService } from "./_port-service.ts";
 import type { SandboxServices } from "./sandbox-services.ts";
@@ -37,6 +37,49 @@ async function echoServer(): Promise<number> {
   opened.push(server);
   const address = server.address();
   return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+const lastWords = Buffer.alloc(3_000_000, "the last words ");
+
+/** A "container" that writes what it has to its only client, and is gone. */
+async function lastServer(how: "ends" | "stays"): Promise<number> {
+  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on("error", () => undefined);
+    if (how === "ends") socket.end(lastWords);
+    else socket.write(lastWords);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.9", resolve));
+  opened.push(server);
+  const address = server.address();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+interface Reader {
+  readonly socket: Socket;
+  readonly read: () => Promise<{ readonly bytes: Buffer; readonly isReset: boolean }>;
+}
+
+/** A client that reads nothing until it is asked to. */
+async function reader(port: number): Promise<Reader> {
+  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+  await new Promise<void>((resolve) => socket.once("connect", resolve));
+  socket.pause();
+  const parts: Buffer[] = [];
+  let isReset = false;
+  const over = new Promise<void>((resolve) => {
+    socket.on("end", resolve).on("close", () => resolve());
+    socket.on("error", () => {
+      isReset = true;
+    });
+  });
+  const read = async (): ReturnType<Reader["read"]> => {
+    socket.on("data", (part: Buffer) => parts.push(part));
+    socket.resume();
+    await over;
+    socket.destroy();
+    return { bytes: Buffer.concat(parts), isReset };
+  };
+  return { socket, read };
 }
 
 async function echoed(port: number, sent: Buffer): Promise<Buffer> {
@@ -78,6 +121,42 @@ describe.skipIf(!isRoot)("port service (needs root)", () => {
       });
       expect(await closed).toBe("closed");
     }
+  });
+
+  test("what a container sent before its end reaches clients that read later", async () => {
+    const service = await open([{ containerPort: await lastServer("ends") }]);
+    const clients = await Promise.all(
+      Array.from({ length: 3 }, () => reader(service.ports[0]?.hostPort ?? 0)),
+    );
+    await Bun.sleep(100);
+    const end = service.end();
+    const beganMs = performance.now();
+    await end.received;
+    // Nobody has read yet: the end of a container waits for no client.
+    expect(performance.now() - beganMs).toBeLessThan(90);
+    await Bun.sleep(100);
+    for (const client of clients) {
+      const { bytes, isReset } = await client.read();
+      expect([bytes.equals(lastWords), isReset]).toEqual([true, false]);
+    }
+    await end.delivered;
+    expect(performance.now() - beganMs).toBeLessThan(1500);
+  });
+
+  test("a client that never reads, and a server that stays, hold nothing up for long", async () => {
+    const service = await open([{ containerPort: await lastServer("stays") }]);
+    const hostPort = service.ports[0]?.hostPort ?? 0;
+    const { read } = await reader(hostPort);
+    await Bun.sleep(50);
+    const end = service.end();
+    const again = await open([{ hostPortFirst: hostPort, hostPortLast: hostPort }]);
+    expect(again.ports).toHaveLength(1);
+    const beganMs = performance.now();
+    await end.received;
+    expect(performance.now() - beganMs).toBeLessThan(400);
+    await end.delivered;
+    expect(performance.now() - beganMs).toBeWithin(1500, 3500);
+    expect((await read()).isReset).toBe(true);
   });
 
   test("a group gets one number at all its addresses", async () => {

@@ -15,7 +15,7 @@ import { systemCode } from "../../sys/libc.ts";
 import { inNamespace } from "../../sys/namespace.ts";
 import { bindUdpFd, listenTcpFd } from "../../sys/net/socket.ts";
 import { acceptStreams, connectTcpStream } from "../../sys/net/stream-socket.ts";
-import type { SandboxServices, SandboxServicesOptions } from "./sandbox-services.ts";
+import type { SandboxServices, SandboxServicesOptions, ServicesEnd } from "./sandbox-services.ts";
 import { StreamProxy } from "./_stream-proxy.ts";
 import type { BoundPort, PortPlan, SandboxPlan } from "./sandbox-plan.ts";
 import { closeSync } from "node:fs";
@@ -25,6 +25,12 @@ const connectionCountMax = 4096;
 const flowCountMax = 1024;
 // Docker: a flow of the userland proxy lasts 90 s, seen in 28.5.
 const flowIdleMs = 90_000;
+/** What a container's last bytes may take of the shim's memory, for all connections together. */
+const lastBytesMax = 16 * 1024 * 1024;
+/** How long the end of a container waits for bytes that the kernel has: they come at once. */
+const receivedMaxMs = 100;
+/** How long clients may take to read a container's last bytes. */
+const deliveredMaxMs = 2000;
 /** How often the kernel is asked for a port that is free at all addresses of a group. */
 const chosenAttemptMax = 20;
 
@@ -40,7 +46,7 @@ export async function openPortService(
   options: SandboxServicesOptions,
 ): Promise<SandboxServices> {
   const bound: Bound[] = [];
-  const services: { close(): void }[] = [];
+  const services: PortServer[] = [];
   const close = (): void => {
     for (const each of bound.splice(0)) closeSync(each.fd);
     for (const each of services.splice(0)) each.close();
@@ -56,11 +62,41 @@ export async function openPortService(
     for (let one = bound.shift(); one !== undefined; one = bound.shift()) {
       services.push(await serve(one, { plan, options }));
     }
-    return { ports: ports satisfies BoundPort[], close };
+    return { ports: ports satisfies BoundPort[], close, end: () => endAll(services) };
   } catch (error) {
     close();
     throw error;
   }
+}
+
+/** What serves one port. */
+interface PortServer {
+  close(): void;
+  /** Listens no more; what is not a stream is closed. @returns the connections there are */
+  end(): readonly StreamProxy[];
+}
+
+/** The proxies go on without the port, each no longer than its clients are given. */
+function endAll(services: readonly PortServer[]): ServicesEnd {
+  const room = { leftBytes: lastBytesMax };
+  const proxies = services.flatMap((each) => each.end());
+  const last = proxies.map((proxy) => proxy.drain(room));
+  const all = (which: keyof ServicesEnd): Promise<unknown> =>
+    Promise.all(last.map((each) => each[which]));
+  return {
+    received: within(all("received"), receivedMaxMs),
+    delivered: within(all("delivered"), deliveredMaxMs).then(() => {
+      for (const proxy of proxies) proxy.close();
+    }),
+  };
+}
+
+/** Resolves with `promise`, or after `maxMs`. */
+async function within(promise: Promise<unknown>, maxMs: number): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(late.resolve, maxMs);
+  await Promise.race([promise, late.promise]);
+  clearTimeout(timer);
 }
 
 function groupsOf(ports: readonly PortPlan[]): PortPlan[][] {
@@ -140,7 +176,7 @@ interface ServeContext {
   readonly options: SandboxServicesOptions;
 }
 
-async function serve(bound: Bound, context: ServeContext): Promise<{ close(): void }> {
+async function serve(bound: Bound, context: ServeContext): Promise<PortServer> {
   const target = {
     host: containerAddress(context.plan, bound.plan),
     port: bound.plan.containerPort,
@@ -158,7 +194,7 @@ function containerAddress(sandbox: SandboxPlan, port: PortPlan): string {
   return addresses.find((each) => each.includes(":") === isIpv6) ?? addresses[0] ?? "127.0.0.1";
 }
 
-function serveTcp(fd: number, target: DatagramPeer): { close(): void } {
+function serveTcp(fd: number, target: DatagramPeer): PortServer {
   const proxies = new Map<object, StreamProxy>();
   const listener = acceptStreams(fd, {
     open(client) {
@@ -183,6 +219,10 @@ function serveTcp(fd: number, target: DatagramPeer): { close(): void } {
       listener.close();
       for (const proxy of proxies.values()) proxy.close();
     },
+    end() {
+      listener.close();
+      return [...proxies.values()];
+    },
   };
 }
 
@@ -195,7 +235,7 @@ async function serveUdp(
   bound: Bound,
   target: DatagramPeer,
   context: ServeContext,
-): Promise<{ close(): void }> {
+): Promise<PortServer> {
   const flows = new Map<string, Flow>();
   const opening = new Map<string, Uint8Array[]>();
   // Bun binds by number alone: the descriptor has kept the port until here.
@@ -245,11 +285,16 @@ async function serveUdp(
       flows.delete(key);
     }
   }, flowIdleMs / 9);
+  const close = (): void => {
+    clearInterval(sweep);
+    socket.close();
+    for (const flow of flows.values()) flow.socket.close();
+  };
   return {
-    close() {
-      clearInterval(sweep);
-      socket.close();
-      for (const flow of flows.values()) flow.socket.close();
+    close,
+    end() {
+      close();
+      return [];
     },
   };
 }

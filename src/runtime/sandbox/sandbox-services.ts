@@ -4,8 +4,18 @@ import type { BoundPort, SandboxPlan } from "./sandbox-plan.ts";
 /** Running services of one sandbox. */
 export interface SandboxServices {
   readonly ports: readonly BoundPort[];
-  /** Closes all sockets. */
+  /** Closes all sockets, by resets. */
   close(): void;
+  /** The container has ended: ports and names are free at once, what it has sent goes on. */
+  end(): ServicesEnd;
+}
+
+/** What is still under way after the container's end. Both promises have a bound, neither fails. */
+export interface ServicesEnd {
+  /** What the container has sent is with the shim, and its network may go. No client delays this. */
+  readonly received: Promise<void>;
+  /** Clients have got it, or took too long. */
+  readonly delivered: Promise<void>;
 }
 
 /** What services need of the shim. */
@@ -28,6 +38,10 @@ export async function startSandboxServices(
       close() {
         bound?.close();
         forwarder?.close();
+      },
+      end() {
+        forwarder?.close();
+        return bound?.end() ?? { received: Promise.resolve(), delivered: Promise.resolve() };
       },
     };
   } catch (error) {

@@ -64,6 +64,8 @@ export class ShimContainer {
   #startedAtNs: string | undefined;
   #ports: readonly BoundPort[] = [];
   #services: SandboxServices | undefined;
+  /** Clients of its ports have what it sent. */
+  #portsDelivered: Promise<void> = Promise.resolve();
   #log: JsonFileWriter | undefined;
   #oomWatch: { close(): void } | undefined;
   #isOomKilled = false;
@@ -196,12 +198,13 @@ export class ShimContainer {
     return this.#log?.state() ?? { writtenBytes: 0, droppedBytes: 0, rotationCount: 0 };
   }
 
-  /** Resolves when no client is attached any more. */
+  /** Resolves when no client is attached any more, nor has to get something from a port. */
   async clientsGone(): Promise<void> {
     const processes = [this.main, ...this.#execs.values()];
     // Attached to and never run: nothing else would end them.
     for (const { io } of processes) if (!io.isOver) io.abandon();
     await Promise.all(processes.map((process) => process.io.attachmentsGone()));
+    await this.#portsDelivered;
   }
 
   /** In the order that fails early and spawns soon; `main.start` follows. */
@@ -241,7 +244,8 @@ export class ShimContainer {
   }
 
   async #undo(request: StartRequest): Promise<void> {
-    this.#closeServices();
+    this.#services?.close();
+    this.#forgetServices();
     this.#log?.close();
     await this.#removeFromRuntime(request, true);
     this.#unmountRoot(request);
@@ -258,8 +262,16 @@ export class ShimContainer {
     if (kept !== undefined) this.#keptRoots.push(kept);
   }
 
-  #closeServices(): void {
-    this.#services?.close();
+  /** The ports are free then; the container's last bytes go on to their clients. */
+  async #endServices(): Promise<void> {
+    const end = this.#services?.end();
+    this.#forgetServices();
+    if (end === undefined) return;
+    this.#portsDelivered = end.delivered;
+    await end.received;
+  }
+
+  #forgetServices(): void {
     this.#services = undefined;
     this.#ports = [];
   }
@@ -272,7 +284,7 @@ export class ShimContainer {
     await this.#attempt("remove container", () => this.#removeFromRuntime(request, false));
     await this.main.io.exited();
     await this.#attempt("close log", () => this.#log?.close());
-    this.#closeServices();
+    await this.#endServices();
     await this.#attempt("unmount root file system", () => this.#unmountRoot(request));
     rmSync(join(request.bundle, "config.json"), { force: true });
     await this.#execsOver();

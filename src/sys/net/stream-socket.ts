@@ -14,6 +14,8 @@ export interface StreamConnection {
   resume(): void;
   /** Says that nothing more will be written; `data` goes on. */
   endWrite(): void;
+  /** Closes; the kernel goes on giving the peer what was written. `close` follows. */
+  finish(): void;
   /** Closes both directions, by a reset where the protocol has one; `close` follows. */
   close(): void;
 }
@@ -100,6 +102,7 @@ function connectionOf(socket: Bun.Socket<StreamConnection>): StreamConnection {
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     endWrite: () => socket.shutdown(),
+    finish: () => void socket.end(),
     close: () => socket.terminate(),
   };
 }
