@@ -12,7 +12,7 @@ import { BuildSources } from "./context/build-sources.ts";
 import { ClassicNarrator, type NarratedImage } from "./progress/classic-narrator.ts";
 import { parseCheck } from "./dockerfile/directives.ts";
 import type { Directives, Dockerfile } from "./dockerfile/instruction.ts";
-import { checkDockerfile, lintViolation } from "./dockerfile/lint.ts";
+import { checkDockerfile, lintViolation } from "./lint/lint.ts";
 import { parseDockerfile } from "./dockerfile/parse.ts";
 import { checkSyntax } from "./dockerfile/syntax.ts";
 import { exportResults } from "./export/export.ts";

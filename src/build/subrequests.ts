@@ -9,7 +9,7 @@ import type { BuildRequest, BuildWarning } from "./build-service.ts";
 import type { EngineError } from "../lib/errors.ts";
 import { pictureOf } from "../lib/source-picture.ts";
 import type { Dockerfile, Location, Stage } from "./dockerfile/instruction.ts";
-import { isOurs } from "./dockerfile/lint-rules.ts";
+import { isOurs } from "./lint/lint-rules.ts";
 import { placeOf } from "./failure.ts";
 
 type Answers = Readonly<Record<string, string>>;

@@ -1,6 +1,6 @@
 /** Flags of an instruction: `--name=value`. */
-import { refuse } from "./_refusal.ts";
-import { hint } from "./_suggest.ts";
+import { refuse } from "./refusal.ts";
+import { hint } from "./suggest.ts";
 
 /** Flags that an instruction knows, each with what it takes. */
 export type FlagTable = Readonly<Record<string, "bool" | "text" | "texts">>;

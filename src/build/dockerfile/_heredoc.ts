@@ -1,5 +1,5 @@
 import { EngineError } from "../../lib/errors.ts";
-import { refuse } from "./_refusal.ts";
+import { refuse } from "./refusal.ts";
 import { lexWord, type LexerOptions } from "./_word-lexer.ts";
 import { heredocsMax } from "./limits.ts";
 

@@ -2,12 +2,12 @@
 import { findGoBool } from "../../lib/go-bool.ts";
 import { parseDuration } from "../../lib/time.ts";
 import { type FlagTable, parseFlags } from "./_flags.ts";
-import { quote, trimSpace } from "./_go-text.ts";
+import { quote, trimSpace } from "./go-text.ts";
 import { findHeredocMark } from "./_heredoc.ts";
 import { findKind, instructionKinds, type Node } from "./_node.ts";
-import { refuse } from "./_refusal.ts";
+import { refuse } from "./refusal.ts";
 import { parseRunMount, splitFields } from "./_run-mount.ts";
-import { hintCaseless } from "./_suggest.ts";
+import { hintCaseless } from "./suggest.ts";
 import type { CommandLine, CopySources, Heredoc, Instruction } from "./instruction.ts";
 
 type Of<Kind extends Instruction["kind"]> = Extract<Instruction, { kind: Kind }>;

@@ -1,6 +1,6 @@
 /** From bytes to instructions' texts: lines, comments, continuations, here-documents. */
-import { isSpace, trimSpace, trimStart } from "./_go-text.ts";
-import { refuse } from "./_refusal.ts";
+import { isSpace, trimSpace, trimStart } from "./go-text.ts";
+import { refuse } from "./refusal.ts";
 import type { Location } from "./instruction.ts";
 import { dockerfileBytesMax, lineBytesMax, linesMax } from "./limits.ts";
 

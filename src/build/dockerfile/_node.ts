@@ -1,8 +1,8 @@
 /** An instruction read as far as words: what each of them is cut into, and nothing of its meaning. */
-import { isSpace, trimStart } from "./_go-text.ts";
+import { isSpace, trimStart } from "./go-text.ts";
 import { findHeredocMarks, stripTabs } from "./_heredoc.ts";
 import type { LineReader, LogicalLine } from "./_lines.ts";
-import { placed, refuse } from "./_refusal.ts";
+import { placed, refuse } from "./refusal.ts";
 import {
   findJsonList,
   type Pair,
@@ -10,7 +10,7 @@ import {
   splitPairs,
   splitPlain,
   splitWords,
-} from "./_words.ts";
+} from "./words.ts";
 import type { Heredoc, InstructionKind, Location } from "./instruction.ts";
 
 /** An instruction in words. */

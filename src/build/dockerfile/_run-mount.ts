@@ -2,9 +2,9 @@
 import { EngineError } from "../../lib/errors.ts";
 import { findGoBool } from "../../lib/go-bool.ts";
 import { parseSize } from "../../lib/size.ts";
-import { findUint32, quote } from "./_go-text.ts";
-import { refuse } from "./_refusal.ts";
-import { hint } from "./_suggest.ts";
+import { findUint32, quote } from "./go-text.ts";
+import { refuse } from "./refusal.ts";
+import { hint } from "./suggest.ts";
 import type { RunMount } from "./instruction.ts";
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };

@@ -4,7 +4,7 @@
  * Matched by a set of states, so that no pattern takes more than its length times the value's.
  */
 import { patternStepsMax } from "./limits.ts";
-import { refuse } from "./_refusal.ts";
+import { refuse } from "./refusal.ts";
 
 /** One part of a pattern: any characters, one, or this one. */
 type Part = "*" | "?" | { readonly char: string };

@@ -3,8 +3,8 @@
  *
  * @see BuildKit, frontend/dockerfile/shell
  */
-import { hasSpace, isSpace, quote } from "./_go-text.ts";
-import { refuse } from "./_refusal.ts";
+import { hasSpace, isSpace, quote } from "./go-text.ts";
+import { refuse } from "./refusal.ts";
 import { replacePattern, trimPrefix, trimSuffix } from "./_shell-pattern.ts";
 import { expandedCharsMax, nestingMax, variablesMax } from "./limits.ts";
 

@@ -1,7 +1,7 @@
 /** Parser directives: comments at the very beginning that say how a Dockerfile is read. */
 import { findGoBool } from "../../lib/go-bool.ts";
-import { quote, trimSpace, trimStart } from "./_go-text.ts";
-import { refuse } from "./_refusal.ts";
+import { quote, trimSpace, trimStart } from "./go-text.ts";
+import { refuse } from "./refusal.ts";
 import type { Directives } from "./instruction.ts";
 
 type Check = NonNullable<Directives["check"]>;

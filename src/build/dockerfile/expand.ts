@@ -1,7 +1,7 @@
 /** Variables: what a word and an instruction become once their values are known. */
 import { signalNumber } from "../../sys/process/signal.ts";
-import { trimSpace } from "./_go-text.ts";
-import { placed, refuse } from "./_refusal.ts";
+import { trimSpace } from "./go-text.ts";
+import { placed, refuse } from "./refusal.ts";
 import { parseRunMount } from "./_run-mount.ts";
 import { lexWord, type LexedWord } from "./_word-lexer.ts";
 import type { Heredoc, Instruction, KeyValue } from "./instruction.ts";

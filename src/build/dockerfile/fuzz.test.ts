@@ -7,7 +7,7 @@ import { describe, expect, test } from "bun:test";
 import { EngineError } from "../../lib/errors.ts";
 import { expandInstruction } from "./expand.ts";
 import type { Location } from "./instruction.ts";
-import { checkDockerfile } from "./lint.ts";
+import { checkDockerfile } from "../lint/lint.ts";
 import { parseDockerfile } from "./parse.ts";
 import { pictureOf } from "../../lib/source-picture.ts";
 

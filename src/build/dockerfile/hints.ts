@@ -1,6 +1,6 @@
 /** What a person who wrote this may have meant. */
-import { splitBlanks } from "./_go-text.ts";
-import { splitWords } from "./_words.ts";
+import { splitBlanks } from "./go-text.ts";
+import { splitWords } from "./words.ts";
 import type { Instruction } from "./instruction.ts";
 
 /** Longest command that is looked through. */

@@ -3,7 +3,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { readInstruction } from "./_instruction-readers.ts";
 import { LineReader, readLines } from "./_lines.ts";
 import { type Node, readNode } from "./_node.ts";
-import { placed, refuse } from "./_refusal.ts";
+import { placed, refuse } from "./refusal.ts";
 import { parseDirectives } from "./directives.ts";
 import type { Directives, Dockerfile, Instruction, Location, Stage } from "./instruction.ts";
 import { instructionsMax, stagesMax } from "./limits.ts";

@@ -1,5 +1,5 @@
 import type { BuildWarning } from "../build-service.ts";
-import type { Dockerfile, Location } from "./instruction.ts";
+import type { Dockerfile, Location } from "../dockerfile/instruction.ts";
 import { experimentalRules, lintRules, type RuleName } from "./lint-rules.ts";
 
 /** Warnings kept of one Dockerfile. */

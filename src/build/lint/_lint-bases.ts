@@ -3,11 +3,11 @@ import { EngineError } from "../../lib/errors.ts";
 import { parsePlatform, type Platform } from "../../oci/platform.ts";
 import { findReference } from "../../oci/reference.ts";
 import type { LintReport } from "./_lint-report.ts";
-import { placed } from "./_refusal.ts";
-import { hint } from "./_suggest.ts";
-import { settleMetaArgs } from "./arguments.ts";
-import { expandWord } from "./expand.ts";
-import type { Dockerfile, Stage } from "./instruction.ts";
+import { placed } from "../dockerfile/refusal.ts";
+import { hint } from "../dockerfile/suggest.ts";
+import { settleMetaArgs } from "../dockerfile/arguments.ts";
+import { expandWord } from "../dockerfile/expand.ts";
+import type { Dockerfile, Stage } from "../dockerfile/instruction.ts";
 
 /** What a stage begins with. */
 export interface LintedBase {

@@ -1,14 +1,14 @@
 /** Rules that need values: a stage is gone through as a build would, without running anything. */
 import { posix } from "node:path";
 import type { IgnoreMatcher } from "../../lib/pattern/ignore-patterns.ts";
-import { quote } from "./_go-text.ts";
+import { quote } from "../dockerfile/go-text.ts";
 import type { LintReport } from "./_lint-report.ts";
 import { lintSecretNames, writtenName } from "./_lint-written.ts";
-import { placed } from "./_refusal.ts";
-import { hint } from "./_suggest.ts";
-import { settleArg } from "./arguments.ts";
-import { expandInstruction, type Scope } from "./expand.ts";
-import type { CommandLine, Instruction, Stage } from "./instruction.ts";
+import { placed } from "../dockerfile/refusal.ts";
+import { hint } from "../dockerfile/suggest.ts";
+import { settleArg } from "../dockerfile/arguments.ts";
+import { expandInstruction, type Scope } from "../dockerfile/expand.ts";
+import type { CommandLine, Instruction, Stage } from "../dockerfile/instruction.ts";
 
 /** Names that are arguments of the build alone. */
 const builderNames = ["BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"];

@@ -1,6 +1,6 @@
 /** How an instruction's text falls into its name, flags and words. */
-import { isSpace, quote, splitBlanks, trimSpace } from "./_go-text.ts";
-import { refuse } from "./_refusal.ts";
+import { isSpace, quote, splitBlanks, trimSpace } from "./go-text.ts";
+import { refuse } from "./refusal.ts";
 import { flagsMax, wordsMax } from "./limits.ts";
 
 /** An instruction as far as every instruction is alike. */

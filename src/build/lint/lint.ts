@@ -8,8 +8,8 @@ import { isOurs } from "./lint-rules.ts";
 import { LintReport } from "./_lint-report.ts";
 import { StageLinter, type StageState } from "./_lint-stage.ts";
 import { lintWritten } from "./_lint-written.ts";
-import { platformArgs, settleMetaArgs } from "./arguments.ts";
-import type { Directives, Dockerfile } from "./instruction.ts";
+import { platformArgs, settleMetaArgs } from "../dockerfile/arguments.ts";
+import type { Directives, Dockerfile } from "../dockerfile/instruction.ts";
 
 /** What is known of a stage's base image. */
 export interface BaseImageFacts {

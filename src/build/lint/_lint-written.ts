@@ -1,9 +1,9 @@
 /** Rules on how a Dockerfile is written: they need no values. */
-import { quote, splitBlanks } from "./_go-text.ts";
+import { quote, splitBlanks } from "../dockerfile/go-text.ts";
 import type { LintReport } from "./_lint-report.ts";
-import { splitCommand, splitPlain } from "./_words.ts";
-import { explainComment, findBraces, hasSingleQuotedList } from "./hints.ts";
-import type { Dockerfile, Instruction, Stage } from "./instruction.ts";
+import { splitCommand, splitPlain } from "../dockerfile/words.ts";
+import { explainComment, findBraces, hasSingleQuotedList } from "../dockerfile/hints.ts";
+import type { Dockerfile, Instruction, Stage } from "../dockerfile/instruction.ts";
 
 const reservedNames = ["context", "scratch"];
 // Whole names and first or last words of them: API_KEY, GITHUB_TOKEN.

@@ -3,7 +3,7 @@ import { createMatcher } from "../../lib/pattern/ignore-patterns.ts";
 import checks from "../../../test/fixtures/dockerfile/checks.json" with { type: "json" };
 import { checkDockerfile, type LintContext, lintDockerfile, lintViolation } from "./lint.ts";
 import { lintRules } from "./lint-rules.ts";
-import { parseDockerfile } from "./parse.ts";
+import { parseDockerfile } from "../dockerfile/parse.ts";
 
 interface Check {
   readonly name: string;
