@@ -123,6 +123,9 @@ class Decompressor extends Transform {
   #packedBytes = 0;
   #expandedBytes = 0;
   #resume: (() => void) | undefined;
+  #whenTaken: TransformCallback | undefined;
+  /** The decoder has come to its end, by itself: zeros follow, which gzip ignores. */
+  #hasEnded = false;
 
   constructor(kind: "none" | "gzip" | "zstd", limits: ExpansionLimits) {
     super({ readableHighWaterMark: chunkSizeBytes * 2, writableHighWaterMark: chunkSizeBytes });
@@ -133,6 +136,11 @@ class Decompressor extends Transform {
     this.#decoder = kind === "gzip" ? createGunzip(options) : createZstdDecompress(options);
     this.#decoder.on("data", (chunk: Uint8Array) => this.#give(chunk));
     this.#decoder.on("error", (error) => this.destroy(translate(kind, error)));
+    this.#decoder.on("end", () => {
+      this.#hasEnded = true;
+      // It does not say that it has taken what came behind its end.
+      this.#taken();
+    });
   }
 
   override _transform(chunk: Uint8Array, _encoding: string, done: TransformCallback): void {
@@ -142,12 +150,17 @@ class Decompressor extends Transform {
       done();
       return;
     }
+    if (this.#hasEnded) {
+      done();
+      return;
+    }
     if (this.#kind === "zstd") this.#frames.push(chunk);
-    this.#decoder.write(chunk, (error) => done(error ?? null));
+    this.#whenTaken = done;
+    this.#decoder.write(chunk, (error) => this.#taken(error ?? null));
   }
 
   override _flush(done: TransformCallback): void {
-    if (this.#decoder === undefined) {
+    if (this.#decoder === undefined || this.#hasEnded) {
       done();
       return;
     }
@@ -168,6 +181,12 @@ class Decompressor extends Transform {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#decoder?.destroy();
     done(error);
+  }
+
+  #taken(error: Error | null = null): void {
+    const done = this.#whenTaken;
+    this.#whenTaken = undefined;
+    done?.(error);
   }
 
   #give(chunk: Uint8Array): void {
