@@ -1,6 +1,7 @@
 /** Published ports: reached from where they should be, reserved, told. */
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
+import { connect, type Socket } from "node:net";
 import { clientNames } from "../support/clients.ts";
 import { referenceHost, uniqueName } from "../support/engine.ts";
 import { at, listAt, numberAt, textAt } from "../support/json.ts";
@@ -20,6 +21,20 @@ function freePort(): number {
 const udpEcho =
   "$s = IO::Socket::INET->new(LocalPort => 5353, Proto => 'udp') or die;" +
   "while ($s->recv($m, 1500)) { $s->send($m) }";
+
+/** A connection to what listens in the container, of which nothing is read. */
+async function slowConnection(port: number): Promise<Socket> {
+  for (;;) {
+    const socket = connect({ port, host: "127.0.0.1" });
+    socket.pause();
+    // Until somebody listens in the container, what the engine has accepted is reset.
+    const isLost = new Promise<boolean>((resolve) => {
+      socket.once("error", () => resolve(true)).once("close", () => resolve(true));
+    });
+    const isKept = Bun.sleep(300).then(() => false);
+    if (!(await Promise.race([isLost, isKept]))) return socket;
+  }
+}
 
 async function page(port: number, host = "127.0.0.1"): Promise<string> {
   let text = "";
@@ -86,6 +101,21 @@ for (const name of clientNames) {
         new RegExp(`${port}.*already (allocated|in use)|already.*${port}`),
       );
       expect(at(await engine.inspect(container), "State", "Running")).toBe(false);
+    });
+
+    test("a container's last bytes reach a client that reads after its end", async () => {
+      const port = freePort();
+      const command = "nc -l -p 80 -e head -c 3000000 /dev/zero".split(" ");
+      const published = `127.0.0.1:${port}:80`;
+      const container = await cli.ok("run", "-d", "-p", published, "busybox", ...command);
+      if (referenceHost !== undefined) return;
+      const socket = await slowConnection(port);
+      // Nobody has read: neither the end nor the port wait for that.
+      expect(await cli.ok("wait", container)).toBe("0");
+      await cli.ok("run", "-d", "-p", published, "busybox", "true");
+      let sizeBytes = 0;
+      for await (const chunk of socket) sizeBytes += (chunk as Buffer).length;
+      expect(sizeBytes).toBe(3_000_000);
     });
 
     test("the port is free again when the container is stopped", async () => {
