@@ -23,7 +23,8 @@ import { runBuild } from "./build-run.ts";
 import { FailedSteps } from "./failed-steps.ts";
 import { StepHistory } from "./progress/step-history.ts";
 import { StepImages } from "./step-images.ts";
-import { openSolverShared, type SolverShared, stepSnapshotPrefix } from "./solver/solve.ts";
+import { openSolverShared, type SolverShared } from "./solver/solve.ts";
+import { stepSnapshotPrefix } from "./step.ts";
 
 /** A builder that is closed with its daemon. */
 export interface OpenedBuildService extends BuildService, AsyncDisposable {

@@ -6,11 +6,11 @@ import { createId } from "../lib/id.ts";
 import { nowNs } from "../lib/time.ts";
 import { type Digest, digestOf } from "../oci/digest.ts";
 import { openDiff } from "../snapshot/diff/diff-client.ts";
+import { unpackSnapshot } from "../snapshot/unpack/unpack-snapshot.ts";
 import { mountOverlay, unmount } from "../sys/mount/mount.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import type { PlatformResult } from "./export/result.ts";
-import { stepSnapshotPrefix } from "./solver/solve.ts";
-import type { MadeLayer } from "./step.ts";
+import { type MadeLayer, stepSnapshotPrefix } from "./step.ts";
 
 type SquashOptions = Pick<
   BuildServiceOptions,
@@ -98,7 +98,7 @@ async function writeChanges(
 }
 
 async function makeLayer(
-  { snapshots, unpacker, hasher, leases }: SquashOptions,
+  options: SquashOptions,
   how: {
     readonly span: Span;
     readonly blobPath: string;
@@ -106,38 +106,18 @@ async function makeLayer(
     readonly signal: AbortSignal;
   },
 ): Promise<MadeLayer> {
+  const { snapshots, hasher, leases } = options;
   const { below, epochS } = how.span;
   const { blobPath, signal } = how;
   const epoch = epochS === undefined ? {} : { epochS };
-  const key = `${stepSnapshotPrefix}${createId()}`;
-  const mount = await snapshots.prepare(key, {
-    ...(below === undefined ? {} : { parent: below }),
-    forLayer: true,
-  });
-  try {
-    const layers = snapshots.layersOf(key);
-    await unpacker.unpack(
-      {
-        blobPath,
-        targetDir: mount.upperDir ?? mount.source ?? "",
-        parentDirs: mount.lowerDirs ?? [],
-        whiteouts: layers.kind === "overlay" ? "overlay" : "remove",
-      },
-      { signal },
-    );
-    const { diffId, tarSizeBytes, sizeBytes } = await hasher.hash(
-      { ...layers, ...epoch },
-      { signal },
-    );
+  const settle = async ({ key }: { readonly key: string }): Promise<MadeLayer> => {
+    const made = await hasher.hash({ ...snapshots.layersOf(key), ...epoch }, { signal });
+    const { diffId, tarSizeBytes, sizeBytes } = made;
     const chainId = below === undefined ? diffId : digestOf(`${below} ${diffId}`);
     leases.add(how.leaseId, `snapshot:${chainId}`);
-    if (snapshots.find(chainId) === undefined) {
-      await snapshots.commit(key, { name: chainId, sizeBytes, durable: false });
-    } else await snapshots.remove(key);
     const createdNs = nowNs().toString();
     return { diffId, chainId, tarSizeBytes, sizeBytes, createdNs, ...epoch };
-  } catch (error) {
-    await snapshots.remove(key);
-    throw error;
-  }
+  };
+  const wanted = { blobPath, below, keyPrefix: stepSnapshotPrefix, settle };
+  return (await unpackSnapshot(options, wanted, { signal })).layer;
 }

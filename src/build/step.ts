@@ -18,6 +18,9 @@ import type { Platform } from "../oci/platform.ts";
 import type { VertexProgress } from "./progress/progress.ts";
 import type { Location } from "./dockerfile/instruction.ts";
 
+/** Begins the keys of snapshots that are being filled for a step. */
+export const stepSnapshotPrefix = "build-";
+
 /** One step. Compared by identity; `digest` is equal for equal steps of one build. */
 export interface Step {
   /** Names the vertex in progress. */

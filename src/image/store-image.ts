@@ -17,11 +17,14 @@ import type { Manifest } from "../oci/manifest.ts";
 import type { ImageRecord, LayerRecord } from "./image-records.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Unpacker } from "../snapshot/unpack/unpack-client.ts";
-import { createId } from "../lib/id.ts";
+import { unpackSnapshot } from "../snapshot/unpack/unpack-snapshot.ts";
 import { syncFileSystemAsync } from "../sys/fs/fs.ts";
 
 /** Layers that the kernel can stack in one overlay. */
 const layerCountMax = 500;
+
+/** Begins the keys of snapshots that layers are unpacked into. */
+export const unpackSnapshotPrefix = "unpack-";
 
 /** An image's parts, all of them blobs in the store. */
 export interface ImageParts {
@@ -170,35 +173,19 @@ async function unpackOne(
   if (known !== undefined) return known.sizeBytes ?? 0;
   const blob = content.get(layer.digest);
   onLayer?.({ diffId: layer.diffId, sizeBytes: blob.sizeBytes });
-  const key = `unpack-${createId()}`;
-  const mount = await snapshots.prepare(key, {
-    ...(layer.parent === undefined ? {} : { parent: layer.parent }),
-    forLayer: true,
-  });
-  try {
-    const targetDir = mount.upperDir ?? mount.source ?? "";
-    const unpacked = await store.unpacker.unpack(
-      {
-        blobPath: blob.path,
-        targetDir,
-        parentDirs: mount.lowerDirs ?? [],
-        whiteouts:
-          mount.type === "overlay" || snapshots.driverName === "overlay2" ? "overlay" : "remove",
-        expectedDiffId: layer.diffId,
-      },
-      {
-        ...(signal === undefined ? {} : { signal }),
-        ...(onRead === undefined ? {} : { onRead }),
-      },
-    );
-    await snapshots.commit(key, {
-      name: layer.chainId,
-      sizeBytes: unpacked.sizeBytes,
-      durable: false,
-    });
-    return unpacked.sizeBytes;
-  } catch (error) {
-    await snapshots.remove(key);
-    throw error;
-  }
+  const { layer: made } = await unpackSnapshot(
+    store,
+    {
+      blobPath: blob.path,
+      below: layer.parent,
+      expectedDiffId: layer.diffId,
+      keyPrefix: unpackSnapshotPrefix,
+      settle: async ({ sizeBytes }) => ({ chainId: layer.chainId, sizeBytes }),
+    },
+    {
+      ...(signal === undefined ? {} : { signal }),
+      ...(onRead === undefined ? {} : { onRead }),
+    },
+  );
+  return made.sizeBytes;
 }

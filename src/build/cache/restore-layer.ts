@@ -1,10 +1,10 @@
 /** Takes a step's layer from elsewhere instead of running the step. */
 import type { BlobInfo } from "../../content/content-store.ts";
-import { EngineError, isKind } from "../../lib/errors.ts";
-import { createId } from "../../lib/id.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
+import { unpackSnapshot } from "../../snapshot/unpack/unpack-snapshot.ts";
 import type { BuildServiceOptions } from "../environment.ts";
-import type { MadeLayer } from "../step.ts";
+import { type MadeLayer, stepSnapshotPrefix } from "../step.ts";
 
 /** What layers are restored with. */
 export type RestoreOptions = Pick<
@@ -47,33 +47,19 @@ export async function restoreLayer(
   }
   const { digest, path: blobPath } = await offered.fetch();
   leases.add(leaseId, `content:${digest}`);
-  const key = `build-${createId()}`;
-  const mount = await snapshots.prepare(key, {
-    ...(below === undefined ? {} : { parent: below }),
-    forLayer: true,
-  });
-  try {
-    await options.unpacker.unpack(
-      {
-        blobPath,
-        targetDir: mount.upperDir ?? mount.source ?? "",
-        parentDirs: mount.lowerDirs ?? [],
-        whiteouts:
-          mount.type === "overlay" || snapshots.driverName === "overlay2" ? "overlay" : "remove",
-        expectedDiffId: diffId,
-      },
-      { signal: offered.signal },
-    );
-    const hashed = await hash(options, { name: key, offered });
-    const { sizeBytes } = hashed;
-    await snapshots.commit(key, { name: chainId, sizeBytes, durable: false });
-    return { chainId, ...hashed };
-  } catch (error) {
-    await snapshots.remove(key);
-    // Another build has brought the same meanwhile.
-    if (!isKind(error, "already-exists")) throw error;
-    return { chainId, ...(await hash(options, { name: chainId, offered })) };
-  }
+  const { layer, isNew } = await unpackSnapshot(
+    options,
+    {
+      blobPath,
+      below,
+      expectedDiffId: diffId,
+      keyPrefix: stepSnapshotPrefix,
+      settle: async ({ key }) => ({ chainId, ...(await hash(options, { name: key, offered })) }),
+    },
+    { signal: offered.signal },
+  );
+  // Another build has brought the same meanwhile: those files must keep the promise, too.
+  return isNew ? layer : { chainId, ...(await hash(options, { name: chainId, offered })) };
 }
 
 async function hash(

@@ -13,6 +13,7 @@ import { createId } from "../../lib/id.ts";
 import { Semaphore } from "../../lib/concurrency/semaphore.ts";
 import { nowNs } from "../../lib/time.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
+import { commitLayer } from "../../snapshot/commit-layer.ts";
 import type { BuildExplainer } from "../progress/build-explainer.ts";
 import type { BuildRequest } from "../build-service.ts";
 import type { CacheMounts } from "../cache/cache-mounts.ts";
@@ -29,7 +30,14 @@ import { SharedWork } from "./_shared-work.ts";
 import { stepKey } from "../step-key.ts";
 import type { StepHistory } from "../progress/step-history.ts";
 import type { StepImages } from "../step-images.ts";
-import { type BuiltLayer, chainIdOf, type MadeLayer, type Step, type StepResult } from "../step.ts";
+import {
+  type BuiltLayer,
+  chainIdOf,
+  type MadeLayer,
+  type Step,
+  type StepResult,
+  stepSnapshotPrefix,
+} from "../step.ts";
 
 /** Steps that run at the same time on one machine, of all builds together. */
 export const stepsMax = 8;
@@ -445,13 +453,7 @@ export class Solver implements Disposable {
     const { diffId, tarSizeBytes, sizeBytes } = hashed;
     const chainId = parent === undefined ? diffId : digestOf(`${parent} ${diffId}`);
     leases.add(how.leaseId, `snapshot:${chainId}`);
-    try {
-      await snapshots.commit(snapshotKey, { name: chainId, sizeBytes, durable: false });
-    } catch (error) {
-      // The same files are there already: those are it.
-      if (!isKind(error, "already-exists")) throw error;
-      await snapshots.remove(snapshotKey);
-    }
+    await commitLayer(snapshots, snapshotKey, { chainId, sizeBytes });
     return { chainId, diffId, tarSizeBytes, sizeBytes, ...epoch, createdNs: nowNs().toString() };
   }
 }
@@ -461,9 +463,6 @@ interface CommitPlan {
   readonly leaseId: string;
   readonly signal: AbortSignal;
 }
-
-/** Begins the keys of snapshots that steps are filling. */
-export const stepSnapshotPrefix = "build-";
 
 const descriptionCharsMax = 1000;
 

@@ -1,4 +1,5 @@
 import type { ImageContext } from "../context.ts";
+import { unpackSnapshotPrefix } from "../store-image.ts";
 
 /**
  * Removes blobs and layer snapshots that neither an image nor a lease nor a container needs.
@@ -48,7 +49,7 @@ async function collectSnapshots(
     const parents = new Set(all.map((snapshot) => snapshot.parent));
     const garbage = all.filter(
       ({ key, kind }) =>
-        (kind === "committed" || key.startsWith("unpack-")) &&
+        (kind === "committed" || key.startsWith(unpackSnapshotPrefix)) &&
         !needed.has(key) &&
         !parents.has(key) &&
         !leases.isHeld(`snapshot:${key}`),
