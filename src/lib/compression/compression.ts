@@ -77,10 +77,8 @@ export async function* decompressAs(
   options: { readonly source: ByteSource; readonly limits: ExpansionLimits },
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (kind === "bzip2" || kind === "xz") {
-    const check = (counts: ExpansionCounts): void => {
-      const refusal = refuseExpansion(kind, { ...counts, limits: options.limits });
-      if (refusal !== undefined) throw refusal;
-    };
+    const check = (counts: ExpansionCounts): void =>
+      checkExpansion(kind, { ...counts, limits: options.limits });
     yield* unpackWithProgram(kind, { source: options.source, check });
     return;
   }
@@ -211,9 +209,19 @@ class Decompressor extends Transform {
   }
 }
 
-interface ExpansionCounts {
+/** How much has gone into a decoder and come out of it. */
+export interface ExpansionCounts {
   readonly packedBytes: number;
   readonly expandedBytes: number;
+}
+
+/** @throws invalid-argument when so much must not come out of so much */
+export function checkExpansion(
+  kind: Compression,
+  counts: ExpansionCounts & { readonly limits: ExpansionLimits },
+): void {
+  const refusal = refuseExpansion(kind, counts);
+  if (refusal !== undefined) throw refusal;
 }
 
 function refuseExpansion(

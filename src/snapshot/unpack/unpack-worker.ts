@@ -2,43 +2,42 @@
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { EngineError, messageOf } from "../../lib/errors.ts";
 import { createDigester } from "../../oci/digest.ts";
-import { type BytesReply, type BytesRequest, openLayerBytes } from "./_layer-bytes.ts";
+import { BlobFile } from "./_blob-file.ts";
+import { ChunkWriter } from "./_chunk-ring.ts";
+import { expandBlob } from "./_expand-blob.ts";
+import type { BytesReply, BytesRequest } from "./_layer-bytes.ts";
 
 if (parentPort !== null) serve(parentPort);
 
 function serve(port: MessagePort): void {
-  let credit = 0;
-  let wake: (() => void) | undefined;
-  port.on("message", (message: BytesRequest) => {
-    // What is left of the layer before counts for nothing.
-    credit = message.kind === "start" ? message.credit : credit + message.credit;
-    wake?.();
-    wake = undefined;
-    if (message.kind === "start") void run(message);
+  const send = (reply: BytesReply): void => port.postMessage(reply);
+  port.on("message", (request: BytesRequest) => {
+    void run(request, send);
   });
+}
 
-  const send = (reply: BytesReply, transfer: readonly ArrayBuffer[] = []): void =>
-    port.postMessage(reply, [...transfer]);
-
-  async function run(request: BytesRequest & { readonly kind: "start" }): Promise<void> {
-    try {
-      const digester = createDigester(request.source.like);
-      let readBytes = 0;
-      const onRead = (sizeBytes: number): void => {
-        readBytes = sizeBytes;
-      };
-      for await (const chunk of openLayerBytes(request.source, onRead)) {
+async function run(
+  { source, ring }: BytesRequest,
+  send: (reply: BytesReply) => void,
+): Promise<void> {
+  try {
+    const digester = createDigester(source.like);
+    const writer = new ChunkWriter(ring, {
+      give: (chunk) => {
         digester.update(chunk);
-        while (credit === 0) await new Promise<void>((resolve) => (wake = resolve));
-        credit -= 1;
-        // The decoder goes on writing into the rest of its buffer: only a copy can be given away.
-        const copy = new Uint8Array(chunk);
-        send({ kind: "chunk", bytes: copy.buffer, readBytes }, [copy.buffer]);
-      }
-      send({ kind: "end", diffId: digester.digest() });
-    } catch (error) {
-      const kind = error instanceof EngineError ? error.kind : "internal";
-      send({ kind: "failure", error: { kind, message: messageOf(error) } });
-    }
+        send({ kind: "chunk", sizeBytes: chunk.byteLength, readBytes: blob.readBytes });
+      },
+    });
+    using blob = new BlobFile(source, {
+      pause: (timeMs) => {
+        writer.pause(timeMs);
+        return !writer.isStopped;
+      },
+    });
+    await expandBlob({ blob, limits: source.limits, writer });
+    send({ kind: "end", diffId: digester.digest() });
+  } catch (error) {
+    const kind = error instanceof EngineError ? error.kind : "internal";
+    send({ kind: "failure", error: { kind, message: messageOf(error) } });
   }
 }
