@@ -4,11 +4,11 @@ import { decodeByteString, type TarHeader } from "../../lib/tar/tar-header.ts";
 import type { EntrySink, TarHandler } from "../../lib/tar/tar-reader.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
 import { deviceNumber } from "../../sys/fs/fs.ts";
-import * as calls from "./_calls.ts";
-import { isKeptAttribute } from "./_checksum.ts";
+import * as calls from "../tree/calls.ts";
+import { isKeptAttribute } from "../tree/checksum.ts";
 import { type MatchCopy, openSource, refuseWhiteout } from "./_copy-match.ts";
-import { shown, type TreeNode } from "./_merged-tree.ts";
-import type { Owner } from "./_owner.ts";
+import { shown, type TreeNode } from "../tree/merged-tree.ts";
+import type { Owner } from "../tree/owner.ts";
 import {
   copyXattrs,
   join,

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { makeNode } from "../../sys/fs/fs.ts";
-import { MergedTree, type TreeNode } from "./_merged-tree.ts";
+import { MergedTree, type TreeNode } from "../tree/merged-tree.ts";
 
 /** Seconds of the time that a line without one gets: long before any test. */
 export const fixtureTimeS = 1_000_000_000;

@@ -1,15 +1,15 @@
 import { closeSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
 import { systemCode } from "../../sys/libc.ts";
-import * as calls from "./_calls.ts";
+import * as calls from "../tree/calls.ts";
 import type { FileData } from "./_file-data.ts";
-import { type MergedTree, shown, type TreeNode, vanished } from "./_merged-tree.ts";
+import { type MergedTree, shown, type TreeNode, vanished } from "../tree/merged-tree.ts";
 import type { ModeChange } from "./_mode.ts";
-import type { Owner } from "./_owner.ts";
-import type { SourceMatch } from "./_selection.ts";
+import type { Owner } from "../tree/owner.ts";
+import type { SourceMatch } from "../tree/selection.ts";
 import type { SharedSource } from "./_shared-files.ts";
 import { copyXattrs, nameIn, type TargetFolder, type TargetTree } from "./_target-tree.ts";
-import { type Visited, type Visitor, walkMatch } from "./_walk.ts";
+import { type Visited, type Visitor, walkMatch } from "../tree/walk.ts";
 import type { PatternList } from "../../lib/pattern/name-pattern.ts";
 
 /** What of the source's attributes is changed. */

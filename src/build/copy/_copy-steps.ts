@@ -1,13 +1,13 @@
 import { writeSync } from "node:fs";
 import { encodeByteString } from "../../lib/tar/tar-header.ts";
-import * as calls from "./_calls.ts";
-import { notFound } from "./_checksum.ts";
+import * as calls from "../tree/calls.ts";
+import { notFound } from "../tree/checksum.ts";
 import { type CopyPlace, copyMatch, type MatchCopy, type Written } from "./_copy-match.ts";
 import { FileData } from "./_file-data.ts";
-import { isFrozen, layersOf, layersOfTree, MergedTree, shown } from "./_merged-tree.ts";
+import { isFrozen, layersOf, layersOfTree, MergedTree, shown } from "../tree/merged-tree.ts";
 import { parseMode } from "./_mode.ts";
-import { type Owner, resolveOwner } from "./_owner.ts";
-import { cleanParts, resolveSelection } from "./_selection.ts";
+import { type Owner, resolveOwner } from "../tree/owner.ts";
+import { cleanParts, resolveSelection } from "../tree/selection.ts";
 import { SharedFiles } from "./_shared-files.ts";
 import { type FolderAttributes, type TargetFolder, TargetTree } from "./_target-tree.ts";
 import { unpackArchive } from "./_unpack.ts";

@@ -1,5 +1,5 @@
 import { fstatSync, readSync, writeSync } from "node:fs";
-import { cloneFile, copyRange, must, resultCode, seek, setSize } from "./_calls.ts";
+import { cloneFile, copyRange, must, resultCode, seek, setSize } from "../tree/calls.ts";
 
 /** Most bytes of one call. */
 const copyChunkBytes = 64 * 1024 * 1024;

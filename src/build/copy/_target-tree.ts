@@ -2,10 +2,16 @@ import { type BigIntStats, lstatSync, readdirSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
 import { getXattr, listXattr, setXattr } from "../../sys/fs/fs.ts";
 import { openFlags, systemCode } from "../../sys/libc.ts";
-import * as calls from "./_calls.ts";
-import { isKeptAttribute } from "./_checksum.ts";
-import { type LayerPath, MergedTree, type Resolved, shown, type TreeNode } from "./_merged-tree.ts";
-import type { Owner } from "./_owner.ts";
+import * as calls from "../tree/calls.ts";
+import { isKeptAttribute } from "../tree/checksum.ts";
+import {
+  type LayerPath,
+  MergedTree,
+  type Resolved,
+  shown,
+  type TreeNode,
+} from "../tree/merged-tree.ts";
+import type { Owner } from "../tree/owner.ts";
 
 /** Folders held open. */
 const openFolderCountMax = 300;

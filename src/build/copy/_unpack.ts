@@ -4,8 +4,8 @@ import { readTar } from "../../lib/tar/tar-entries.ts";
 import { archiveLimits, openArchive } from "./_archive-stream.ts";
 import { ArchiveWriter } from "./_archive-writer.ts";
 import { type MatchCopy, openSource } from "./_copy-match.ts";
-import type { Owner } from "./_owner.ts";
-import type { SourceMatch } from "./_selection.ts";
+import type { Owner } from "../tree/owner.ts";
+import type { SourceMatch } from "../tree/selection.ts";
 import type { TargetFolder } from "./_target-tree.ts";
 
 /** A file that may be an archive, and where its content would go. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
 import { type HelperPool, openHelperPool } from "../../sys/process/helper-pool.ts";
 import { selfExecutable } from "../../sys/process/process.ts";
-import { layersOfTree } from "./_merged-tree.ts";
+import { layersOfTree } from "../tree/merged-tree.ts";
 import { type Answer, decodeAnswer, encodeJob, type Job, lineMaxBytes } from "./_protocol.ts";
 import type {
   Checksum,

@@ -2,11 +2,11 @@ import { readSync, writeSync } from "node:fs";
 import { encodeByteString } from "../../lib/tar/tar-header.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { setParentDeathSignal } from "../../sys/process/process.ts";
-import { checksumOf } from "./_checksum.ts";
+import { checksumOf } from "../tree/checksum.ts";
 import { copySteps } from "./_copy-steps.ts";
-import { HashCaches } from "./_hash-cache.ts";
-import { MergedTree } from "./_merged-tree.ts";
-import { readTreeFile } from "./_owner.ts";
+import { HashCaches } from "../tree/hash-cache.ts";
+import { MergedTree } from "../tree/merged-tree.ts";
+import { readTreeFile } from "../tree/owner.ts";
 import {
   type Answer,
   decodeJob,

@@ -4,8 +4,8 @@ import { decodeByteString, encodeByteString } from "../../lib/tar/tar-header.ts"
 import type { SnapshotMount } from "../../snapshot/snapshotter.ts";
 import { getXattr } from "../../sys/fs/fs.ts";
 import { openFlags } from "../../sys/libc.ts";
-import { closeFd, must, openBelow, openRootFolder } from "./_calls.ts";
-import type { FileTree } from "./copy.ts";
+import { closeFd, must, openBelow, openRootFolder } from "./calls.ts";
+import type { FileTree } from "../copy/copy.ts";
 
 /** Links that one path may lead through; as containerd's RootPath. */
 const linksMax = 255;

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, readSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
-import type { MergedTree } from "./_merged-tree.ts";
+import type { MergedTree } from "./merged-tree.ts";
 
 /** Who owns a file. */
 export interface Owner {

@@ -1,7 +1,7 @@
 import { decodeByteString, encodeByteString } from "../../lib/tar/tar-header.ts";
 import type { EngineError } from "../../lib/errors.ts";
-import type { Selection } from "./copy.ts";
-import { type MergedTree, partsOf, type TreeNode } from "./_merged-tree.ts";
+import type { Selection } from "../copy/copy.ts";
+import { type MergedTree, partsOf, type TreeNode } from "./merged-tree.ts";
 import {
   hasWildcard,
   type NamePattern,

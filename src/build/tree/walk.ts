@@ -1,6 +1,6 @@
 import { EngineError } from "../../lib/errors.ts";
-import type { MergedTree, TreeNode } from "./_merged-tree.ts";
-import type { SourceMatch } from "./_selection.ts";
+import type { MergedTree, TreeNode } from "./merged-tree.ts";
+import type { SourceMatch } from "./selection.ts";
 import type { ParentMatch, PatternList } from "../../lib/pattern/name-pattern.ts";
 
 /** Folders within each other. */

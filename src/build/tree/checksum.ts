@@ -5,11 +5,11 @@ import { decodeByteString, encodeByteString } from "../../lib/tar/tar-header.ts"
 import { parseDigest } from "../../oci/digest.ts";
 import { getXattr, listXattr } from "../../sys/fs/fs.ts";
 import { systemCode } from "../../sys/libc.ts";
-import type { Checksum, ChecksumRequest, Match } from "./copy.ts";
-import type { HashCache, HashCaches } from "./_hash-cache.ts";
-import { isFrozen, MergedTree, type TreeNode, vanished } from "./_merged-tree.ts";
-import { resolveSelection } from "./_selection.ts";
-import { type Visited, type Visitor, walkMatch } from "./_walk.ts";
+import type { Checksum, ChecksumRequest, Match } from "../copy/copy.ts";
+import type { HashCache, HashCaches } from "./hash-cache.ts";
+import { isFrozen, MergedTree, type TreeNode, vanished } from "./merged-tree.ts";
+import { resolveSelection } from "./selection.ts";
+import { type Visited, type Visitor, walkMatch } from "./walk.ts";
 import { PatternList } from "../../lib/pattern/name-pattern.ts";
 
 const readChunkBytes = 1024 * 1024;
