@@ -10,7 +10,8 @@ import { EngineError, messageOf } from "../errors.ts";
 import { decodeMessage } from "../protobuf.ts";
 import { type Metadata, formatGrpcTimeout, headersOfMetadata } from "./metadata.ts";
 import type { GrpcMethod } from "./method.ts";
-import { MessageStream } from "./message-stream.ts";
+import { MessageStream, sessionMemoryMaxMb } from "./message-stream.ts";
+import { SendWindows } from "./send-windows.ts";
 import {
   errorOfStatus,
   grpcCode,
@@ -54,6 +55,7 @@ export class GrpcClient {
   readonly #closed = Promise.withResolvers<void>();
   /** What ends each call under way. */
   readonly #calls = new Set<(error: EngineError) => void>();
+  readonly #windows = new SendWindows({ skipBytes: 0 });
   #isClosed = false;
 
   /** @param duplex belongs to the client from now on */
@@ -63,7 +65,9 @@ export class GrpcClient {
       settings: { initialWindowSize: windowBytes, maxHeaderListSize: headerListMaxBytes },
       maxSendHeaderBlockLength: headerListMaxBytes,
       maxHeaderListPairs: headerCountMax,
+      maxSessionMemory: sessionMemoryMaxMb,
     });
+    duplex.on("data", (chunk: Buffer) => this.#windows.receive(chunk));
     // All streams together, which may have 64 KiB otherwise: then who sends much waits for an answer
     // after each. It must be no more than one stream has: half of it must be used before the other
     // side is told of room in either, which never happens in the smaller one, seen in Bun 1.4.5.
@@ -111,7 +115,7 @@ export class GrpcClient {
     if (options.signal?.aborted === true) throw canceled(method.path);
     if (this.#isClosed) throw lost(method.path);
     const stream = this.#request(method.path, options);
-    const messages = new MessageStream(stream, options);
+    const messages = new MessageStream(stream, { ...options, window: this.#windows.open(stream) });
     const ended = watchStatus(stream, { path: method.path, messages });
     const abort = (error: EngineError): void => {
       messages.fail(error);

@@ -5,6 +5,7 @@ import net from "node:net";
 import { EngineError, type ErrorKind, errorKinds } from "../errors.ts";
 import { silentLogger } from "../log.ts";
 import { bytesField, message, type MessageType, stringField } from "../protobuf.ts";
+import { callDuplex } from "./call-duplex.ts";
 import { GrpcClient } from "./client.ts";
 import { grpcMethod } from "./method.ts";
 import { replayDuplex } from "./replay-duplex.ts";
@@ -202,6 +203,54 @@ describe("calls", () => {
       readCount += 1;
     }
     expect(readCount).toBe(64);
+  });
+
+  test.each([1000, 100_000, 5_000_000])(
+    "calls of which nobody reads do not stop their neighbours: messages of %d bytes",
+    async (sizeBytes) => {
+      const flood = grpcMethod("/test.Notes/Flood", types);
+      const sink = grpcMethod("/test.Notes/Sink", types);
+      const { client } = await connectTo([
+        echoHandler,
+        streamHandler(flood, async (call) => {
+          while (!call.signal.aborted) await call.send({ data: Buffer.alloc(sizeBytes) });
+        }),
+        streamHandler(sink, async (call) => {
+          await new Promise((resolve) => call.signal.addEventListener("abort", resolve));
+        }),
+        streamHandler(stream, async (call) => {
+          for (let note = await call.next(); note !== undefined; note = await call.next()) {
+            await call.send(note);
+          }
+        }),
+      ]);
+      for (let count = 0; count < 4; count += 1) {
+        await client.open(flood).next();
+        const unread = client.open(sink);
+        void (async () => {
+          for (;;) await unread.send({ data: Buffer.alloc(sizeBytes) });
+        })().catch((error: unknown) => expect(error).toMatchObject({ kind: "unavailable" }));
+      }
+      const call = client.open(stream);
+      for (let count = 0; count < 20; count += 1) {
+        await call.send({ data: Buffer.alloc(500_000, count) });
+        expect((await call.next())?.data[499_999]).toBe(count);
+      }
+      call.end();
+      expect(await call.next()).toBeUndefined();
+    },
+  );
+
+  test("a connection within a call carries calls", async () => {
+    const inner = createGrpcServer({ handlers: [echoHandler], logger: silentLogger });
+    const { client } = await connectTo([
+      streamHandler(stream, async (call) => await inner.accept(callDuplex(call))),
+    ]);
+    const within = new GrpcClient(callDuplex(client.open(stream)));
+    closers.push(() => within.close());
+    const data = Buffer.alloc(3_000_000, "within");
+    const answers = await Promise.all([1, 2, 3].map(() => within.unary(echo, { data })));
+    for (const answer of answers) expect(data.equals(answer.data)).toBe(true);
   });
 
   test("a message above the bound ends the call", async () => {

@@ -1,8 +1,33 @@
 import { describe, expect, test } from "bun:test";
 import { PassThrough } from "node:stream";
-import { message } from "../protobuf.ts";
+import { bytesField, message } from "../protobuf.ts";
 import { encodeMessageFrame } from "./frames.ts";
 import { MessageStream } from "./message-stream.ts";
+import type { SendWindow } from "./send-windows.ts";
+
+const noteType = message<{ readonly data: Uint8Array }>({ data: bytesField(1) });
+
+/** A window that is opened by hand. */
+function handWindow(): SendWindow & { grant(countBytes: number): void } {
+  let leftBytes = 0;
+  const waiting = new Set<() => void>();
+  return {
+    get leftBytes() {
+      return leftBytes;
+    },
+    spend: (countBytes) => {
+      leftBytes -= countBytes;
+    },
+    onMore: (call) => {
+      waiting.add(call);
+      return () => void waiting.delete(call);
+    },
+    grant: (countBytes) => {
+      leftBytes += countBytes;
+      for (const call of [...waiting]) call();
+    },
+  };
+}
 
 describe("a stream of messages", () => {
   test("without a byte holds its sender back, too", async () => {
@@ -16,5 +41,37 @@ describe("a stream of messages", () => {
       expect(await messages.next()).toHaveLength(0);
     }
     expect(pipe.isPaused()).toBe(false);
+  });
+
+  test("messages go in pieces as there is room, each message whole before the next", async () => {
+    const pipe = new PassThrough({ highWaterMark: 1000 });
+    const window = handWindow();
+    const sender = new MessageStream(pipe, { window });
+    const receiver = new MessageStream(pipe);
+    const sent = Promise.all(
+      [1, 2, 3].map((fill) => sender.send(noteType, { data: Buffer.alloc(700, fill) })),
+    );
+    let leastBytes = 0;
+    for (let round = 0; round < 30; round += 1) {
+      window.grant(90);
+      await Bun.sleep(0);
+      leastBytes = Math.max(leastBytes, window.leftBytes);
+    }
+    await sent;
+    expect(leastBytes).toBeLessThan(900);
+    for (const fill of [1, 2, 3]) {
+      const bytes = await receiver.next();
+      expect([bytes?.length, bytes?.at(-1), bytes?.at(5)]).toEqual([703, fill, fill]);
+    }
+  });
+
+  test("who waits for room is let go when the stream is gone", async () => {
+    const pipe = new PassThrough();
+    const sender = new MessageStream(pipe, { window: handWindow() });
+    const sent = sender.send(noteType, { data: Buffer.alloc(10) });
+    await Bun.sleep(1);
+    pipe.destroy();
+    await sent;
+    await expect(sender.send(noteType, {})).rejects.toMatchObject({ kind: "unavailable" });
   });
 });

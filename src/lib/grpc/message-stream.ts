@@ -3,6 +3,7 @@ import type { Duplex } from "node:stream";
 import { EngineError, messageOf } from "../errors.ts";
 import type { MessageType } from "../protobuf.ts";
 import { encodeMessageFrame, FrameReader } from "./frames.ts";
+import type { SendWindow } from "./send-windows.ts";
 
 /** Longest message that is read, unless a service says otherwise. */
 export const messageMaxBytes: number = 16 * 1024 * 1024;
@@ -10,6 +11,22 @@ export const messageMaxBytes: number = 16 * 1024 * 1024;
 const queueMaxBytes = 1024 * 1024;
 /** What a message costs besides its bytes: empty ones must not come without end. */
 const messageCostBytes = 64;
+/**
+ * What is given to the stream at a time. All streams of a connection may have that much under way
+ * together when its other side reads nothing: see `sessionMemoryMaxMb`.
+ */
+const pieceMaxBytes = 256 * 1024;
+/** Calls that one connection may have under way. */
+export const callCountMax = 1000;
+/** node:http2 ends a stream that writes while more waits than that: it never does. */
+export const sessionMemoryMaxMb: number = (2 * callCountMax * pieceMaxBytes) / (1024 * 1024);
+
+/** How a call's messages are read and sent. */
+export interface MessageStreamOptions {
+  readonly messageMaxBytes?: number;
+  /** What may be sent; all when absent. */
+  readonly window?: SendWindow;
+}
 
 /** Reads and writes messages on a stream that it shares with whoever deals with its headers. */
 export class MessageStream {
@@ -21,9 +38,12 @@ export class MessageStream {
   #isEnded = false;
   #failure: unknown;
   #wake: (() => void) | undefined;
+  readonly #window: SendWindow | undefined;
+  #sending: Promise<void> | undefined;
 
-  constructor(stream: Duplex, options: { readonly messageMaxBytes?: number } = {}) {
+  constructor(stream: Duplex, options: MessageStreamOptions = {}) {
     this.#stream = stream;
+    this.#window = options.window;
     this.#frames = new FrameReader({
       messageMaxBytes: options.messageMaxBytes ?? messageMaxBytes,
     });
@@ -64,15 +84,52 @@ export class MessageStream {
   /** Sends a message; resolves when more may be sent. @throws unavailable when the stream is gone */
   async send<T>(type: MessageType<T>, values: Partial<T>): Promise<void> {
     if (this.#stream.destroyed || this.#stream.writableEnded) throw gone(this.#failure);
-    if (this.#stream.write(encodeMessageFrame(type, values))) return;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        this.#stream.off("drain", done).off("close", done).off("error", done);
-        resolve();
-      };
-      this.#stream.on("drain", done).on("close", done).on("error", done);
-      if (this.#stream.destroyed || !this.#stream.writableNeedDrain) done();
-    });
+    const frame = encodeMessageFrame(type, values);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const before = this.#sending;
+    this.#sending = promise;
+    // The pieces of a message stay together.
+    await before;
+    try {
+      await this.#sendPieces(frame);
+    } finally {
+      if (this.#sending === promise) this.#sending = undefined;
+      resolve();
+    }
+  }
+
+  /** Gives up without a word when the stream ends: its status tells why. */
+  async #sendPieces(frame: Uint8Array): Promise<void> {
+    const stream = this.#stream;
+    for (let at = 0; at < frame.length; ) {
+      if (stream.destroyed || stream.writableEnded) return;
+      const leftBytes = Math.min(this.#window?.leftBytes ?? frame.length, pieceMaxBytes);
+      if (leftBytes === 0) {
+        await this.#until((done) => this.#window?.onMore(done));
+        continue;
+      }
+      const piece = frame.subarray(at, at + leftBytes);
+      at += piece.length;
+      this.#window?.spend(piece.length);
+      if (stream.write(piece)) continue;
+      await this.#until((done) => {
+        if (!stream.writableNeedDrain) done();
+        stream.on("drain", done);
+        return () => stream.off("drain", done);
+      });
+    }
+  }
+
+  /** Waits until `begin` calls back, or the stream is gone. */
+  async #until(begin: (done: () => void) => (() => void) | undefined): Promise<void> {
+    const stream = this.#stream;
+    const { promise, resolve: done } = Promise.withResolvers<void>();
+    stream.on("close", done).on("error", done);
+    const forget = begin(done);
+    if (stream.destroyed) done();
+    await promise;
+    stream.off("close", done).off("error", done);
+    forget?.();
   }
 
   #take(chunk: Buffer): void {

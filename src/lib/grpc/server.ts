@@ -12,7 +12,8 @@ import type { Logger } from "../log.ts";
 import { decodeMessage } from "../protobuf.ts";
 import { type Metadata, metadataOfHeaders, parseGrpcTimeout } from "./metadata.ts";
 import type { GrpcMethod } from "./method.ts";
-import { MessageStream } from "./message-stream.ts";
+import { callCountMax, MessageStream, sessionMemoryMaxMb } from "./message-stream.ts";
+import { prefaceBytes, SendWindows } from "./send-windows.ts";
 import {
   grpcCode,
   type IncomingHeaders,
@@ -25,8 +26,6 @@ const windowBytes = 4 * 1024 * 1024;
 const headerListMaxBytes = 16 * 1024 * 1024;
 /** Each pattern of a .dockerignore travels in a header of its own. */
 const headerCountMax = 200_000;
-/** Calls that one connection may have under way. */
-const callCountMax = 1000;
 
 /** One call, as a handler sees it. */
 export interface ServerCall {
@@ -105,14 +104,15 @@ export function createGrpcServer(options: {
 }): GrpcServer {
   const { logger } = options;
   const handlers = new Map(options.handlers.map((handler) => [handler.path, handler]));
-  const sessions = new Map<Http2Session, Set<AbortController>>();
+  const sessions = new Map<Http2Session, Connection>();
   const endSession = (session: Http2Session): void => {
-    for (const gone of sessions.get(session) ?? []) gone.abort(clientGone());
+    for (const gone of sessions.get(session)?.calls ?? []) gone.abort(clientGone());
     sessions.delete(session);
     if (!session.destroyed) session.destroy();
   };
   const server = createServer({
     maxHeaderListPairs: headerCountMax,
+    maxSessionMemory: sessionMemoryMaxMb,
     settings: {
       initialWindowSize: windowBytes,
       maxConcurrentStreams: callCountMax,
@@ -120,7 +120,10 @@ export function createGrpcServer(options: {
     },
   });
   server.on("session", (session) => {
-    sessions.set(session, new Set());
+    sessions.set(session, {
+      calls: new Set(),
+      windows: new SendWindows({ skipBytes: prefaceBytes }),
+    });
     // As in `GrpcClient`: all streams together, and no more than one has.
     session.setLocalWindowSize(windowBytes);
     session.on("close", () => endSession(session));
@@ -132,10 +135,15 @@ export function createGrpcServer(options: {
   server.on("stream", (...event: unknown[]) => {
     const [stream, headers, , rawHeaders] = event as unknown as StreamEvent;
     const gone = new AbortController();
-    const calls = stream.session === undefined ? undefined : sessions.get(stream.session);
-    calls?.add(gone);
-    const incoming = { headers, rawHeaders: rawHeaders ?? [], handlers, logger, gone };
-    void serveStream(stream, incoming).finally(() => calls?.delete(gone));
+    const connection = stream.session === undefined ? undefined : sessions.get(stream.session);
+    if (connection === undefined) {
+      stream.close();
+      return;
+    }
+    const { calls, windows } = connection;
+    calls.add(gone);
+    const incoming = { headers, rawHeaders: rawHeaders ?? [], handlers, logger, gone, windows };
+    void serveStream(stream, incoming).finally(() => calls.delete(gone));
   });
   return {
     async accept(duplex) {
@@ -145,6 +153,8 @@ export function createGrpcServer(options: {
         own = session;
       });
       server.emit("connection", duplex);
+      const windows = own === undefined ? undefined : sessions.get(own)?.windows;
+      duplex.on("data", (chunk: Buffer) => windows?.receive(chunk));
       await closed;
       // Neither a session nor its streams hear that the connection is gone, seen in Bun 1.4.5
       if (own !== undefined) endSession(own);
@@ -153,6 +163,12 @@ export function createGrpcServer(options: {
       for (const session of sessions.keys()) endSession(session);
     },
   };
+}
+
+/** One client. */
+interface Connection {
+  readonly calls: Set<AbortController>;
+  readonly windows: SendWindows;
 }
 
 /** What node:http2 tells of a stream that a client opened. */
@@ -173,13 +189,14 @@ interface Incoming {
   readonly handlers: ReadonlyMap<string, GrpcHandler>;
   readonly logger: Logger;
   readonly gone: AbortController;
+  readonly windows: SendWindows;
 }
 
 async function serveStream(stream: ServerHttp2Stream, incoming: Incoming): Promise<void> {
-  const { headers, logger, gone } = incoming;
+  const { headers, logger, gone, windows } = incoming;
   const path = String(headers[":path"] ?? "");
   stream.on("error", () => undefined);
-  const messages = new MessageStream(stream);
+  const messages = new MessageStream(stream, { window: windows.open(stream) });
   let isAnswered = false;
   stream.on("close", () => {
     if (!isAnswered) gone.abort(clientGone());
