@@ -11,8 +11,8 @@ const resumeChunkBytes = 1024 * 1024;
 export interface FileIngestOptions {
   readonly path: string;
   readonly blobPath: (digest: Digest) => string;
-  /** Called once, when the write is over in whatever way. */
-  readonly released: () => void;
+  /** Called once, when the write is over in whatever way: whether its file became the blob. */
+  readonly released: (isKept: boolean) => void;
   readonly expected?: Digest;
   readonly sizeMaxBytes?: number;
   /** Keeps the bytes that an earlier write of this ref left. */
@@ -26,6 +26,7 @@ export class FileIngest implements Ingest {
   readonly #digester: Digester;
   #sizeBytes = 0;
   #state: "open" | "failed" | "closed" = "open";
+  #isKept = false;
 
   private constructor(options: FileIngestOptions, handle: FileHandle) {
     this.#options = options;
@@ -94,7 +95,7 @@ export class FileIngest implements Ingest {
     try {
       await this.#handle.close();
     } finally {
-      this.#options.released();
+      this.#options.released(this.#isKept);
     }
   }
 
@@ -119,6 +120,7 @@ export class FileIngest implements Ingest {
     await this.#handle.chmod(0o444);
     if (durable) await this.#handle.sync();
     await rename(this.#options.path, path);
+    this.#isKept = true;
     if (durable) await syncFolder(dirname(path));
     return blob;
   }
@@ -130,7 +132,7 @@ export class FileIngest implements Ingest {
       await this.#handle.close();
       await rm(this.#options.path, { force: true });
     } finally {
-      this.#options.released();
+      this.#options.released(this.#isKept);
     }
   }
 

@@ -41,6 +41,26 @@ export function testContentStore(
       expect(await readAll(store.open(blob.digest), limit)).toHaveLength(0);
     });
 
+    test("findArrival() shows the file of a write while it grows, and what became of it", async () => {
+      const digest = digestOf("0123456789");
+      const ref = ingestRefOf(digest);
+      expect(store.findArrival(digest)).toBeUndefined();
+      const broken = await store.ingest({ ref, expected: digest });
+      await broken.write(text("01234"));
+      const arrival = store.findArrival(digest);
+      expect(await Bun.file(arrival?.path ?? "").text()).toBe("01234");
+      await broken.suspend();
+      expect(await arrival?.isKept).toBe(false);
+      expect(store.findArrival(digest)).toBeUndefined();
+      const ingest = await store.ingest({ ref, expected: digest, resume: true });
+      const again = store.findArrival(digest);
+      await ingest.write(text("56789"));
+      const { path } = await ingest.commit();
+      expect(await again?.isKept).toBe(true);
+      expect(again?.blobPath).toBe(path);
+      expect(store.findArrival(digest)).toBeUndefined();
+    });
+
     test("many puts of equal bytes at once agree", async () => {
       const blobs = await Promise.all(Array.from({ length: 8 }, () => store.put(text("same"))));
       expect(new Set(blobs.map(({ digest }) => digest)).size).toBe(1);

@@ -68,6 +68,16 @@ export interface Ingest extends AsyncDisposable {
   suspend(): Promise<void>;
 }
 
+/** An unfinished write of a digest, for who reads it while it comes. */
+export interface Arrival {
+  /** The file that grows; gone once it is a blob. */
+  readonly path: string;
+  /** Where the blob will be. */
+  readonly blobPath: string;
+  /** Settles when the write is over: whether the bytes of this very file became the blob. */
+  readonly isKept: Promise<boolean>;
+}
+
 /** The blobs of one data root. */
 export interface ContentStore {
   /** Absolute path of the image layout. */
@@ -83,6 +93,9 @@ export interface ContentStore {
   /** Reads a small blob whole. @throws data-loss when it is larger than `sizeMaxBytes` or damaged. */
   read(digest: Digest, options: { readonly sizeMaxBytes: number }): Promise<Uint8Array>;
   ingest(options: IngestOptions): Promise<Ingest>;
+  /** The write of a digest (`ingestRefOf`) that is going on; what it has is unverified until it is
+   * kept. */
+  findArrival(digest: Digest): Arrival | undefined;
   /** Stores small bytes as a blob, durably. */
   put(bytes: Uint8Array): Promise<BlobInfo>;
   list(): Promise<readonly BlobInfo[]>;

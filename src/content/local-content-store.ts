@@ -15,10 +15,12 @@ import {
 import { writeFileAtomic } from "../sys/fs/fs.ts";
 import { FileIngest } from "./_file-ingest.ts";
 import {
+  type Arrival,
   type BlobInfo,
   type ContentStore,
   type Ingest,
   ingestKeepMs,
+  ingestRefOf,
   type IngestOptions,
   isDigestRef,
 } from "./content-store.ts";
@@ -51,11 +53,16 @@ export async function openContentStore(options: {
   return new LocalContentStore(root, options.logger);
 }
 
+interface OpenIngest extends Omit<Arrival, "blobPath"> {
+  /** The file is there. */
+  isReady: boolean;
+}
+
 class LocalContentStore implements ContentStore {
   readonly root: string;
   readonly #logger: Logger;
-  /** Names of ingests that are held open. */
-  readonly #openRefs = new Set<string>();
+  /** Ingests that are held open, by name. */
+  readonly #open = new Map<string, OpenIngest>();
   #putCount = 0;
 
   constructor(root: string, logger: Logger) {
@@ -113,22 +120,32 @@ class LocalContentStore implements ContentStore {
     if (ref.length > refLengthMax || !/^[a-z0-9][a-z0-9._-]*$/.test(ref)) {
       throw new EngineError("invalid-argument", `begin ingest ${JSON.stringify(ref)}: not a name`);
     }
-    if (this.#openRefs.has(ref)) {
+    if (this.#open.has(ref)) {
       throw new EngineError("unavailable", `begin ingest ${ref}: it is being written already`);
     }
-    this.#openRefs.add(ref);
-    const released = (): void => void this.#openRefs.delete(ref);
+    const path = join(this.root, "ingest", ref);
+    const kept = Promise.withResolvers<boolean>();
+    const open: OpenIngest = { path, isReady: false, isKept: kept.promise };
+    this.#open.set(ref, open);
+    const released = (isKept: boolean): void => {
+      this.#open.delete(ref);
+      kept.resolve(isKept);
+    };
     try {
-      return await FileIngest.open({
-        ...options,
-        path: join(this.root, "ingest", ref),
-        blobPath: (digest) => this.#path(digest),
-        released,
-      });
+      const blobPath = (digest: Digest): string => this.#path(digest);
+      const ingest = await FileIngest.open({ ...options, path, blobPath, released });
+      open.isReady = true;
+      return ingest;
     } catch (error) {
-      released();
+      released(false);
       throw error;
     }
+  }
+
+  findArrival(digest: Digest): Arrival | undefined {
+    const open = this.#open.get(ingestRefOf(digest));
+    if (open?.isReady !== true) return undefined;
+    return { path: open.path, blobPath: this.#path(digest), isKept: open.isKept };
   }
 
   async put(bytes: Uint8Array): Promise<BlobInfo> {
@@ -176,7 +193,7 @@ class LocalContentStore implements ContentStore {
     let removedCount = 0;
     for (const ref of await namesIn(folder)) {
       const path = join(folder, ref);
-      const isKept = this.#openRefs.has(ref) || keep?.has(ref) === true;
+      const isKept = this.#open.has(ref) || keep?.has(ref) === true;
       if (isKept || (isDigestRef(ref) && isYounger(path, keepMs))) continue;
       await rm(path, { recursive: true, force: true });
       removedCount += 1;

@@ -296,7 +296,7 @@ class LocalImageService implements OpenedImageService {
     }
     const ingestCount = await content.sweep();
     await snapshots.sweep();
-    const removedCount = await this.#collect();
+    const removedCount = await this.#collect({ isStart: true });
     logger.debug("images recovered", { ingestCount, removedCount });
   }
 
@@ -319,7 +319,7 @@ class LocalImageService implements OpenedImageService {
     }
   }
 
-  async #collect(): Promise<number> {
+  async #collect(options: { readonly isStart?: boolean } = {}): Promise<number> {
     if (this.#makingCount > 0) {
       this.#isCollectionDue = true;
       return 0;
@@ -330,7 +330,7 @@ class LocalImageService implements OpenedImageService {
     this.#collecting = done.promise;
     try {
       await before;
-      return await collectGarbage(this.#context);
+      return await collectGarbage(this.#context, options);
     } finally {
       if (this.#collecting === done.promise) this.#collecting = undefined;
       done.resolve();

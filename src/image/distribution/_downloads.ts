@@ -27,6 +27,7 @@ export class Downloads {
   readonly #fetch: DownloadSource;
   readonly #stop: AbortController = new AbortController();
   readonly #running = new Map<Digest, Promise<void>>();
+  readonly #begun = new Map<Digest, PromiseWithResolvers<void>>();
   readonly #here = new Set<Digest>();
   /** Why the pull ends; later failures come of it. */
   firstFailure: unknown;
@@ -43,6 +44,7 @@ export class Downloads {
   start(descriptor: Descriptor, report?: LayerReport): void {
     const { digest } = descriptor;
     const before = this.#running.get(digest);
+    if (before === undefined) this.#begun.set(digest, Promise.withResolvers());
     const work =
       before === undefined
         ? this.#bring(descriptor, report)
@@ -51,11 +53,18 @@ export class Downloads {
       work.catch(() => undefined);
       return;
     }
-    work.catch((error: unknown) => {
-      this.firstFailure ??= error;
-      this.#stop.abort();
-    });
+    work
+      .catch((error: unknown) => {
+        this.firstFailure ??= error;
+        this.#stop.abort();
+      })
+      .finally(() => this.#begun.get(digest)?.resolve());
     this.#running.set(digest, work);
+  }
+
+  /** Resolves when bytes of a blob come, and when none will. */
+  async begun(digest: Digest): Promise<void> {
+    await this.#begun.get(digest)?.promise;
   }
 
   async wait(digest: Digest): Promise<void> {
@@ -100,7 +109,10 @@ export class Downloads {
         content,
         signal: this.signal,
         ...(credentials === undefined ? {} : { credentials }),
-        ...(report === undefined ? {} : { progress: tell(report) }),
+        progress: (state) => {
+          if (state.kind === "transferring") this.#begun.get(digest)?.resolve();
+          if (report !== undefined) tell(report, state);
+        },
       })
       .finally(() => report?.end());
     if (blob.sizeBytes !== size) throw wrongSize(descriptor, blob.sizeBytes);
@@ -117,22 +129,11 @@ export class Downloads {
   }
 }
 
-function tell(report: LayerReport): TransferProgress {
-  return (state) => {
-    const passed = { current: state.currentBytes, total: state.totalBytes };
-    switch (state.kind) {
-      case "waiting":
-        return report.waiting();
-      case "transferring":
-        return report.bytes("Downloading", passed);
-      case "retrying":
-        return report.retrying(state.retryInS ?? 1);
-      case "exists":
-      case "mounted":
-      case "done":
-        return;
-    }
-  };
+function tell(report: LayerReport, state: Parameters<TransferProgress>[0]): void {
+  const passed = { current: state.currentBytes, total: state.totalBytes };
+  if (state.kind === "waiting") report.waiting();
+  if (state.kind === "transferring") report.bytes("Downloading", passed);
+  if (state.kind === "retrying") report.retrying(state.retryInS ?? 1);
 }
 
 /** Whether a stored blob has the digest that it goes by. */

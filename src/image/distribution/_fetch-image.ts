@@ -14,6 +14,7 @@ import type { Reference } from "../../oci/reference.ts";
 import type { RegistryCall, RegistryClient } from "../../remote/registry-client.ts";
 import { syncFileSystemAsync } from "../../sys/fs/fs.ts";
 import { Downloads, isIntact } from "./_downloads.ts";
+import { followLayer } from "./_follow-layer.ts";
 import type { ChosenManifest } from "./choose-manifest.ts";
 import type { ImageRecord, LayerRecord } from "../image-records.ts";
 import type { Progress } from "../image-service.ts";
@@ -66,12 +67,10 @@ async function unpackAsFetched(context: ImageContext, fetch: Fetching): Promise<
   const { planned, reports, configSizeBytes } = await startLayers(context, fetch);
   const layers: LayerRecord[] = [];
   for (const [at, layer] of planned.entries()) {
-    await fetch.downloads.wait(layer.digest);
     const report = reports[at];
     const onRead = (current: number): void =>
       report?.bytes("Extracting", { current, total: layer.descriptor.size });
-    if (context.snapshots.find(layer.chainId) === undefined) onRead(0);
-    layers.push(layerRecord(layer, await unpackOrRepair(context, { ...fetch, layer, onRead })));
+    layers.push(layerRecord(layer, await unpackLayer(context, { ...fetch, layer, onRead })));
     report?.status("Pull complete");
   }
   // One sync for all layers and blobs: from here on the image survives a power cut.
@@ -159,14 +158,23 @@ async function readConfig(
   return { config, configSizeBytes: bytes.length };
 }
 
+interface LayerFetch extends Fetching {
+  readonly layer: PlannedLayer;
+  readonly onRead: (readBytes: number) => void;
+}
+
+/** Unpacks a layer, while its blob comes or once it is here. @returns bytes of its files */
+async function unpackLayer(context: ImageContext, fetch: LayerFetch): Promise<number> {
+  const { layer, downloads, onRead } = fetch;
+  const followed = await followLayer(context, fetch);
+  await downloads.wait(layer.digest);
+  if (followed !== undefined) return followed;
+  if (context.snapshots.find(layer.chainId) === undefined) onRead(0);
+  return await unpackOrRepair(context, fetch);
+}
+
 /** Unpacks a layer; a blob that was here and turns out to be damaged is fetched anew. */
-async function unpackOrRepair(
-  context: ImageContext,
-  fetch: Fetching & {
-    readonly layer: PlannedLayer;
-    readonly onRead: (readBytes: number) => void;
-  },
-): Promise<number> {
+async function unpackOrRepair(context: ImageContext, fetch: LayerFetch): Promise<number> {
   const { layer, downloads, onRead } = fetch;
   const unpack = (): Promise<number> =>
     unpackStored(context, { layer, onRead, signal: downloads.signal });

@@ -157,7 +157,7 @@ export function makeMemoryRegistry(): MemoryRegistry {
           });
           try {
             for (let at = ingest.sizeBytes; at < totalBytes; at = ingest.sizeBytes) {
-              await ingest.write(bytes.subarray(at, at + 100));
+              await ingest.write(bytes.subarray(at, at + Math.max(100, totalBytes >> 5)));
               const currentBytes = ingest.sizeBytes;
               progress?.({ kind: "transferring", currentBytes, totalBytes });
               await registry.onBlob(digest, signal);

@@ -6,9 +6,14 @@ import { unpackSnapshotPrefix } from "../store-image.ts";
  *
  * Only called while no image is being made: everything that is needed has a record or a lease.
  *
+ * @param options.isStart nothing is being unpacked yet: what was is a crash's. Later it may be a
+ * build's, which makes no image here
  * @returns bytes freed
  */
-export async function collectGarbage(context: ImageContext): Promise<number> {
+export async function collectGarbage(
+  context: ImageContext,
+  options: { readonly isStart?: boolean } = {},
+): Promise<number> {
   const { index, content, leases } = context;
   const blobs = new Set<string>();
   const chains = new Set<string>();
@@ -34,8 +39,15 @@ export async function collectGarbage(context: ImageContext): Promise<number> {
     if (blobs.has(blob.digest) || leases.isHeld(`content:${blob.digest}`)) continue;
     if (await content.remove(blob.digest)) freedBytes += blob.sizeBytes;
   }
+  if (options.isStart === true) await dropUnfinished(context);
   freedBytes += await collectSnapshots(context, chains);
   return freedBytes;
+}
+
+async function dropUnfinished({ snapshots }: ImageContext): Promise<void> {
+  for (const { key } of snapshots.list()) {
+    if (key.startsWith(unpackSnapshotPrefix)) await snapshots.remove(key);
+  }
 }
 
 /** Removes committed snapshots from the top down; one that others stand on stays. */
@@ -49,7 +61,7 @@ async function collectSnapshots(
     const parents = new Set(all.map((snapshot) => snapshot.parent));
     const garbage = all.filter(
       ({ key, kind }) =>
-        (kind === "committed" || key.startsWith(unpackSnapshotPrefix)) &&
+        kind === "committed" &&
         !needed.has(key) &&
         !parents.has(key) &&
         !leases.isHeld(`snapshot:${key}`),

@@ -12,6 +12,7 @@ export function encodeUnpackRequest(options: ApplyOptions): string {
 export function decodeUnpackRequest(text: string): ApplyOptions {
   const fields = fieldsOf(text);
   const { blobPath, targetDir, parentDirs, whiteouts, expectedDiffId, limits, durable } = fields;
+  const ingest = decodeIngest(fields.ingest);
   if (typeof blobPath !== "string" || typeof targetDir !== "string") throw malformed("request");
   const parents = Array.isArray(parentDirs) ? parentDirs : [];
   if (!parents.every((path) => typeof path === "string")) throw malformed("request");
@@ -24,7 +25,14 @@ export function decodeUnpackRequest(text: string): ApplyOptions {
     durable: durable === true,
     limits: decodeLimits(limits),
     ...(isDiffId ? { expectedDiffId } : {}),
+    ...(ingest === undefined ? {} : { ingest }),
   };
+}
+
+function decodeIngest(value: unknown): ApplyOptions["ingest"] {
+  const { path, sizeBytes } = Object(value) as Record<"path" | "sizeBytes", unknown>;
+  if (typeof path !== "string" || typeof sizeBytes !== "number") return undefined;
+  return { path, sizeBytes };
 }
 
 /** The line that tells what was unpacked. */

@@ -3,6 +3,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { TarReader } from "../../lib/tar/tar-reader.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { syncFileSystem } from "../../sys/fs/fs.ts";
+import type { BlobSource } from "./_blob-file.ts";
 import { readLayerBytes } from "./_layer-bytes.ts";
 import { TreeWriter } from "./_tree-writer.ts";
 
@@ -25,10 +26,8 @@ export const defaultLayerLimits: LayerLimits = {
   ratioFreeBytes,
 };
 
-/** A layer to unpack. */
-export interface ApplyOptions {
-  /** The layer's blob: a tar, plain or packed with gzip or zstd. */
-  readonly blobPath: string;
+/** A layer to unpack: its blob is a tar, plain or packed with gzip or zstd. */
+export interface ApplyOptions extends BlobSource {
   /** An existing directory, empty but for the copy of the parent with `whiteouts: "remove"`. */
   readonly targetDir: string;
   /** Directories of the layers below, uppermost first. */
@@ -82,6 +81,7 @@ export async function applyLayer(
     const diffId = await readLayerBytes(
       {
         blobPath: options.blobPath,
+        ...(options.ingest === undefined ? {} : { ingest: options.ingest }),
         limits: {
           expandedSizeMaxBytes: limits.sizeMaxBytes,
           expansionRatioMax: limits.expansionRatioMax,

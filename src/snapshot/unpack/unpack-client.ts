@@ -1,4 +1,4 @@
-import { openHelperPool } from "../../sys/process/helper-pool.ts";
+import { type HelperPool, openHelperPool } from "../../sys/process/helper-pool.ts";
 import { selfExecutable } from "../../sys/process/process.ts";
 import { decodeUnpackResult, encodeUnpackRequest } from "./_unpack-protocol.ts";
 import type { AppliedLayer, ApplyOptions, ApplyWatch } from "./apply.ts";
@@ -15,6 +15,8 @@ export interface Unpacker extends AsyncDisposable {
    * @throws what `applyLayer` throws; canceled; internal when the helper died
    */
   unpack(layer: ApplyOptions, options?: UnpackOptions): Promise<AppliedLayer>;
+  /** Whether a helper is free for a blob that is still on its way (`ApplyOptions.ingest`). */
+  readonly canFollow: boolean;
 }
 
 /** How an unpacking is watched and ended. */
@@ -32,15 +34,17 @@ const idleMs = 2000;
 /** Opens an unpacker. @param options.command argv of the helper; this program's when absent */
 export function openUnpacker(options: { readonly command?: readonly string[] } = {}): Unpacker {
   const argv = options.command ?? [...selfExecutable(), "unpack"];
-  const pool = openHelperPool({
-    argv,
-    what: "unpack layer",
-    helpersMax,
-    idleMs,
-    answerSizeMaxBytes,
-  });
+  const open = (): HelperPool =>
+    openHelperPool({ argv, what: "unpack layer", helpersMax, idleMs, answerSizeMaxBytes });
+  const whole = open();
+  // A blob on its way takes as long as the network does: it must not keep others from a helper.
+  const arriving = open();
   return {
+    get canFollow() {
+      return !arriving.isBusy;
+    },
     async unpack(layer, { signal, onRead } = {}) {
+      const pool = layer.ingest === undefined ? whole : arriving;
       const answer = await pool.ask(encodeUnpackRequest(layer), {
         ...(signal === undefined ? {} : { signal }),
         onNews: (line) => {
@@ -50,6 +54,8 @@ export function openUnpacker(options: { readonly command?: readonly string[] } =
       });
       return decodeUnpackResult(answer);
     },
-    [Symbol.asyncDispose]: async () => await pool[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([whole[Symbol.asyncDispose](), arriving[Symbol.asyncDispose]()]);
+    },
   };
 }

@@ -1,4 +1,5 @@
 import { createId } from "../../lib/id.ts";
+import type { BlobSource } from "./_blob-file.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { commitLayer } from "../commit-layer.ts";
 import type { Snapshotter } from "../snapshotter.ts";
@@ -17,8 +18,7 @@ export interface SettledLayer {
 }
 
 /** A layer to unpack. */
-export interface LayerUnpack<T extends SettledLayer> {
-  readonly blobPath: string;
+export interface LayerUnpack<T extends SettledLayer> extends BlobSource {
   /** Chain ID of the layer below. */
   readonly below: Digest | undefined;
   /** `data-loss` when the blob's bytes have another. */
@@ -41,7 +41,7 @@ export async function unpackSnapshot<T extends SettledLayer>(
   wanted: LayerUnpack<T>,
   how: UnpackOptions = {},
 ): Promise<{ readonly layer: T; readonly isNew: boolean }> {
-  const { blobPath, below, expectedDiffId } = wanted;
+  const { blobPath, ingest, below, expectedDiffId } = wanted;
   const key = `${wanted.keyPrefix}${createId()}`;
   await snapshots.prepare(key, {
     ...(below === undefined ? {} : { parent: below }),
@@ -53,6 +53,7 @@ export async function unpackSnapshot<T extends SettledLayer>(
     const { sizeBytes } = await unpacker.unpack(
       {
         blobPath,
+        ...(ingest === undefined ? {} : { ingest }),
         targetDir: dir,
         // A copy has the files of its parents in it.
         parentDirs: isOverlay ? parentDirs : [],

@@ -45,6 +45,17 @@ test("no more helpers than allowed, and everybody gets his own answer", async ()
   expect(new Set(answers.map((each) => each.split(" ")[0])).size).toBe(2);
 });
 
+test("tells when all helpers are at work", async () => {
+  const shell = pool('sleep 0.05; echo "$line"');
+  const first = shell.ask("a");
+  expect(shell.isBusy).toBe(false);
+  const second = shell.ask("b");
+  expect(shell.isBusy).toBe(true);
+  await first;
+  await second;
+  expect(shell.isBusy).toBe(false);
+});
+
 test("a helper that ends is told with what it printed, and the next question has a new one", async () => {
   const shell = pool('case $line in die) echo sorry >&2; exit 3;; esac; echo "$line"');
   await expect(shell.ask("die")).rejects.toMatchObject({

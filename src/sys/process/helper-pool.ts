@@ -24,6 +24,8 @@ export interface HelperPoolOptions {
 
 /** Helpers of one kind. Closing ends them; who waits is told `canceled`. */
 export interface HelperPool extends AsyncDisposable {
+  /** Whether who asks now would wait for a helper. */
+  readonly isBusy: boolean;
   /**
    * Asks a helper.
    *
@@ -59,6 +61,8 @@ class ProcessPool implements HelperPool {
   /** Helpers without work, the one used last at the end. */
   readonly #idle: Helper[] = [];
   readonly #all = new Set<Helper>();
+  /** Questions that run or wait. */
+  #asked = 0;
   #isClosed = false;
 
   constructor(options: HelperPoolOptions) {
@@ -66,7 +70,20 @@ class ProcessPool implements HelperPool {
     this.#places = new Semaphore(options.helpersMax);
   }
 
-  async ask(question: string, { signal, onNews }: AskOptions = {}): Promise<string> {
+  get isBusy(): boolean {
+    return this.#asked >= this.#options.helpersMax;
+  }
+
+  async ask(question: string, options: AskOptions = {}): Promise<string> {
+    this.#asked += 1;
+    try {
+      return await this.#ask(question, options);
+    } finally {
+      this.#asked -= 1;
+    }
+  }
+
+  async #ask(question: string, { signal, onNews }: AskOptions): Promise<string> {
     return await this.#places.run(async () => {
       if (this.#isClosed || isAborted(signal)) throw this.#canceled(signal);
       const helper = this.#take();
