@@ -4,57 +4,18 @@
  */
 import { describe, expect, test } from "bun:test";
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { clientNames, type ClientName } from "../support/clients.ts";
+import { builders, linkPlugins } from "../support/builders.ts";
 import { inFolder, uniqueName } from "../support/engine.ts";
 import { rootTar } from "../support/images.ts";
 import { describeResult, type Result, runOk, type RunOptions } from "../support/process.ts";
 import { useEngine } from "../support/use-engine.ts";
 
 const engine = await useEngine({ images: ["busybox"] });
-const plugins = process.env["TUG_PEER_CONFIG"];
-const hasBuildx = plugins !== undefined && existsSync(join(plugins, "cli-plugins/docker-buildx"));
-if (!hasBuildx) {
-  console.warn(
-    "docker builds with the classic call alone; with TUG_PEER_CONFIG=/folder that has " +
-      "cli-plugins/docker-buildx, by BuildKit's protocol too",
-  );
-}
 const secretText = "s3cr3t-of-the-test";
 
-/** A way to ask for builds. */
-interface Builder {
-  readonly name: string;
-  readonly cli: ClientName;
-  /** Whether it speaks BuildKit's protocol. */
-  readonly isBuildkit: boolean;
-  readonly env: Readonly<Record<string, string>>;
-}
-
-const builders: readonly Builder[] = [
-  {
-    name: "docker, classic",
-    cli: "docker" as const,
-    isBuildkit: false,
-    env: { DOCKER_BUILDKIT: "0" },
-  },
-  {
-    name: "docker with buildx",
-    cli: "docker" as const,
-    isBuildkit: true,
-    env: { DOCKER_BUILDKIT: "1" },
-  },
-  { name: "tug", cli: "tug" as const, isBuildkit: true, env: {} },
-].filter(
-  ({ cli, isBuildkit }) => clientNames.includes(cli) && (cli === "tug" || !isBuildkit || hasBuildx),
-);
-
-if (hasBuildx) {
-  const home = inFolder(engine, "client");
-  mkdirSync(home, { recursive: true });
-  symlinkSync(join(plugins, "cli-plugins"), join(home, "cli-plugins"));
-}
+linkPlugins(engine);
 
 /** Makes a context. @returns its path */
 function context(files: Readonly<Record<string, string | Uint8Array>>): string {
