@@ -4,6 +4,7 @@ import {
   type Ingest,
   ingestRefOf,
 } from "../content/content-store.ts";
+import { gather } from "../lib/gather.ts";
 import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Semaphore } from "../lib/concurrency/semaphore.ts";
@@ -157,7 +158,7 @@ class BlobFetch implements AsyncDisposable {
       await this.#agree(answer);
       const ingest = this.#ingest ?? (await this.#open({ resume: false }));
       progress({ kind: "transferring", currentBytes: ingest.sizeBytes, totalBytes });
-      for await (const chunk of answer.body()) {
+      for await (const chunk of gather(answer.body())) {
         if (ingest.sizeBytes + chunk.byteLength > totalBytes) {
           throw this.#lie(`more than the ${totalBytes} bytes that its descriptor says`);
         }

@@ -10,6 +10,7 @@ import {
   detectionSizeBytes,
 } from "../../lib/compression/compression.ts";
 import { EngineError } from "../../lib/errors.ts";
+import { gather } from "../../lib/gather.ts";
 import { createId } from "../../lib/id.ts";
 import type { ByteSource } from "../../lib/stream-limit.ts";
 import { type TarEntry, tarEntries } from "../../lib/tar/tar-entries.ts";
@@ -163,7 +164,7 @@ async function storeBlob(
     ref: `load-${createId().slice(0, 16)}`,
     ...(expected === undefined ? {} : { expected }),
   });
-  for await (const chunk of entry.content) await ingest.write(chunk);
+  for await (const chunk of gather(entry.content)) await ingest.write(chunk);
   const { digest } = await ingest.commit({ durable: false });
   target.leases.add(target.leaseId, `content:${digest}`);
   return digest;
