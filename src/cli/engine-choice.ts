@@ -22,6 +22,7 @@ export interface EngineChoice {
  * Finds the engine.
  *
  * @throws invalid-argument for several -H, or -H with -c
+ * @throws invalid-argument for a TLS file that cannot be read, or a CA that is to be had and is not
  * @throws not-found for a context that is not there
  */
 export async function chooseEngine(environment: Environment): Promise<EngineChoice> {
@@ -53,6 +54,14 @@ function tlsMaterial(environment: Environment): TlsMaterial | undefined {
   const file = (given: string | undefined, name: string): string | undefined =>
     given === undefined ? readOptional(join(folder, name)) : readPem(given);
   const ca = file(flags.caFile, "ca.pem");
+  // Docker: no other authority stands in for it, seen in 28.5.
+  if (isVerified && ca === undefined) {
+    throw new EngineError(
+      "invalid-argument",
+      `unable to resolve docker endpoint: open ${join(folder, "ca.pem")}: no such file or ` +
+        "directory: give the engine's CA by --tlscacert, or as ca.pem in DOCKER_CERT_PATH",
+    );
+  }
   const cert = file(flags.certFile, "cert.pem");
   const key = file(flags.keyFile, "key.pem");
   return {

@@ -6,6 +6,7 @@ import net from "node:net";
 import tls from "node:tls";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import { type Endpoint, formatEndpoint } from "./endpoint.ts";
+import { explainTls } from "./tls-failure.ts";
 
 /** Longest wait for a connection. */
 const connectTimeoutMs = 30_000;
@@ -21,7 +22,13 @@ export function connect(
   options: { readonly signal?: AbortSignal } = {},
 ): Promise<net.Socket> {
   const opened = Promise.withResolvers<net.Socket>();
-  const socket = openSocket(endpoint);
+  let socket: net.Socket;
+  try {
+    socket = openSocket(endpoint);
+  } catch (error) {
+    // Certificates that are none are found out before anything is sent.
+    return Promise.reject(connectFailure(endpoint, error));
+  }
   const ready = endpoint.kind === "tcp" && endpoint.tls !== undefined ? "secureConnect" : "connect";
   const timer = setTimeout(() => {
     socket.destroy(new Error("connection timed out"));
@@ -62,19 +69,25 @@ export function connectFailure(endpoint: Endpoint, error: unknown): EngineError 
       { cause: error, details },
     );
   }
-  const isTls = /certificate|TLS|SSL|CERT_|self.signed/i.test(`${code} ${messageOf(error)}`);
-  if (isTls) {
-    return new EngineError(
-      "unavailable",
-      `error during connect to ${address}: TLS: ${messageOf(error)}`,
-      { cause: error, details },
-    );
+  const reason = endpoint.kind === "tcp" ? explainTls(endpoint, error) : undefined;
+  if (reason !== undefined) {
+    return new EngineError("unavailable", `error during connect to ${address}: ${reason}`, {
+      cause: error,
+      details,
+    });
   }
   return new EngineError(
     "unavailable",
     `Cannot connect to the Docker daemon at ${address}. Is the docker daemon running?`,
     { cause: error, details },
   );
+}
+
+/** What the engine's silence means, after a connection that was made. */
+export function hungUp(endpoint: Endpoint, cause?: unknown): EngineError {
+  const reason = endpoint.kind === "tcp" ? explainTls(endpoint, cause) : undefined;
+  const how = cause === undefined ? "connection closed early" : messageOf(cause);
+  return new EngineError("unavailable", `read the engine's answer: ${reason ?? how}`, { cause });
 }
 
 function openSocket(endpoint: Endpoint): net.Socket {

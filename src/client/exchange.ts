@@ -2,9 +2,9 @@
  * One request over a connection of its own: a body that streams, or a connection that is taken over.
  */
 import type { Socket } from "node:net";
-import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
+import { codeOf, EngineError } from "../lib/errors.ts";
 import { bodyDecoder, HeadReader, type ResponseHead } from "./_response-head.ts";
-import { connect, connectFailure } from "./connection.ts";
+import { connect, connectFailure, hungUp } from "./connection.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { engineRefusal } from "./errors.ts";
 import type { HijackOptions, StreamOptions } from "./transport.ts";
@@ -149,9 +149,7 @@ async function readHead(source: ChunkSource, endpoint: Endpoint): Promise<Answer
   const reader = new HeadReader();
   for (;;) {
     const chunk = await nextChunk(source, endpoint);
-    if (chunk === undefined) {
-      throw new EngineError("unavailable", "read the engine's answer: connection closed early");
-    }
+    if (chunk === undefined) throw hungUp(endpoint);
     const answer = reader.push(chunk);
     if (answer !== undefined) return answer;
   }
@@ -162,9 +160,7 @@ async function nextChunk(source: ChunkSource, endpoint: Endpoint): Promise<Buffe
     return await source.next();
   } catch (error) {
     if (codeOf(error) === "EPIPE" || codeOf(error) === "ECONNRESET") {
-      throw new EngineError("unavailable", `read the engine's answer: ${messageOf(error)}`, {
-        cause: error,
-      });
+      throw hungUp(endpoint, error);
     }
     throw connectFailure(endpoint, error);
   }

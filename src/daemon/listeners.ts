@@ -16,6 +16,8 @@ const socketMode = 0o660;
 const tcpPortPlain = 2375;
 const tcpPortTls = 2376;
 const keepAliveMs = 15_000;
+/** Nobody is known before the handshake is over: an open connection is all that it may hold till then. */
+const handshakeMaxMs = 10_000;
 /** First descriptor that systemd hands over. man 3 sd_listen_fds */
 const activationFdFirst = 3;
 
@@ -135,7 +137,7 @@ async function openTcp(
 }
 
 function createTls(tls: TlsConfig, accept: (socket: Socket) => void): Server {
-  return createTlsServer(
+  const server = createTlsServer(
     {
       ...halfOpen,
       key: readPem(tls.keyPath),
@@ -144,9 +146,13 @@ function createTls(tls: TlsConfig, accept: (socket: Socket) => void): Server {
       requestCert: tls.isVerified,
       rejectUnauthorized: tls.isVerified,
       minVersion: "TLSv1.2",
+      handshakeTimeout: handshakeMaxMs,
     },
     accept,
   );
+  // A handshake that is late is told and no more, seen in Bun 1.4.5.
+  server.on("tlsClientError", (_error, socket) => socket.destroy());
+  return server;
 }
 
 function readPem(path: string): Buffer {

@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { makeCertificates } from "../support/certificates.ts";
 import { clientNames, openClient, tugExecutable } from "../support/clients.ts";
 import { runDaemonToEnd, startDaemon } from "../support/daemon.ts";
 import { referenceHost } from "../support/engine.ts";
@@ -224,7 +225,11 @@ ours("tcp", () => {
 
   test("with --tlsverify serves those that have a certificate, and nobody else", async () => {
     const folder = mkdtempSync("/tmp/tugtls-");
-    await makeCertificates(folder);
+    await makeCertificates(folder, {
+      ca: {},
+      server: { signer: "ca", extension: "subjectAltName=IP:127.0.0.1,DNS:localhost" },
+      client: { signer: "ca", extension: "extendedKeyUsage=clientAuth" },
+    });
     const port = 23_000 + (process.pid % 1000);
     const file = (name: string): string => join(folder, name);
     await using daemon = await startDaemon({
@@ -247,28 +252,6 @@ ours("tcp", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 });
-
-/** A certificate authority, a server and a client of it. */
-async function makeCertificates(folder: string): Promise<void> {
-  mkdirSync(folder, { recursive: true });
-  const file = (name: string): string => join(folder, name);
-  const subject = ["-days", "2", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"];
-  await runOk([
-    ...["openssl", "req", "-x509", ...subject, "-subj", "/CN=test ca"],
-    ...["-keyout", file("ca.key"), "-out", file("ca.pem")],
-  ]);
-  for (const [name, extension] of [
-    ["server", "subjectAltName=IP:127.0.0.1,DNS:localhost"],
-    ["client", "extendedKeyUsage=clientAuth"],
-  ] as const) {
-    await runOk([
-      ...["openssl", "req", "-x509", ...subject, "-subj", `/CN=${name}`, "-addext", extension],
-      ...["-addext", "basicConstraints=critical,CA:FALSE"],
-      ...["-CA", file("ca.pem"), "-CAkey", file("ca.key")],
-      ...["-keyout", file(`${name}.key`), "-out", file(`${name}.pem`)],
-    ]);
-  }
-}
 
 ours("the daemon that nobody started", () => {
   test("is started by the first command that needs it", async () => {

@@ -155,7 +155,10 @@ export function tlsFileNames(context: Context): readonly string[] {
 
 function readTls(context: Context): TlsMaterial | undefined {
   const names = tlsFileNames(context);
-  if (context.folders === undefined || names.length === 0) return undefined;
+  // Docker: who wants no verification wants TLS, seen in 28.5.
+  if (context.folders === undefined || (names.length === 0 && !context.skipsTlsVerify)) {
+    return undefined;
+  }
   const material: Record<string, string> = {};
   for (const [option, file] of tlsFiles) {
     if (!names.includes(file)) continue;
