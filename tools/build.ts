@@ -1,6 +1,10 @@
 /** Compiles the one executable, dist/tug. */
 const result = await Bun.build({
-  entrypoints: ["src/main.ts", "src/snapshot/unpack/unpack-worker.ts"],
+  entrypoints: [
+    "src/main.ts",
+    "src/snapshot/unpack/unpack-worker.ts",
+    "src/snapshot/diff/hash-worker.ts",
+  ],
   root: "src",
   minify: true,
   splitting: true,

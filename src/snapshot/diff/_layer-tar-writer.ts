@@ -13,7 +13,7 @@ import { encodeTarHeader, type TarHeaderInput } from "../../lib/tar/tar-writer.t
 import { openFlags } from "../../sys/libc.ts";
 import { opaqueMarker, whiteoutPrefix } from "../tree/layer-names.ts";
 import { readLayerXattrs } from "../tree/layer-xattrs.ts";
-import { type ByteSink, TarOutput } from "./_tar-output.ts";
+import { type ArchiveSink, TarOutput } from "./_tar-output.ts";
 
 const secondNs = 1_000_000_000n;
 const fileFlags =
@@ -51,7 +51,7 @@ export class LayerTarWriter {
   #sizeBytes = 0;
   #entryCount = 0;
 
-  constructor(sink: ByteSink, options: LayerTarOptions = {}) {
+  constructor(sink: ArchiveSink, options: LayerTarOptions = {}) {
     this.#output = new TarOutput(sink);
     const { epochS } = options;
     this.#epochNs = epochS === undefined ? undefined : BigInt(epochS) * secondNs;

@@ -1,16 +1,30 @@
 /** Takes bytes that are valid during the call alone. */
 export type ByteSink = (bytes: Uint8Array) => void;
 
+/** Takes an archive in memory of its own. */
+export interface ArchiveSink {
+  /** Where the next bytes are to be put. */
+  room(): Uint8Array;
+  /** Takes the first bytes of the room; the next bytes need another. */
+  take(sizeBytes: number): void;
+}
+
 const bufferBytes = 256 * 1024;
+
+/** A sink that passes on what lies in one buffer. */
+export function passingSink(pass: ByteSink): ArchiveSink {
+  const buffer = new Uint8Array(bufferBytes);
+  return { room: () => buffer, take: (sizeBytes) => pass(buffer.subarray(0, sizeBytes)) };
+}
 
 /** Gathers small pieces of an archive, and gives them on in larger ones. */
 export class TarOutput {
-  readonly #sink: ByteSink;
-  readonly #buffer = Buffer.allocUnsafe(bufferBytes);
-  #used = 0;
+  readonly #sink: ArchiveSink;
+  #room: Uint8Array = new Uint8Array(0);
+  #usedBytes = 0;
   #sizeBytes = 0;
 
-  constructor(sink: ByteSink) {
+  constructor(sink: ArchiveSink) {
     this.#sink = sink;
   }
 
@@ -20,14 +34,13 @@ export class TarOutput {
   }
 
   write(bytes: Uint8Array): void {
-    this.#sizeBytes += bytes.length;
-    if (bytes.length > bufferBytes - this.#used) this.flush();
-    if (bytes.length > bufferBytes) {
-      this.#sink(bytes);
-      return;
+    for (let at = 0; at < bytes.length; ) {
+      const room = this.#free();
+      const part = bytes.subarray(at, at + room.length);
+      room.set(part);
+      this.#fill(part.length);
+      at += part.length;
     }
-    this.#buffer.set(bytes, this.#used);
-    this.#used += bytes.length;
   }
 
   /**
@@ -36,35 +49,43 @@ export class TarOutput {
    * @param read puts at most as many bytes as there is room, and tells how many; 0 at the end
    * @returns how many bytes came
    */
-  readFrom(sizeBytes: number, read: (room: Buffer) => number): number {
-    let left = sizeBytes;
-    while (left > 0) {
-      if (this.#used === bufferBytes) this.flush();
-      const end = Math.min(bufferBytes, this.#used + left);
-      const count = read(this.#buffer.subarray(this.#used, end));
-      if (count === 0) break;
-      this.#used += count;
-      left -= count;
+  readFrom(sizeBytes: number, read: (room: Uint8Array) => number): number {
+    let leftBytes = sizeBytes;
+    while (leftBytes > 0) {
+      const countBytes = read(this.#free().subarray(0, leftBytes));
+      if (countBytes === 0) break;
+      this.#fill(countBytes);
+      leftBytes -= countBytes;
     }
-    this.#sizeBytes += sizeBytes - left;
-    return sizeBytes - left;
+    return sizeBytes - leftBytes;
   }
 
   zeros(countBytes: number): void {
-    this.#sizeBytes += countBytes;
-    for (let left = countBytes; left > 0; ) {
-      if (this.#used === bufferBytes) this.flush();
-      const count = Math.min(left, bufferBytes - this.#used);
-      this.#buffer.fill(0, this.#used, this.#used + count);
-      this.#used += count;
-      left -= count;
+    for (let leftBytes = countBytes; leftBytes > 0; ) {
+      const room = this.#free().subarray(0, leftBytes);
+      room.fill(0);
+      this.#fill(room.length);
+      leftBytes -= room.length;
     }
   }
 
   /** Gives all on. */
   flush(): void {
-    if (this.#used === 0) return;
-    this.#sink(this.#buffer.subarray(0, this.#used));
-    this.#used = 0;
+    if (this.#usedBytes > 0) this.#sink.take(this.#usedBytes);
+    this.#room = new Uint8Array(0);
+    this.#usedBytes = 0;
+  }
+
+  #free(): Uint8Array {
+    if (this.#usedBytes === this.#room.length) {
+      this.flush();
+      this.#room = this.#sink.room();
+    }
+    return this.#room.subarray(this.#usedBytes);
+  }
+
+  #fill(countBytes: number): void {
+    this.#usedBytes += countBytes;
+    this.#sizeBytes += countBytes;
   }
 }

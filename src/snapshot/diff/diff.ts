@@ -5,13 +5,14 @@
  * so that a layer need not be kept as long as its snapshot is (see `diff-client.ts` and
  * `diff-hasher.ts` for doing this in another process).
  */
-import { createDigester, type Digest } from "../../oci/digest.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { ArchiveHash } from "./_archive-hash.ts";
 import { walkCopies } from "./_copy-walk.ts";
 import { type DiffVisitor, ListVisitor, TarVisitor } from "./_diff-visitor.ts";
 import { LayerTarWriter } from "./_layer-tar-writer.ts";
 import { walkMerged } from "./_merged-walk.ts";
 import { walkOverlay } from "./_overlay-walk.ts";
-import type { ByteSink } from "./_tar-output.ts";
+import { type ArchiveSink, type ByteSink, passingSink } from "./_tar-output.ts";
 
 /** Which changes. `Snapshotter.layersOf` has the first three. */
 export interface DiffRequest {
@@ -60,24 +61,28 @@ export interface Change {
  * @param sink takes bytes that are valid during the call alone
  */
 export function writeDiff(request: DiffRequest, sink: ByteSink): DiffSummary {
+  return writeTo(passingSink(sink), request);
+}
+
+/** Hashes what `writeDiff` would write. Synchronous, as that. */
+export function hashDiff(request: DiffRequest): HashedDiff {
+  using hash = new ArchiveHash();
+  const summary = writeTo(hash, request);
+  return { ...summary, diffId: hash.digest() };
+}
+
+/** Tells each changed file, a folder before what is in it. Synchronous, as `writeDiff`. */
+export function listDiff(request: DiffRequest, tell: (change: Change) => void): void {
+  walk(request, { visitor: new ListVisitor(tell), isClassified: true });
+}
+
+function writeTo(sink: ArchiveSink, request: DiffRequest): DiffSummary {
   const { epochS } = request;
   const writer = new LayerTarWriter(sink, epochS === undefined ? {} : { epochS });
   walk(request, { visitor: new TarVisitor(writer), isClassified: false });
   writer.end();
   const { tarSizeBytes, sizeBytes, entryCount } = writer;
   return { tarSizeBytes, sizeBytes, entryCount };
-}
-
-/** Hashes what `writeDiff` would write. Synchronous, as that. */
-export function hashDiff(request: DiffRequest): HashedDiff {
-  const digester = createDigester();
-  const summary = writeDiff(request, (bytes) => digester.update(bytes));
-  return { ...summary, diffId: digester.digest() };
-}
-
-/** Tells each changed file, a folder before what is in it. Synchronous, as `writeDiff`. */
-export function listDiff(request: DiffRequest, tell: (change: Change) => void): void {
-  walk(request, { visitor: new ListVisitor(tell), isClassified: true });
 }
 
 function walk(
