@@ -1,6 +1,6 @@
 /** `tug daemon`: its flags, daemon.json, signals, listeners and locks. */
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeCertificates } from "../support/certificates.ts";
 import { clientNames, openClient, tugExecutable } from "../support/clients.ts";
