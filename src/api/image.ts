@@ -166,6 +166,8 @@ export interface ImageSignatures {
     readonly Digest: string;
     /** Repositories that have it under this digest: `localhost:5000/web`. */
     readonly Repositories: readonly string[];
+    /** "push": what a push of the name will make. "here": no push sends it as it is. */
+    readonly Use?: "push" | "here";
   }[];
   readonly Signatures: readonly ImageSignatureItem[];
 }

@@ -75,9 +75,15 @@ export async function putManifest(
 export function imageSignatures(
   transport: Transport,
   image: string,
-  headers: Headers,
+  options: {
+    readonly headers: Headers;
+    /** Packs layers, to know what a push will make. */
+    readonly packs?: boolean;
+  },
 ): Promise<ImageSignatures> {
-  return transport.json(`GET /images/${pathSegment(image)}/signatures`, { headers });
+  const { headers, packs } = options;
+  const query = { pack: packs };
+  return transport.json(`GET /images/${pathSegment(image)}/signatures`, { headers, query });
 }
 
 /** Adds a signature to an image. Tug's own. */

@@ -178,6 +178,14 @@ export interface PushOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What a push of a tag would give a registry. */
+export interface ForeseenPush {
+  /** A manifest is made of what is packed: the one that is here stays here. */
+  readonly isMadeAnew: boolean;
+  /** Manifests, and the index that names them; absent when layers were not packed yet. */
+  readonly digests?: readonly Digest[];
+}
+
 /** A filter value by name, as in the `filters` query: name → values. */
 export type FilterMap = ReadonlyMap<string, readonly string[]>;
 
@@ -284,6 +292,11 @@ export interface ImageService {
   ): Promise<PackedLayer>;
   /** Sends an image to the registry of its name. */
   push(reference: string, options: PushOptions): Promise<void>;
+  /** Tells what a push would send, and packs layers for that if asked to; undefined for no tag. */
+  foreseePush(
+    reference: string,
+    options: { readonly packs: boolean; readonly signal?: AbortSignal },
+  ): Promise<ForeseenPush | undefined>;
   /** Searches a registry: the one that the term begins with, or Docker Hub. */
   search(
     term: string,

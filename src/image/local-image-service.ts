@@ -24,6 +24,7 @@ import type {
   CommitDraft,
   CreatedImage,
   FilterMap,
+  ForeseenPush,
   ImageDraft,
   ImageLayers,
   ImageService,
@@ -43,6 +44,7 @@ import { loadImages } from "./archive/load-images.ts";
 import { openUrl } from "./archive/open-url.ts";
 import { type LayerPacking, storePackedLayer } from "./distribution/pack-layer.ts";
 import { pullAllTags, pullImage } from "./distribution/pull.ts";
+import { type ForeseeOptions, foreseePush } from "./distribution/foresee-push.ts";
 import { pushImages } from "./distribution/push.ts";
 import {
   describeDistribution,
@@ -253,6 +255,10 @@ class LocalImageService implements OpenedImageService {
 
   async push(reference: string, options: PushOptions): Promise<void> {
     await pushImages(this.#context, { reference, ...options });
+  }
+
+  async foreseePush(reference: string, options: ForeseeOptions): Promise<ForeseenPush | undefined> {
+    return await foreseePush(this.#context, { reference, ...options });
   }
 
   async search(

@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { clientNames } from "../support/clients.ts";
+import { startDaemon } from "../support/daemon.ts";
 import {
   type DockerRegistry,
   hasDockerRegistry,
@@ -153,6 +154,62 @@ describe.skipIf(!hasDockerRegistry || engine.daemon === undefined)(
         expect(await manifest()).toEqual(first);
         await tug.ok("rmi", copy);
       });
+      test(`what is signed before ${name} pushes it is signed elsewhere`, async () => {
+        const [first, image] = [
+          uniqueName("early"),
+          `${registry.host}/team/${uniqueName("early")}:1`,
+        ];
+        const input = `FROM busybox\nRUN echo ${first} >/f\n`;
+        const build = await tug.run(["build", "-t", image, "-"], { input });
+        expect(build).toMatchObject({ exitCode: 0 });
+        const signed = await tug.run(["image", "sign", "--key", keyPath, image], {
+          env: { COSIGN_PASSWORD: password },
+        });
+        expect(signed.stderr).toBe(
+          `${image} is not in its registry yet: the signature goes there with the push\n`,
+        );
+        await tug.ok("image", "verify", "--key", publicPath, image);
+        const said = await cli.ok("push", image);
+        const digest = await remoteDigest(image);
+        expect(signed.stdout).toBe(`${image.replace(/:1$/, "")}@${digest}\n`);
+        expect(said).toContain(`${digest}: 1 signature beside it`);
+        await tug.ok("image", "verify", "--key", publicPath, image);
+        await using other = await startDaemon({ flags: ["--require-signed", publicPath] });
+        const far = other.engine.client(name);
+        await far.ok("pull", image);
+        expect(await far.ok("run", "--rm", "--network", "none", image, "cat", "/f")).toBe(first);
+        await other.engine.client("tug").ok("image", "verify", "--key", publicPath, image);
+        await tug.ok("rmi", image);
+      });
+      test(`a signature of what stays here alone is told of when ${name} pushes`, async () => {
+        const image = `${registry.host}/team/${uniqueName("late")}:1`;
+        const input = `FROM busybox\nRUN echo ${uniqueName()} >/f\n`;
+        expect(await tug.run(["build", "-t", image, "-"], { input })).toMatchObject({
+          exitCode: 0,
+        });
+        const found = await engine.api("GET", `/images/${image}/signatures`);
+        expect(at(found.json, "Manifests", 0, "Use")).toBe("here");
+        const own = textAt(found.json, "Manifests", 0, "Digest");
+        const key = join(folder, uniqueName("late"));
+        await runOk(
+          ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"].concat("-out", key),
+        );
+        await runOk(["openssl", "ec", "-in", key, "-pubout", "-out", `${key}.pub`]);
+        const body = await foreignSignature({ image, digest: own }, key);
+        const stored = await engine.api("POST", `/images/${image}/signatures`, body);
+        expect(stored.status).toBe(201);
+        // Good for what is here, until others get something else by this name.
+        await tug.ok("image", "verify", "--key", `${key}.pub`, image);
+        expect(await cli.ok("push", image)).toContain(
+          `${image} is signed here and not in the registry: sign it once more`,
+        );
+        expect(await tug.fails("image", "verify", "--key", `${key}.pub`, image)).toContain(
+          "none of its 1 signatures is of this key and for this image",
+        );
+        await sign(image);
+        await tug.ok("image", "verify", "--key", publicPath, image);
+        await tug.ok("rmi", image);
+      });
       test(`the policy refuses what is unsigned, by its rule, with ${name}`, async () => {
         const good = await pushed();
         const bad = await pushed();
@@ -214,13 +271,15 @@ async function remoteSignature(image: string): Promise<{ payload: Buffer; signat
   };
 }
 
-/** What another signer would do, by hand. */
-async function storeForeignSignature(image: string, keyFile: string): Promise<void> {
-  const digest = await remoteDigest(image);
+/** A signature that another signer makes. */
+async function foreignSignature(
+  of: { readonly image: string; readonly digest: string },
+  keyFile: string,
+): Promise<{ readonly Payload: string; readonly Signature: string }> {
   const payload = JSON.stringify({
     critical: {
-      identity: { "docker-reference": image.replace(/:\d+$/, "") },
-      image: { "docker-manifest-digest": digest },
+      identity: { "docker-reference": of.image.replace(/:\d+$/, "") },
+      image: { "docker-manifest-digest": of.digest },
       type: "cosign container image signature",
     },
     optional: { by: "somebody" },
@@ -230,7 +289,17 @@ async function storeForeignSignature(image: string, keyFile: string): Promise<vo
   writeFileSync(payloadPath, payload);
   const argv = ["openssl", "dgst", "-sha256", "-sign", keyFile, "-out", signaturePath, payloadPath];
   await runOk(argv);
-  const signature = readFileSync(signaturePath).toString("base64");
+  return {
+    Payload: Buffer.from(payload).toString("base64"),
+    Signature: readFileSync(signaturePath).toString("base64"),
+  };
+}
+
+/** What another signer would do, by hand. */
+async function storeForeignSignature(image: string, keyFile: string): Promise<void> {
+  const digest = await remoteDigest(image);
+  const made = await foreignSignature({ image, digest }, keyFile);
+  const payload = Buffer.from(made.Payload, "base64").toString();
   const manifest = {
     schemaVersion: 2,
     mediaType: manifestType,
@@ -242,7 +311,7 @@ async function storeForeignSignature(image: string, keyFile: string): Promise<vo
       {
         mediaType: "application/vnd.dev.cosign.simplesigning.v1+json",
         ...(await upload(image, payload)),
-        annotations: { "dev.cosignproject.cosign/signature": signature },
+        annotations: { "dev.cosignproject.cosign/signature": made.Signature },
       },
     ],
   };

@@ -21,7 +21,7 @@ export const command: Command = {
   ],
   details:
     "The signature is in the form of cosign and kept beside the image: here, and in the registry\n" +
-    "that has the image. Sign after the push what is to be pulled elsewhere.",
+    "that has the image. Of one that was not pushed yet it goes there with the push.",
   completes: "images",
   run,
 };
@@ -41,25 +41,34 @@ async function run(invocation: Invocation): Promise<number> {
       invocation.environment,
       named === undefined ? "" : serverOfImage(image),
     );
-    const found = await imageSignatures(transport, image, headers);
-    for (const signed of signedImages(image, found)) {
+    const found = await imageSignatures(transport, image, { headers, packs: true });
+    const wanted = signedImages(image, found);
+    for (const { signed, use } of wanted) {
       const payload = encodePayload(signed, optional);
       const signature = {
         Payload: Buffer.from(payload).toString("base64"),
         Signature: signBytes(key, payload),
       };
       await addSignature(transport, image, { signature, headers });
-      output.out(`${signed.reference}@${signed.manifestDigest}\n`);
+      if (use !== "here") output.out(`${signed.reference}@${signed.manifestDigest}\n`);
+    }
+    if (wanted.some(({ use }) => use === "push")) {
+      output.err(`${image} is not in its registry yet: the signature goes there with the push\n`);
     }
   }
   return 0;
 }
 
+interface Wanted {
+  readonly signed: SignedImage;
+  readonly use: ImageSignatures["Manifests"][number]["Use"];
+}
+
 /**
- * What is signed: the manifests that the named repository has; where it has none, the one that is
- * here. Other repositories that have the image are not spoken for.
+ * What is signed: the manifests that the named repository has; where it has none, what a push will
+ * make, and the one that is here. Other repositories that have the image are not spoken for.
  */
-function signedImages(image: string, { Manifests }: ImageSignatures): readonly SignedImage[] {
+function signedImages(image: string, { Manifests }: ImageSignatures): readonly Wanted[] {
   const named = findReference(image);
   if (named === undefined) {
     throw new EngineError("invalid-argument", `sign ${image}: sign it by a name, not by its ID`);
@@ -68,11 +77,12 @@ function signedImages(image: string, { Manifests }: ImageSignatures): readonly S
   const there = Manifests.filter(({ Repositories }) =>
     Repositories.some((each) => referenceName(parseReference(each)) === repository),
   );
+  const next = Manifests.filter((manifest, at) => at === 0 || manifest.Use === "push");
   // cosign calls Docker Hub by its older name.
   const reference = repository.replace(/^docker\.io\//, "index.docker.io/");
-  return (there.length > 0 ? there : Manifests.slice(0, 1)).map(({ Digest }) => ({
-    reference,
-    manifestDigest: parseDigest(Digest),
+  return (there.length > 0 ? there : next).map(({ Digest, Use }) => ({
+    signed: { reference, manifestDigest: parseDigest(Digest) },
+    use: Use,
   }));
 }
 

@@ -2,7 +2,13 @@ import type { ImageSignatures } from "../../api/image.ts";
 import { imageSignatures } from "../../client/distribution.ts";
 import { EngineError, isKind } from "../../lib/errors.ts";
 import { parsePublicKey, verifyBytes } from "../../lib/signing-key.ts";
-import { familiarName, findReference, parseReference, referenceName } from "../../oci/reference.ts";
+import {
+  familiarName,
+  findReference,
+  parseReference,
+  type Reference,
+  referenceName,
+} from "../../oci/reference.ts";
 import { decodePayload } from "../../oci/simple-signing.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
 import { textFlag } from "../flag/flags.ts";
@@ -28,7 +34,7 @@ async function run({ operands, flags, output, engine, environment }: Invocation)
       environment,
       named === undefined ? "" : serverOfImage(image),
     );
-    const found = await imageSignatures(transport, image, headers);
+    const found = await imageSignatures(transport, image, { headers });
     const good = found.Signatures.filter(({ Payload, Signature }) =>
       verifyBytes(key, { bytes: Buffer.from(Payload, "base64"), signature: Signature }),
     ).filter((signature) => isFor(image, { signature, found }));
@@ -60,6 +66,8 @@ function isFor(
     const manifest = found.Manifests.find(({ Digest }) => Digest === signed.manifestDigest);
     if (manifest === undefined) return false;
     const name = findReference(image);
+    // What the repository has is what others get: a signature of what stays here is none of that.
+    if (manifest.Use === "here" && isPushed(name, found)) return false;
     const signedName = referenceName(parseReference(signed.reference));
     const names = manifest.Repositories.map((each) => referenceName(parseReference(each)));
     if (name !== undefined) names.push(referenceName(name));
@@ -68,6 +76,12 @@ function isFor(
     if (isKind(error, "invalid-argument")) return false;
     throw error;
   }
+}
+
+function isPushed(name: Reference | undefined, { Manifests }: ImageSignatures): boolean {
+  if (name === undefined) return false;
+  const repositories = Manifests.flatMap(({ Repositories }) => Repositories);
+  return repositories.some((each) => referenceName(parseReference(each)) === referenceName(name));
 }
 
 function refused(image: string, found: ImageSignatures): EngineError {

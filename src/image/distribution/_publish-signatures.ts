@@ -1,17 +1,40 @@
 import { EngineError, messageOf } from "../../lib/errors.ts";
 import type { Digest } from "../../oci/digest.ts";
-import { familiarName, type Reference } from "../../oci/reference.ts";
+import { familiarName, familiarString, type Reference } from "../../oci/reference.ts";
+import type { ImageRecord } from "../image-records.ts";
 import type { PushOptions } from "../image-service.ts";
 import type { ImageContext } from "../context.ts";
 
-/** Stores the signatures that are kept here for a manifest beside it, in the registry that has it. */
+/**
+ * Stores the signatures that are kept here for manifests beside them, in the registry that has them.
+ *
+ * Says so when those of the image are for other manifests: nobody elsewhere would find them.
+ */
 export async function publishSignatures(
+  context: ImageContext,
+  push: PushOptions & {
+    readonly reference: Reference;
+    readonly record: ImageRecord;
+    readonly digests: readonly Digest[];
+  },
+): Promise<void> {
+  const { record, digests, reference, progress } = push;
+  let count = 0;
+  for (const digest of digests) count += await publishOne(context, { ...push, digest });
+  if (count > 0 || (context.signatures?.list(record.manifestDigest).length ?? 0) === 0) return;
+  progress({
+    status: `${familiarString(reference)} is signed here and not in the registry: sign it once more`,
+  });
+}
+
+/** @returns how many there are */
+async function publishOne(
   { signatures }: ImageContext,
   push: PushOptions & { readonly reference: Reference; readonly digest: Digest },
-): Promise<void> {
+): Promise<number> {
   const { reference, digest, credentials, signal, progress } = push;
   const count = signatures?.list(digest).length ?? 0;
-  if (signatures === undefined || count === 0) return;
+  if (signatures === undefined || count === 0) return 0;
   try {
     await signatures.push(reference, {
       digest,
@@ -27,4 +50,5 @@ export async function publishSignatures(
     );
   }
   progress({ status: `${digest}: ${count} signature${count === 1 ? "" : "s"} beside it` });
+  return count;
 }

@@ -124,6 +124,18 @@ export function packedType(manifest: Manifest): string {
     : ociMediaTypes.layerGzip;
 }
 
+/** A layer as a manifest names it after it was packed. */
+export function packedDescriptor(
+  manifest: Manifest,
+  layer: {
+    readonly descriptor: Descriptor;
+    readonly packed: { readonly digest: Digest; readonly sizeBytes: number };
+  },
+): Descriptor {
+  const { digest, sizeBytes } = layer.packed;
+  return { ...layer.descriptor, mediaType: packedType(manifest), digest, size: sizeBytes };
+}
+
 /** Where the blob of a layer is, if it is here as the manifest names it. */
 export function storedLayer(context: ImageContext, layer: Descriptor): Digest | undefined {
   const isHere = context.content.find(layer.digest)?.sizeBytes === layer.size;

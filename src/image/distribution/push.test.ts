@@ -86,6 +86,37 @@ describe.skipIf(!isRoot)("push()", () => {
     expect(await t.events()).toContain("push reg.test/own:1 reg.test/own");
   });
 
+  test("what a push will make is known before, once its layers are packed", async () => {
+    await makeImage("reg.test/own");
+    const foresee = async (packs: boolean, reference = "reg.test/own:1") =>
+      await t.images.foreseePush(reference, { packs });
+    expect(await foresee(false)).toEqual({ isMadeAnew: true });
+    const foreseen = await foresee(true);
+    expect(foreseen?.digests).toHaveLength(1);
+    expect(await foresee(false)).toEqual(foreseen);
+    // What was packed may be given back meanwhile: it becomes the same again.
+    await t.images.recover();
+    await push("reg.test/own:1");
+    expect(t.registry.repository("reg.test/own").tags.get("1")).toEqual(foreseen?.digests?.[0]);
+    expect(await foresee(false)).toEqual(foreseen);
+    const { Id } = await t.images.inspect("reg.test/own:1");
+    for (const other of [Id, `reg.test/own@${foreseen?.digests?.[0]}`, "reg.test/none:1", "?"]) {
+      expect(await foresee(true, other)).toBeUndefined();
+    }
+  });
+
+  test("what came packed is pushed as it is, and known without packing", async () => {
+    const index = indexOfTwo();
+    await pull("reg.test/multi:1", "linux/amd64");
+    const one = await t.images.foreseePush("reg.test/multi:1", { packs: false });
+    expect(one).toMatchObject({ isMadeAnew: false });
+    expect(one?.digests).not.toContain(index.digest);
+    await pull("reg.test/multi:1", "linux/arm64");
+    const all = await t.images.foreseePush("reg.test/multi:1", { packs: false });
+    expect(all?.digests).toHaveLength(3);
+    expect(all?.digests?.at(-1)).toBe(index.digest);
+  });
+
   test("a layer that the registry has lost since is packed again, to the same bytes", async () => {
     await makeImage("reg.test/own");
     await push("reg.test/own:1");

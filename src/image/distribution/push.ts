@@ -25,7 +25,14 @@ import type { PushOptions } from "../image-service.ts";
 import { LayerReport } from "./layer-report.ts";
 import type { ImageContext } from "../context.ts";
 import { packLayer } from "./pack-layer.ts";
-import { type ImagePush, isForeign, packedType, planPush, storedLayer } from "./plan-push.ts";
+import {
+  type ImagePush,
+  isForeign,
+  packedDescriptor,
+  packedType,
+  planPush,
+  storedLayer,
+} from "./plan-push.ts";
 import { publishImageEvent } from "../publish-event.ts";
 import { publishSignatures } from "./_publish-signatures.ts";
 import { registryOf } from "./pull.ts";
@@ -138,7 +145,7 @@ async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): P
     id: familiarString(reference),
     name: familiarName(reference),
   });
-  for (const digest of digests) await publishSignatures(context, { ...options, digest });
+  await publishSignatures(context, { ...options, record, digests });
 }
 
 /** Keeps what is being sent, should the image be removed meanwhile. */
@@ -222,7 +229,7 @@ async function sendRemembered(
   const isHere = content.find(packed.digest) !== undefined;
   const isThere = distribution.pathsOf(packed.digest, push.reference.domain).length > 0;
   if (!isHere && !isThere) return undefined;
-  const descriptor = describePacked(push, packed);
+  const descriptor = packedDescriptor(push.image.manifest, { ...push, packed });
   let isMissed = false;
   try {
     await sendBlob(context, { ...push, descriptor, onMissing: () => (isMissed = true) });
@@ -240,17 +247,9 @@ async function sendPacked(
   const { layer, leaseId, signal } = push;
   const mediaType = packedType(push.image.manifest);
   const packed = await packLayer(context, { layer, mediaType, leaseId, signal });
-  const descriptor = describePacked(push, packed);
+  const descriptor = packedDescriptor(push.image.manifest, { ...push, packed });
   await sendBlob(context, { ...push, descriptor });
   return descriptor;
-}
-
-function describePacked(
-  { descriptor, image }: LayerPush,
-  packed: { readonly digest: Descriptor["digest"]; readonly sizeBytes: number },
-): Descriptor {
-  const { digest, sizeBytes } = packed;
-  return { ...descriptor, mediaType: packedType(image.manifest), digest, size: sizeBytes };
 }
 
 interface BlobPush extends Push {

@@ -19,9 +19,13 @@ export interface TrustService {
   /**
    * What is kept here, and what registries have beside the image.
    *
+   * @param options.packs packs layers where that is needed to know what a push will make
    * @throws not-found (the image); unavailable when a registry cannot be asked
    */
-  signatures(reference: string, options: TrustCall): Promise<ImageSignatures>;
+  signatures(
+    reference: string,
+    options: TrustCall & { readonly packs: boolean },
+  ): Promise<ImageSignatures>;
   /**
    * Keeps a signature, and stores it beside the image in the registry that has it.
    *
@@ -43,15 +47,19 @@ export interface TrustCall {
 interface SignedManifest {
   readonly digest: Digest;
   readonly repositories: readonly Reference[];
+  readonly use?: "push" | "here";
 }
 
 /** Makes the service. */
 export function createTrustService(options: {
-  readonly images: Pick<ImageService, "resolve" | "inspect">;
+  readonly images: Pick<ImageService, "resolve" | "inspect" | "foreseePush">;
   readonly signatures: SignatureStore;
 }): TrustService {
   const { images, signatures } = options;
-  const manifestsOf = async (reference: string): Promise<readonly SignedManifest[]> => {
+  const manifestsOf = async (
+    reference: string,
+    call: { readonly packs: boolean; readonly signal?: AbortSignal },
+  ): Promise<readonly SignedManifest[]> => {
     const { manifestDigest } = await images.resolve(reference);
     const { RepoDigests } = await images.inspect(reference);
     const repositories = new Map<Digest, Reference[]>();
@@ -61,20 +69,39 @@ export function createTrustService(options: {
       if (known?.digest === undefined) continue;
       repositories.set(known.digest, [...(repositories.get(known.digest) ?? []), known]);
     }
-    return [...repositories].map(([digest, names]) => ({ digest, repositories: names }));
+    const named = findReference(reference);
+    const isPushed =
+      named !== undefined &&
+      [...repositories.values()]
+        .flat()
+        .some((each) => referenceName(each) === referenceName(named));
+    const { signal } = call;
+    const foreseen = await images.foreseePush(reference, {
+      packs: call.packs && !isPushed,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    const next = new Set(isPushed ? [] : foreseen?.digests);
+    for (const digest of next) repositories.set(digest, repositories.get(digest) ?? []);
+    return [...repositories].map(([digest, names]) => {
+      const manifest = { digest, repositories: names };
+      if (next.has(digest)) return { ...manifest, use: "push" };
+      const staysHere = digest === manifestDigest && foreseen?.isMadeAnew === true;
+      return staysHere ? { ...manifest, use: "here" } : manifest;
+    });
   };
   return {
-    async signatures(reference, call) {
-      const manifests = await manifestsOf(reference);
+    async signatures(reference, { packs, ...call }) {
+      const manifests = await manifestsOf(reference, { ...call, packs });
       for (const { digest, repositories } of manifests) {
         for (const repository of repositories) {
           await signatures.fetch(repository, { ...call, digest });
         }
       }
       return {
-        Manifests: manifests.map(({ digest, repositories }) => ({
+        Manifests: manifests.map(({ digest, repositories, use }) => ({
           Digest: digest,
           Repositories: repositories.map(familiarName),
+          ...(use === undefined ? {} : { Use: use }),
         })),
         Signatures: manifests.flatMap(({ digest }) =>
           signatures.list(digest).map(({ payload, signature }) => ({
@@ -87,7 +114,7 @@ export function createTrustService(options: {
     },
     async addSignature(reference, { signature, ...call }) {
       const signed = decodePayload(signature.payload);
-      const manifests = await manifestsOf(reference);
+      const manifests = await manifestsOf(reference, { ...call, packs: false });
       const manifest = manifests.find(({ digest }) => digest === signed.manifestDigest);
       if (manifest === undefined) {
         throw new EngineError(

@@ -1,4 +1,5 @@
 import { decodeSignature } from "../../api/request/decode-signature.ts";
+import { boolValue } from "../../api/request/query.ts";
 import { type Handler, param, readJsonBody, sendEmpty, sendJson } from "../exchange.ts";
 import { callOf } from "./registry-routes.ts";
 
@@ -6,7 +7,9 @@ import { callOf } from "./registry-routes.ts";
 export const trustRoutes: Readonly<Record<string, Handler>> = {
   ImageSignatures: async (exchange) => {
     const { trust } = exchange.backend;
-    sendJson(exchange, await trust.signatures(param(exchange, "name"), callOf(exchange)));
+    const packs = boolValue(exchange.query, "pack");
+    const call = { ...callOf(exchange), packs };
+    sendJson(exchange, await trust.signatures(param(exchange, "name"), call));
   },
 
   ImageSign: async (exchange) => {
