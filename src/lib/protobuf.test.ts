@@ -7,6 +7,7 @@ import {
   bytesListField,
   decodeMessage,
   encodeMessage,
+  encodeMessagePieces,
   fillMessage,
   intField,
   intListField,
@@ -19,6 +20,8 @@ import {
   stringListField,
   stringMapField,
 } from "./protobuf.ts";
+
+const room = { headBytes: 5 };
 
 interface Leaf {
   readonly name: string;
@@ -101,11 +104,25 @@ describe("messages", () => {
   test("leaves room in front where it is asked to, whatever was written before", () => {
     const leaf: Leaf = { name: "x".repeat(3000), child: undefined };
     const plain = encodeMessage(leafType, leaf);
-    const roomy = encodeMessage(leafType, leaf, { headBytes: 5 });
+    const [roomy = new Uint8Array(), ...others] = encodeMessagePieces(leafType, leaf, room);
+    expect(others).toEqual([]);
     expect(roomy.subarray(0, 5)).toEqual(new Uint8Array(5));
     expect(roomy.subarray(5)).toEqual(plain);
-    expect(encodeMessage(leafType, { name: "" }, { headBytes: 5 })).toEqual(new Uint8Array(5));
+    expect(encodeMessagePieces(leafType, { name: "" }, room)).toEqual([new Uint8Array(5)]);
   });
+
+  test.each([0, 1, 16_384, 16_385, 3_000_000])(
+    "in pieces it is the same, and its %d bytes are not copied when they are many",
+    (sizeBytes) => {
+      const bytes = Buffer.alloc(sizeBytes, "data");
+      const values = { text: "before", bytes, count: 7, blobs: [bytes] };
+      const pieces = encodeMessagePieces(allType, values, room);
+      expect(pieces.includes(bytes)).toBe(sizeBytes > 16_384);
+      const whole = Buffer.concat(pieces);
+      expect(whole.subarray(5).equals(encodeMessage(allType, values))).toBe(true);
+      expect(pieces.every(({ length }) => length > 0)).toBe(true);
+    },
+  );
 
   test("a message that could not be written leaves nothing for the next", () => {
     const leaf: Leaf = { name: "half", child: undefined };

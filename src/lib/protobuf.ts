@@ -23,6 +23,8 @@ export interface Field<V> {
   read(reader: BinaryReader, value: V, wire: WireType): V;
   /** Writes tag and value; nothing where the value is the zero. */
   write(writer: BinaryWriter, value: V): void;
+  /** Its value is written as it is, behind its length. */
+  readonly isBytes?: boolean;
 }
 
 /** A message of the wire, as a record of type `T`. */
@@ -60,24 +62,62 @@ let sharedWriter: BinaryWriter | undefined;
 /** A writer that has written more is not kept, with all of its room. */
 const keptBytesMax = 1024 * 1024;
 
-/**
- * Writes a message; fields that are absent have their zero.
- *
- * @param options.headBytes so many zeros stand in front of it, for the caller to fill
- */
-export function encodeMessage<T>(
-  type: MessageType<T>,
-  values: Partial<T>,
-  options: { readonly headBytes?: number } = {},
-): Uint8Array {
-  const writer = sharedWriter ?? new BinaryWriter();
-  // Not there for what is written meanwhile, nor after a failure in the middle of a message.
-  sharedWriter = undefined;
-  if (options.headBytes !== undefined) writer.raw(new Uint8Array(options.headBytes));
+/** Bytes that are longer are not copied into a piece with others. */
+const ownPieceBytes = 16 * 1024;
+
+/** Writes a message; fields that are absent have their zero. */
+export function encodeMessage<T>(type: MessageType<T>, values: Partial<T>): Uint8Array {
+  const writer = takeWriter();
   writeMessage(type, writer, values);
   const bytes = writer.finish();
-  if (bytes.length <= keptBytesMax) sharedWriter = writer;
+  keepWriter(writer, bytes.length);
   return bytes;
+}
+
+/**
+ * Writes a message in pieces, to be sent one behind the other.
+ *
+ * Its own long byte fields are pieces as they are, without a copy: they must not change any more.
+ *
+ * @param options.headBytes so many zeros begin the first piece, for the caller to fill
+ */
+export function encodeMessagePieces<T>(
+  type: MessageType<T>,
+  values: Partial<T>,
+  options: { readonly headBytes: number },
+): readonly Uint8Array[] {
+  const writer = takeWriter();
+  const pieces: Uint8Array[] = [];
+  writer.raw(new Uint8Array(options.headBytes));
+  let copiedBytes = 0;
+  const cut = (): void => {
+    const piece = writer.finish();
+    copiedBytes += piece.length;
+    if (piece.length > 0) pieces.push(piece);
+  };
+  for (const [key, field] of type.fields) {
+    const value: unknown = values[key];
+    if (value === undefined) continue;
+    if (field.isBytes === true && value instanceof Uint8Array && value.length > ownPieceBytes) {
+      writer.tag(field.number, WireType.LengthDelimited).uint32(value.length);
+      cut();
+      pieces.push(value);
+    } else field.write(writer, value);
+  }
+  cut();
+  keepWriter(writer, copiedBytes);
+  return pieces;
+}
+
+/** Nobody else gets it until it is kept again, which it is not after a failure within a message. */
+function takeWriter(): BinaryWriter {
+  const writer = sharedWriter ?? new BinaryWriter();
+  sharedWriter = undefined;
+  return writer;
+}
+
+function keepWriter(writer: BinaryWriter, writtenBytes: number): void {
+  if (writtenBytes <= keptBytesMax) sharedWriter = writer;
 }
 
 /** A whole record: the fields of `values`, and the zeros of all others. */
@@ -170,7 +210,10 @@ const wide: Scalar<bigint> = {
 /** A `string`: text in UTF-8. What is not valid is replaced. */
 export const stringField = (number: number): Field<string> => single(number, text);
 /** A `bytes`, or a `string` whose bytes may be no UTF-8. */
-export const bytesField = (number: number): Field<Uint8Array> => single(number, blob);
+export const bytesField = (number: number): Field<Uint8Array> => ({
+  ...single(number, blob),
+  isBytes: true,
+});
 /** A `bool`. */
 export const boolField = (number: number): Field<boolean> => single(number, flag);
 /** An integer or an enum; beyond 2^53 digits are lost. */

@@ -61,6 +61,27 @@ test("50 MB pass through a FIFO unchanged, the writer waiting for the reader", a
   reader.close();
 });
 
+test("chunks stay as they were when later ones come", async () => {
+  const pipe = makePipe();
+  const script = "i=0; while [ $i -lt 300 ]; do printf %06d $i; i=$((i+1)); done; seq 600000";
+  const child = Bun.spawn(["sh", "-c", script], { stdio: ["ignore", pipe.write, "inherit"] });
+  closeSync(pipe.write);
+  const chunks: Uint8Array[] = [];
+  const copies: Uint8Array[] = [];
+  const end = Promise.withResolvers<void>();
+  openFdReader(pipe.read, {
+    onData: (chunk) => {
+      chunks.push(chunk);
+      copies.push(Uint8Array.from(chunk));
+    },
+    onEnd: (error) => (error === undefined ? end.resolve() : end.reject(error)),
+  });
+  await end.promise;
+  await child.exited;
+  expect(chunks.length).toBeGreaterThan(10);
+  expect(Buffer.concat(chunks).equals(Buffer.concat(copies))).toBe(true);
+});
+
 test("a paused reader holds the writer back and loses nothing", async () => {
   const pipe = makePipe();
   const child = Bun.spawn(["sh", "-c", "head -c 8000000 /dev/zero; echo done >&2"], {

@@ -34,7 +34,7 @@ const backoffMaxMs = 8;
 
 /** Whom a reader hands its bytes. Calls never overlap. */
 export interface FdReaderHandlers {
-  /** The chunk is the callee's only during the call; copy what is kept. */
+  /** The chunk is the callee's: nothing else is ever written into it. */
   onData(chunk: Uint8Array): void;
   /** Once, after the last byte; not after `close`. A hung-up terminal is an end, no error. */
   onEnd(error?: EngineError): void;

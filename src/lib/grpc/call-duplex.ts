@@ -26,11 +26,14 @@ export function callDuplex(call: BytesCall): Duplex {
     },
     write: (chunk: Uint8Array, _encoding, done) => void relay(chunk, done),
   });
-  const relay = async (chunk: Uint8Array, done: (error?: Error) => void): Promise<void> => {
+  const relay = async (given: Uint8Array, done: (error?: Error) => void): Promise<void> => {
     let failure: Error | undefined;
+    // Of a Buffer `slice` is another view.
+    const chunk = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
     try {
       for (let at = 0; at < chunk.length; at += pieceBytes) {
-        await call.send({ data: chunk.subarray(at, at + pieceBytes) });
+        // A copy: the chunk is its giver's again as soon as this is done.
+        await call.send({ data: chunk.slice(at, at + pieceBytes) });
       }
     } catch (error) {
       failure = error instanceof Error ? error : undefined;

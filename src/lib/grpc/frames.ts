@@ -1,15 +1,21 @@
 /** gRPC's messages in the bytes of a stream: a flag, a length, the message. */
 import { EngineError } from "../errors.ts";
-import { encodeMessage, type MessageType } from "../protobuf.ts";
+import { encodeMessagePieces, type MessageType } from "../protobuf.ts";
 
 const headBytes = 5;
 
-/** A message in its frame, at the price of one copy. */
-export function encodeMessageFrame<T>(type: MessageType<T>, values: Partial<T>): Uint8Array {
-  const frame = encodeMessage(type, values, { headBytes });
-  const length = frame.length - headBytes;
-  for (let at = 0; at < 4; at += 1) frame[at + 1] = (length >>> (8 * (3 - at))) & 0xff;
-  return frame;
+/** A message in its frame, in pieces; its long byte fields are not copied and must not change. */
+export function encodeMessageFrame<T>(
+  type: MessageType<T>,
+  values: Partial<T>,
+): readonly Uint8Array[] {
+  const pieces = encodeMessagePieces(type, values, { headBytes });
+  const length = pieces.reduce((sum, piece) => sum + piece.length, -headBytes);
+  const [head] = pieces;
+  for (let at = 0; head !== undefined && at < 4; at += 1) {
+    head[at + 1] = (length >>> (8 * (3 - at))) & 0xff;
+  }
+  return pieces;
 }
 
 /** Takes frames apart as their bytes come. */

@@ -33,7 +33,9 @@ describe("a stream of messages", () => {
   test("without a byte holds its sender back, too", async () => {
     const pipe = new PassThrough();
     const messages = new MessageStream(pipe);
-    const frames = Buffer.alloc(64 * 1024 * encodeMessageFrame(message({}), {}).length);
+    const frames = Buffer.alloc(
+      64 * 1024 * Buffer.concat(encodeMessageFrame(message({}), {})).length,
+    );
     pipe.write(frames);
     await Bun.sleep(5);
     expect(pipe.isPaused()).toBe(true);

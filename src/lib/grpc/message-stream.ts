@@ -81,17 +81,21 @@ export class MessageStream {
     }
   }
 
-  /** Sends a message; resolves when more may be sent. @throws unavailable when the stream is gone */
+  /**
+   * Sends a message; resolves when more may be sent. Its bytes are the stream's from now on.
+   *
+   * @throws unavailable when the stream is gone
+   */
   async send<T>(type: MessageType<T>, values: Partial<T>): Promise<void> {
     if (this.#stream.destroyed || this.#stream.writableEnded) throw gone(this.#failure);
-    const frame = encodeMessageFrame(type, values);
+    const pieces = encodeMessageFrame(type, values);
     const { promise, resolve } = Promise.withResolvers<void>();
     const before = this.#sending;
     this.#sending = promise;
     // The pieces of a message stay together.
     await before;
     try {
-      await this.#sendPieces(frame);
+      for (const piece of pieces) await this.#sendPiece(piece);
     } finally {
       if (this.#sending === promise) this.#sending = undefined;
       resolve();
@@ -99,16 +103,16 @@ export class MessageStream {
   }
 
   /** Gives up without a word when the stream ends: its status tells why. */
-  async #sendPieces(frame: Uint8Array): Promise<void> {
+  async #sendPiece(whole: Uint8Array): Promise<void> {
     const stream = this.#stream;
-    for (let at = 0; at < frame.length; ) {
+    for (let at = 0; at < whole.length; ) {
       if (stream.destroyed || stream.writableEnded) return;
-      const leftBytes = Math.min(this.#window?.leftBytes ?? frame.length, pieceMaxBytes);
+      const leftBytes = Math.min(this.#window?.leftBytes ?? whole.length, pieceMaxBytes);
       if (leftBytes === 0) {
         await this.#until((done) => this.#window?.onMore(done));
         continue;
       }
-      const piece = frame.subarray(at, at + leftBytes);
+      const piece = whole.subarray(at, at + leftBytes);
       at += piece.length;
       this.#window?.spend(piece.length);
       if (stream.write(piece)) continue;

@@ -49,7 +49,7 @@ export function openDiff(request: DiffRequest, how: DiffRun = {}): ReadableStrea
         };
         reader = openFdReader(helper.output, {
           onData(chunk) {
-            controller.enqueue(Uint8Array.from(chunk));
+            controller.enqueue(chunk);
             if ((controller.desiredSize ?? 0) <= 0) reader?.pause();
           },
           onEnd: () => void finish(),
@@ -72,13 +72,13 @@ export async function listChanges(
 ): Promise<readonly Change[]> {
   const stop = new AbortController();
   const helper = startHelper({ operation: "list", request }, { ...how, stop });
-  const chunks: Buffer[] = [];
+  const chunks: Uint8Array[] = [];
   let sizeBytes = 0;
   const isWhole = await new Promise<boolean>((resolve) => {
     const reader = openFdReader(helper.output, {
       onData(chunk) {
         sizeBytes += chunk.length;
-        chunks.push(Buffer.from(chunk));
+        chunks.push(chunk);
         if (sizeBytes <= changesSizeMaxBytes) return;
         reader.close();
         stop.abort();
