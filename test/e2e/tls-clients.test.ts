@@ -62,10 +62,7 @@ describe.skipIf(!hasOpenssl || referenceHost !== undefined)("an engine with cert
     await daemons[0]?.engine.ensureImages("busybox");
   });
   afterAll(async () => {
-    for (const daemon of daemons) {
-      await daemon.engine.removeContainers();
-      await daemon[Symbol.asyncDispose]();
-    }
+    for (const daemon of daemons) await daemon[Symbol.asyncDispose]();
     rmSync(folder, { recursive: true });
   });
 
