@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 import type { Case } from "./case.ts";
 import { cases, hasDockerCli } from "./cases.ts";
 import { closeBuildCases, skippedBuilds } from "./build-cases.ts";
+import { closeBare } from "./bare.ts";
 import { canMeasureImages, closeImageCases } from "./image-cases.ts";
 import { type Contestant, openOurs, openPeer, prepareImage } from "./engines.ts";
 
@@ -77,6 +78,7 @@ async function main(): Promise<number> {
   } finally {
     await closeBuildCases(contestants);
     await closeImageCases(contestants);
+    await closeBare();
     for (const contestant of contestants) await contestant[Symbol.asyncDispose]();
   }
 }

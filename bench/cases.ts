@@ -16,6 +16,7 @@ import {
 } from "./engines.ts";
 import { buildCases, canMeasureBuilds } from "./build-cases.ts";
 import { canMeasureImages, imageCases } from "./image-cases.ts";
+import { crunExec, crunRun, dockerCli, pipeBytes, writeBytes } from "./bare.ts";
 import { loadArchive } from "./load-archive.ts";
 
 const idle = { Cmd: ["sleep", "600"], StopSignal: "SIGKILL" };
@@ -55,6 +56,7 @@ const runCase = (name: string, budget: number, flags: readonly string[]): Case =
   unit: "ms",
   budget,
   rounds: 10,
+  bare: crunRun,
   measure: async (contestant) =>
     await timedCli(contestant, ["run", "--rm", ...flags, benchImage, "true"]),
 });
@@ -69,6 +71,7 @@ export const cases: readonly Case[] = [
     unit: "ms",
     budget: 20,
     rounds: 15,
+    bare: crunRun,
     measure: async ({ engine }) =>
       await timed(async () => {
         const id = await createContainer(engine, { Cmd: ["true"] });
@@ -82,6 +85,7 @@ export const cases: readonly Case[] = [
     unit: "ms",
     budget: 15,
     rounds: 15,
+    bare: crunRun,
     measure: async ({ engine }) =>
       await withContainer(
         engine,
@@ -95,6 +99,7 @@ export const cases: readonly Case[] = [
     unit: "ms",
     budget: 20,
     rounds: 10,
+    bare: crunExec,
     measure: async (contestant) =>
       await withContainer(contestant.engine, idle, async (id) => {
         await call(contestant.engine, "POST", `/containers/${id}/start`);
@@ -120,6 +125,7 @@ export const cases: readonly Case[] = [
     unit: "ms",
     budget: 12,
     rounds: 10,
+    bare: dockerCli,
     measure: async (contestant) => await timedCli(contestant, ["ps"]),
   },
   {
@@ -147,6 +153,7 @@ export const cases: readonly Case[] = [
     budget: 400,
     timesDocker: 4,
     rounds: 3,
+    bare: async () => await pipeBytes(attachBytes),
     measure: attachMany,
   },
   {
@@ -155,6 +162,7 @@ export const cases: readonly Case[] = [
     budget: 1000,
     timesDocker: 5,
     rounds: 3,
+    bare: async () => await writeBytes(logBytes),
     measure: async ({ engine }) => {
       const config = { Cmd: printLines(logBytes), HostConfig: wholeLog };
       return await withContainer(engine, config, async (id) => {
