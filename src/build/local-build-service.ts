@@ -5,7 +5,7 @@ import { setImmediate } from "node:timers/promises";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { TaskGroup } from "../lib/concurrency/task-group.ts";
-import { syncFileSystemAsync } from "../sys/fs/fs.ts";
+import { spreadSubfolders, syncFileSystemAsync } from "../sys/fs/fs.ts";
 import { readMountInfo, unmount } from "../sys/mount/mount.ts";
 import type {
   BuildRequest,
@@ -117,7 +117,7 @@ class LocalBuildService implements OpenedBuildService {
   }
 
   async makeContextFolder(): Promise<ContextFolder> {
-    const path = join(this.#contextRoot, createId().slice(0, 32));
+    const path = join(this.#makeContextRoot(), createId().slice(0, 32));
     mkdirSync(path, { recursive: true, mode: 0o700 });
     return await Promise.resolve({
       path,
@@ -133,7 +133,7 @@ class LocalBuildService implements OpenedBuildService {
   ): Promise<ContextFolder> {
     return await unpackContext(this.#options, {
       tar,
-      root: this.#contextRoot,
+      root: this.#makeContextRoot(),
       signal: AbortSignal.any([options.signal, this.#closing.signal]),
     });
   }
@@ -159,6 +159,14 @@ class LocalBuildService implements OpenedBuildService {
     await this.#failedSteps[Symbol.asyncDispose]();
     await this.#tasks.idle();
     await this.#tasks.close();
+  }
+
+  #makeContextRoot(): string {
+    const root = this.#contextRoot;
+    const made = mkdirSync(root, { recursive: true, mode: 0o700 });
+    // A folder made where another was removed would be many times slower to fill.
+    if (made !== undefined) spreadSubfolders(root);
+    return root;
   }
 
   get #contextRoot(): string {

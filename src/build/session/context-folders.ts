@@ -14,7 +14,7 @@ import { mkdirSync, readdirSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { createId } from "../../lib/id.ts";
 import type { Logger } from "../../lib/log.ts";
-import { fileSystemStats, removeTree } from "../../sys/fs/fs.ts";
+import { fileSystemStats, removeTree, spreadSubfolders } from "../../sys/fs/fs.ts";
 
 /** Folders that are kept, whether used now or not. */
 const keptCountMax = 64;
@@ -52,13 +52,13 @@ export class ContextFolders {
 
   /** Free on the disk that they lie on. */
   get freeBytes(): number {
-    mkdirSync(this.#root, { recursive: true, mode: 0o700 });
+    this.#makeRoot();
     return fileSystemStats(this.#root).availableBytes;
   }
 
   /** Takes the folder of a key; without a key a new one that is not kept. */
   take(key: string | undefined): TakenFolder {
-    mkdirSync(this.#root, { recursive: true, mode: 0o700 });
+    this.#makeRoot();
     if (key === undefined) return this.#taken(createId().slice(0, keyDigits), { isKept: false });
     const stem = createHash("sha256").update(key).digest("hex").slice(0, keyDigits);
     for (let copy = 0; copy < copyCountMax; copy += 1) {
@@ -91,6 +91,12 @@ export class ContextFolders {
   /** Removes what an earlier daemon left of folders that were not to be kept. */
   async recover(): Promise<void> {
     for (const id of this.#names()) if (!id.includes("-")) await this.#remove(id);
+  }
+
+  #makeRoot(): void {
+    if (mkdirSync(this.#root, { recursive: true, mode: 0o700 }) === undefined) return;
+    // A folder made where another was removed would be many times slower to fill.
+    spreadSubfolders(this.#root);
   }
 
   #names(): readonly string[] {
