@@ -139,7 +139,7 @@ async function renderCommands(): Promise<string> {
 
 async function loadCommand(entry: CommandEntry): Promise<Command | undefined> {
   try {
-    return await entry.load();
+    return (await entry.load()).command;
   } catch (error) {
     if (codeOf(error) === "ERR_MODULE_NOT_FOUND" || error instanceof ResolveMessage)
       return undefined;

@@ -80,7 +80,7 @@ async function runWords(words: readonly string[], around: Surroundings): Promise
   }
   const found = findCommand(words);
   if (found.kind === "command") {
-    const command = await found.entry.load();
+    const { command } = await found.entry.load();
     const called = { entry: found.entry, name: `tug ${found.name}` };
     return runCommand(command, { ...around, ...called, args: found.rest });
   }

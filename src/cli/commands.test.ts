@@ -11,7 +11,7 @@ describe("the table of commands", () => {
   test.each(commands.map((entry) => [entry.names[0] ?? "", entry] as const))(
     "%s loads, has flags that do not collide, and help that fits",
     async (name, entry) => {
-      const command = await entry.load();
+      const { command } = await entry.load();
       const letters = command.flags.flatMap((flag) =>
         flag.short === undefined ? [] : [flag.short],
       );

@@ -1,8 +1,6 @@
 /** Flags, environment variables and config.json, as commands see them. */
-import { readFileSync } from "node:fs";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
+import { findText } from "../sys/fs/text-file.ts";
 
 /** Where the engine is when nothing says otherwise. */
 export const defaultHost = "unix:///run/tug.sock";
@@ -38,16 +36,28 @@ export interface ConfigFile {
   readonly imagesFormat?: string;
 }
 
+const wantedMembers = new Set<string>([
+  "currentContext",
+  "detachKeys",
+  "psFormat",
+  "imagesFormat",
+] satisfies (keyof ConfigFile)[]);
+
 /** Gathers the environment; reads nothing yet. */
 export function openEnvironment(flags: GlobalFlags): Environment {
   const variables = process.env;
   const configDir =
-    flags.configDir ?? nonEmpty(variables["DOCKER_CONFIG"]) ?? join(homedir(), ".docker");
+    flags.configDir ?? nonEmpty(variables["DOCKER_CONFIG"]) ?? `${homeOf(variables)}/.docker`;
   return { configDir, variables, flags };
 }
 
+/** Without HOME the users' database is asked, by a module that most calls do without. */
+function homeOf(variables: Environment["variables"]): string {
+  return nonEmpty(variables["HOME"]) ?? process.getBuiltinModule("node:os").homedir();
+}
+
 /** The context in force. @throws invalid-argument when flags contradict each other */
-export function currentContextName(environment: Environment): string {
+export async function currentContextName(environment: Environment): Promise<string> {
   const { flags, variables } = environment;
   const context = nonEmpty(flags.context);
   if (context !== undefined) {
@@ -64,22 +74,22 @@ export function currentContextName(environment: Environment): string {
   }
   return (
     nonEmpty(variables["DOCKER_CONTEXT"]) ??
-    nonEmpty(readConfigFile(environment).currentContext) ??
+    nonEmpty((await readConfigFile(environment)).currentContext) ??
     defaultContext
   );
 }
 
 /** Reads config.json; what is not there is empty. @throws invalid-argument when it is no JSON */
-export function readConfigFile(environment: Environment): ConfigFile {
-  const path = join(environment.configDir, "config.json");
-  let text: string;
+export async function readConfigFile(environment: Environment): Promise<ConfigFile> {
+  const path = `${environment.configDir}/config.json`;
+  let text: string | undefined;
   try {
-    text = readFileSync(path, "utf8");
+    text = await findText(path);
   } catch (error) {
     const code = codeOf(error);
-    if (code === "ENOENT" || code === "ENOTDIR" || code === "EACCES") return {};
-    throw error;
+    if (code !== "ENOTDIR" && code !== "EACCES") throw error;
   }
+  if (text === undefined) return {};
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -89,28 +99,11 @@ export function readConfigFile(environment: Environment): ConfigFile {
     });
   }
   if (typeof value !== "object" || value === null) return {};
-  const members = new Map<string, unknown>(Object.entries(value));
   const config: Record<string, string> = {};
-  for (const key of ["currentContext", "detachKeys", "psFormat", "imagesFormat"]) {
-    const member = members.get(key);
-    if (typeof member === "string") config[key] = member;
+  for (const [key, member] of Object.entries(value)) {
+    if (wantedMembers.has(key) && typeof member === "string") config[key] = member;
   }
   return config;
-}
-
-/** Reads a file of PEM text. @throws invalid-argument when it cannot be read */
-export function readPem(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    throw new EngineError(
-      "invalid-argument",
-      `read TLS file ${JSON.stringify(path)}: ${codeOf(error) ?? messageOf(error)}`,
-      {
-        cause: error,
-      },
-    );
-  }
 }
 
 /** The value, unless it is empty. */

@@ -2,7 +2,8 @@ import { closeSync, openSync, renameSync, rmSync, type Stats, statSync } from "n
 import { basename, dirname, join } from "node:path";
 import { codeOf, EngineError } from "../lib/errors.ts";
 import type { BodyStream } from "../client/exchange.ts";
-import { type Output, writeBytes } from "./output.ts";
+import { writeBytes } from "./byte-sink.ts";
+import type { Output } from "./output.ts";
 import { copyOutput } from "./stream.ts";
 
 /** Refuses to write an archive to a person. */

@@ -1,7 +1,7 @@
 /** Bytes of containers to this process's output. */
 import { createMuxDecoder } from "../api/mux.ts";
 import { EngineError } from "../lib/errors.ts";
-import { ByteSink, sinkHighWaterBytes } from "./output.ts";
+import { ByteSink, sinkHighWaterBytes } from "./byte-sink.ts";
 
 /** Longest message of the engine inside a stream that is kept. */
 const messageMaxBytes = 64 * 1024;

@@ -3,6 +3,7 @@
  */
 import type { Socket } from "node:net";
 import { codeOf, EngineError } from "../lib/errors.ts";
+import { formatHead, type RequestHead } from "./_request-head.ts";
 import { bodyDecoder, HeadReader, type ResponseHead } from "./_response-head.ts";
 import { connect, connectFailure, hungUp } from "./connection.ts";
 import type { Endpoint } from "./endpoint.ts";
@@ -40,7 +41,7 @@ export async function openStream(endpoint: Endpoint, request: Exchange): Promise
   const source = chunksOf(socket);
   const canceled = onAbort(socket, request.signal);
   try {
-    socket.write(formatHead(endpoint, request));
+    socket.write(formatHead(endpoint, headOf(request)));
     const upload = sendBody(socket, request);
     const { head, rest } = await Promise.race([readHead(source, endpoint), upload.failed]);
     if (head.status >= 400) throw await refusal(source, { head, rest, method: request.method });
@@ -67,7 +68,7 @@ export async function openHijacked(endpoint: Endpoint, request: Exchange): Promi
   const source = chunksOf(socket);
   try {
     const headers = { Connection: "Upgrade", Upgrade: "tcp", ...request.headers };
-    socket.write(formatHead(endpoint, { ...request, headers }));
+    socket.write(formatHead(endpoint, headOf({ ...request, headers })));
     if (request.body !== undefined) socket.write(JSON.stringify(request.body));
     const { head, rest } = await readHead(source, endpoint);
     if (head.status >= 400) throw await refusal(source, { head, rest, method: request.method });
@@ -201,35 +202,13 @@ async function refusal(
   return engineRefusal(answer.head.status, Buffer.concat(parts).toString());
 }
 
-function formatHead(endpoint: Endpoint, request: Exchange): string {
-  const json = request.body === undefined ? undefined : JSON.stringify(request.body);
-  const basePath = endpoint.kind === "tcp" ? endpoint.basePath : "";
-  const host = endpoint.kind === "tcp" ? `${endpoint.host}:${endpoint.port}` : "docker";
-  const headers: Record<string, string> = {
-    Host: host,
-    "User-Agent": "tug",
-    ...(json === undefined
-      ? {}
-      : { "Content-Type": "application/json", "Content-Length": String(Buffer.byteLength(json)) }),
-    ...(request.upload === undefined
-      ? {}
-      : {
-          "Content-Type": request.contentType ?? "application/x-tar",
-          "Transfer-Encoding": "chunked",
-        }),
-    ...(json === undefined && request.upload === undefined && request.method !== "GET"
-      ? { "Content-Length": "0" }
-      : {}),
-    Connection: "close",
-    ...request.headers,
-  };
-  const lines = [
-    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
-    ...Object.entries(request.repeatedHeaders ?? {}).flatMap(([name, values]) =>
-      values.map((value) => `${name}: ${value}`),
-    ),
-  ];
-  return `${request.method} ${basePath}${request.path} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n`;
+function headOf(request: Exchange): RequestHead {
+  const { body, upload, contentType = "application/x-tar" } = request;
+  if (upload !== undefined) return { ...request, contentType };
+  const { contentType: _, ...bare } = request;
+  if (body === undefined) return bare;
+  const sizeBytes = Buffer.byteLength(JSON.stringify(body));
+  return { ...bare, contentType: "application/json", sizeBytes };
 }
 
 /** Sends the body beside reading the answer; only a failure of the source is told. */

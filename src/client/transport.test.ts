@@ -11,13 +11,13 @@ import { encodeFilters, openTransport, pathSegment, type Transport } from "./tra
 const folder = mkdtempSync(join(tmpdir(), "tug-client-"));
 const path = join(folder, "engine.sock");
 let server: Server;
-let answer: (request: string, socket: Socket) => void = () => undefined;
+let answer: (request: string, socket: Socket) => unknown = () => undefined;
 
 beforeAll(async () => {
   server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on("error", () => undefined);
     socket.once("data", (chunk: Buffer) => {
-      answer(chunk.toString("latin1"), socket);
+      void answer(chunk.toString("latin1"), socket);
     });
   });
   await new Promise<void>((resolve) => server.listen(path, resolve));
@@ -95,6 +95,79 @@ describe("questions", () => {
     await expect(transport.json("GET /x")).rejects.toThrow(
       `Cannot connect to the Docker daemon at unix://${join(folder, "none.sock")}. Is the docker daemon running?`,
     );
+  });
+});
+
+describe("answers", () => {
+  const chunked =
+    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n" +
+    '4\r\n{"a"\r\n5;x=y\r\n: "\u00c3\u00a9\r\n2\r\n"}\r\n0\r\nT: 1\r\n\r\n';
+  test("are whole however they are cut, and are not waited for longer", async () => {
+    for (const size of [1, 2, 7, 1000]) {
+      answer = async (_, socket) => {
+        for (let at = 0; at < chunked.length; at += size) {
+          socket.write(Buffer.from(chunked.slice(at, at + size), "latin1"));
+          if (size < 7) await Bun.sleep(0);
+        }
+      };
+      expect(await open().json<unknown>("GET /x")).toEqual({ a: "\u00e9" });
+    }
+  });
+  test("may be as long as the connection", async () => {
+    const long = "x".repeat(3_000_000);
+    answer = (_, socket) => socket.end(`HTTP/1.0 200 OK\r\n\r\n${long}`);
+    expect(await open().text("GET /x")).toBe(long);
+  });
+  test("of 204 and 304 have no body, whatever they say of its length", async () => {
+    for (const status of [204, 304]) {
+      answer = (_, socket) => socket.write(`HTTP/1.1 ${status} X\r\nContent-Length: 5\r\n\r\n`);
+      expect(await open().send("POST /x/start")).toBe(status);
+    }
+  });
+  test.each([
+    ["", "unavailable", "read the engine's answer: connection closed early"],
+    ["HTTP/1.1 200 OK\r\nContent-Le", "unavailable", "closed early"],
+    ["HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", "data-loss", "unexpected EOF"],
+    ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "data-loss", "EOF"],
+    ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "data-loss", "chunk size"],
+    ["HTTP/1.1 200 OK\r\nContent-Length: 1e3\r\n\r\n", "data-loss", "malformed HTTP"],
+    ["SSH-2.0-OpenSSH\r\n\r\n", "data-loss", "malformed HTTP, status line"],
+    [`HTTP/1.1 200 OK\r\nX: ${"x".repeat(70_000)}`, "data-loss", "head is too long"],
+    ["HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{]x", "data-loss", "not JSON"],
+  ] as const)("that end early or lie are told: %p", async (text, kind, sentence) => {
+    answer = (_, socket) => socket.end(text);
+    const failure = await open()
+      .json("GET /x")
+      .catch((error: unknown) => error);
+    expect(failure).toMatchObject({ kind, message: expect.stringContaining(sentence) });
+    // A daemon that hung up is there: none is started, and nothing is asked again.
+    expect(failure).not.toMatchObject({ details: { isConnect: true } });
+  });
+  test("are no longer waited for when the signal is given", async () => {
+    const gone = Promise.withResolvers<void>();
+    answer = (_, socket) => socket.on("end", () => gone.resolve()).resume();
+    const abort = new AbortController();
+    const asked = open().json("GET /x", { signal: abort.signal });
+    setTimeout(() => abort.abort(), 20);
+    await expect(asked).rejects.toMatchObject({ kind: "canceled" });
+    await gone.promise;
+    await expect(open().json("GET /x", { signal: abort.signal })).rejects.toMatchObject({
+      kind: "canceled",
+    });
+  });
+  test("come to questions that are longer than the kernel takes at once", async () => {
+    const text = "\u00e9".repeat(4_000_000);
+    let left = Buffer.byteLength(JSON.stringify({ text }));
+    answer = (request, socket) => {
+      const take = (count: number): void => {
+        left -= count;
+        if (left === 0) socket.end(reply("200 OK", '"all"'));
+      };
+      expect(request).toContain(`Content-Length: ${left}\r\n`);
+      socket.on("data", (chunk: Buffer) => take(chunk.length));
+      take(request.length - request.indexOf("\r\n\r\n") - 4);
+    };
+    expect(await open().json<string>("POST /x", { body: { text } })).toBe("all");
   });
 });
 

@@ -1,7 +1,8 @@
 /**
  * Requests to one engine.
  *
- * 1. Short questions (`json`, `send`) go by `fetch`, which is the quickest way over a unix socket.
+ * 1. Short questions (`json`, `text`, `send`) are read whole: over a unix socket by hand
+ *    (`_unix-question.ts`), over TCP by `fetch`.
  * 2. Long streams (`stream`) and two-way ones (`hijack`) go over a raw connection with backpressure.
  * 3. The path names the newest API version known here. An engine that is older refuses and names
  *    its own; the request is repeated with that one, which is kept for the rest of the transport's
@@ -9,9 +10,12 @@
  */
 import { apiVersionMax } from "../api/versions.ts";
 import { EngineError, messageOf } from "../lib/errors.ts";
+import { type Answer, askUnix, type Question } from "./_unix-question.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { engineRefusal, versionWanted } from "./errors.ts";
 import type { BodyStream, Hijacked } from "./exchange.ts";
+
+type TcpEndpoint = Extract<Endpoint, { readonly kind: "tcp" }>;
 
 /** Values of a query; undefined, false and "" are left out, true is "1". */
 export type Query = Readonly<
@@ -83,17 +87,19 @@ export function openTransport(
   const pathOf = (path: string, query: Query | undefined): string =>
     `/v${version}${path}${formatQuery(query)}`;
 
-  const ask = (target: string, request: RequestOptions = {}): Promise<Response> =>
+  const ask = (target: string, request: RequestOptions = {}): Promise<Answer> =>
     settled(async () => {
       const { method, path } = splitTarget(target);
-      const response = await fetchFrom(endpoint, {
+      const answer = await question(endpoint, {
         method,
         path: pathOf(path, request.query),
-        request,
         userAgent: options.userAgent ?? "tug",
+        ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
+        ...(request.headers === undefined ? {} : { headers: request.headers }),
+        ...(request.signal === undefined ? {} : { signal: request.signal }),
       });
-      if (response.status >= 400) throw engineRefusal(response.status, await response.text());
-      return response;
+      if (answer.status >= 400) throw engineRefusal(answer.status, answer.text);
+      return answer;
     });
 
   return {
@@ -102,16 +108,13 @@ export function openTransport(
       return version;
     },
     async json<T>(target: string, request?: RequestOptions): Promise<T> {
-      const response = await ask(target, request);
-      return decodeJson<T>(await response.text());
+      return decodeJson<T>((await ask(target, request)).text);
     },
     async text(target, request) {
-      return (await ask(target, request)).text();
+      return (await ask(target, request)).text;
     },
     async send(target, request) {
-      const response = await ask(target, request);
-      await response.arrayBuffer();
-      return response.status;
+      return (await ask(target, request)).status;
     },
     async stream(target, request = {}) {
       const { openStream } = await import("./exchange.ts");
@@ -173,49 +176,44 @@ function formatQuery(query: Query | undefined): string {
   return parts.length === 0 ? "" : `?${parts.join("&")}`;
 }
 
-interface FetchInput {
-  readonly method: string;
-  readonly path: string;
-  readonly request: RequestOptions;
-  readonly userAgent: string;
-}
-
-async function fetchFrom(endpoint: Endpoint, input: FetchInput): Promise<Response> {
-  const { request } = input;
-  const hasBody = request.body !== undefined;
-  const init = {
-    method: input.method,
-    headers: {
-      "User-Agent": input.userAgent,
-      ...(hasBody ? { "Content-Type": "application/json" } : {}),
-      ...request.headers,
-    },
-    ...(hasBody ? { body: JSON.stringify(request.body) } : {}),
-    ...(request.signal === undefined ? {} : { signal: request.signal }),
-    keepalive: false,
-    redirect: "manual" as const,
-    timeout: false,
-    ...fetchRoute(endpoint),
-  };
+async function question(endpoint: Endpoint, asked: Question): Promise<Answer> {
   try {
-    return await fetch(`${baseUrl(endpoint)}${input.path}`, init);
+    return await (endpoint.kind === "unix" ? askUnix(endpoint, asked) : fetchFrom(endpoint, asked));
   } catch (error) {
-    if (request.signal?.aborted === true) {
+    if (asked.signal?.aborted === true) {
       throw new EngineError("canceled", "request canceled", { cause: error });
     }
+    if (error instanceof EngineError) throw error;
     const { connectFailure } = await import("./connection.ts");
     throw connectFailure(endpoint, error);
   }
 }
 
-function baseUrl(endpoint: Endpoint): string {
-  if (endpoint.kind === "unix") return "http://docker";
+async function fetchFrom(endpoint: TcpEndpoint, asked: Question): Promise<Answer> {
+  const { method, path, userAgent, body, headers, signal } = asked;
+  const response = await fetch(`${baseUrl(endpoint)}${path}`, {
+    method,
+    headers: {
+      "User-Agent": userAgent,
+      ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body }),
+    ...(signal === undefined ? {} : { signal }),
+    keepalive: false,
+    redirect: "manual" as const,
+    timeout: false,
+    ...fetchRoute(endpoint),
+  });
+  return { status: response.status, text: await response.text() };
+}
+
+function baseUrl(endpoint: TcpEndpoint): string {
   const host = endpoint.host.includes(":") ? `[${endpoint.host}]` : endpoint.host;
   return `${endpoint.tls === undefined ? "http" : "https"}://${host}:${endpoint.port}${endpoint.basePath}`;
 }
 
-function fetchRoute(endpoint: Endpoint): BunFetchRequestInit {
-  if (endpoint.kind === "unix") return { unix: endpoint.path };
+function fetchRoute(endpoint: TcpEndpoint): BunFetchRequestInit {
   if (endpoint.tls === undefined) return { proxy: "" };
   const { ca, cert, key, isVerified } = endpoint.tls;
   return {

@@ -15,6 +15,7 @@ export interface EscapeOptions {
 
 /** Makes untrusted text safe to print: ESC becomes `\x1b`, a direction override `\u202e`. */
 export function escapeControls(text: string, options: EscapeOptions = {}): string {
+  if (isPlain(text)) return text;
   const keep = options.keep ?? "";
   return text.replace(unsafe, (character) => {
     if (keep.includes(character)) return character;
@@ -22,6 +23,18 @@ export function escapeControls(text: string, options: EscapeOptions = {}): strin
     if (code <= 0xff) return `\\x${hex(code, 2)}`;
     return code <= 0xffff ? `\\u${hex(code, 4)}` : `\\u{${hex(code, 5)}}`;
   });
+}
+
+/**
+ * Tells whether text is printable ASCII alone, as most is. The pattern for all the rest takes longer to
+ * make ready than a short command takes to print.
+ */
+export function isPlain(text: string): boolean {
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code < 0x20 || code > 0x7e) return false;
+  }
+  return true;
 }
 
 function hex(code: number, digits: number): string {

@@ -6,7 +6,6 @@
  * here hold on amd64 and arm64 alike; where the two differ the constant says so.
  */
 import { dlopen, type FFIFunction, type Library, ptr, read } from "bun:ffi";
-import { constants } from "node:os";
 import { EngineError, type ErrorKind } from "../lib/errors.ts";
 
 const library = "libc.so.6";
@@ -85,16 +84,23 @@ export function errno(): number {
   return errnoAddress === null ? 0 : read.i32(errnoAddress, 0);
 }
 
-const errnoNames: ReadonlyMap<number, string> = new Map([
-  [117, "EUCLEAN"],
-  ...Object.entries(constants.errno)
-    .filter(([name]) => name !== "EWOULDBLOCK" && name !== "ENOTSUP")
-    .map(([name, value]): [number, string] => [value, name]),
-]);
+let errnoNames: ReadonlyMap<number, string> | undefined;
 
 /** The name of an error number (`2` → `ENOENT`); `E<number>` for one without. */
 export function errnoName(number: number): string {
+  errnoNames ??= namesOfErrno();
   return errnoNames.get(number) ?? `E${number}`;
+}
+
+/** Made for the first failure: most processes are spared it. */
+function namesOfErrno(): ReadonlyMap<number, string> {
+  const { errno: numbers } = process.getBuiltinModule("node:os").constants;
+  return new Map([
+    [117, "EUCLEAN"],
+    ...Object.entries(numbers)
+      .filter(([name]) => name !== "EWOULDBLOCK" && name !== "ENOTSUP")
+      .map(([name, value]): [number, string] => [value, name]),
+  ]);
 }
 
 /** A failed system call; the cause of the EngineErrors of this folder. */

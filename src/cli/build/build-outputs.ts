@@ -7,7 +7,8 @@ import { EngineError } from "../../lib/errors.ts";
 import { checkOutputPath, writeFile } from "../file-output.ts";
 import type { FlagReader } from "../flag/flag-reader.ts";
 import { splitCsv } from "../options/mount.ts";
-import { type Output, writeBytes } from "../output.ts";
+import { writeBytes } from "../byte-sink.ts";
+import type { Output } from "../output.ts";
 import { readAnnotations } from "./build-annotations.ts";
 import { type BuildStores, openLayoutOutput } from "./build-stores.ts";
 

@@ -45,7 +45,7 @@ export async function candidatesFor(words: readonly string[]): Promise<Candidate
   const current = words.at(-1) ?? "";
   const found = findCommand(before);
   if (found.kind === "command") {
-    return commandCandidates(await found.entry.load(), { before: found.rest, current });
+    return commandCandidates((await found.entry.load()).command, { before: found.rest, current });
   }
   if (found.kind === "group") return offer(groupCandidates(found.group.name));
   if (before.length > 0) return offer([]);

@@ -9,7 +9,7 @@ import {
 import type { Transport } from "../../client/transport.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
-import { readConfigFile } from "../environment.ts";
+import { detachKeysOf } from "../detach-keys.ts";
 import { failureCode, notExecutableCode, notFoundCode, startFailureCode } from "../errors.ts";
 import { listFlag, switchFlag, textFlag } from "../flag/flags.ts";
 import { isInputTerminal } from "../input.ts";
@@ -41,7 +41,7 @@ export const command: Command = {
 async function run(invocation: Invocation): Promise<number> {
   const { operands, flags } = invocation;
   const [container = ""] = operands;
-  const request = requestOf(invocation);
+  const request = await requestOf(invocation);
   const isDetached = flags.isOn("detach");
   if (!isDetached && request.AttachStdin === true && request.Tty === true && !isInputTerminal()) {
     throw new EngineError("invalid-argument", "the input device is not a TTY");
@@ -88,7 +88,8 @@ async function runAttached(
   return exitCode ?? 0;
 }
 
-function requestOf({ operands, flags, environment }: Invocation): ExecCreateRequest {
+async function requestOf(invocation: Invocation): Promise<ExecCreateRequest> {
+  const { operands, flags, environment } = invocation;
   const [, ...argv] = operands;
   const { variables } = environment;
   const isDetached = flags.isOn("detach");
@@ -104,7 +105,7 @@ function requestOf({ operands, flags, environment }: Invocation): ExecCreateRequ
     AttachStdin: flags.isOn("interactive") && !isDetached,
     AttachStderr: !isDetached,
     AttachStdout: !isDetached,
-    DetachKeys: flags.text("detach-keys") || (readConfigFile(environment).detachKeys ?? ""),
+    DetachKeys: await detachKeysOf(invocation),
     Env: env.length === 0 ? null : env,
     WorkingDir: flags.text("workdir"),
     Cmd: argv,

@@ -30,7 +30,8 @@ export const command: Command = {
 async function run({ flags, output, engine, environment }: Invocation): Promise<number> {
   const given = flags.text("format");
   const isQuiet = flags.isOn("quiet");
-  const format = given === "" && !isQuiet ? (readConfigFile(environment).psFormat ?? "") : given;
+  const format =
+    given === "" && !isQuiet ? ((await readConfigFile(environment)).psFormat ?? "") : given;
   const last = flags.number("last", -1);
   const limit = flags.isOn("latest") && last <= 0 ? 1 : last;
   const filters = parseFilters(flags.list("filter"));

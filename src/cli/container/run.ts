@@ -3,7 +3,7 @@ import { actOnContainer } from "../../client/containers.ts";
 import type { Transport } from "../../client/transport.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { atLeast, type Command, type Invocation } from "../command.ts";
-import { readConfigFile } from "../environment.ts";
+import { detachKeysOf } from "../detach-keys.ts";
 import { refusalCode, startFailureCode, withExitCode } from "../errors.ts";
 import { switchFlag, textFlag } from "../flag/flags.ts";
 import { isInputTerminal } from "../input.ts";
@@ -52,8 +52,7 @@ async function run(invocation: Invocation): Promise<number> {
     stdout,
     stderr,
     isTty: request.Tty === true,
-    detachKeys:
-      flags.text("detach-keys") || (readConfigFile(invocation.environment).detachKeys ?? ""),
+    detachKeys: await detachKeysOf(invocation),
     proxiesSignals: flags.isNotOff("sig-proxy"),
     condition: flags.isOn("rm") ? "removed" : "next-exit",
     starts: true,

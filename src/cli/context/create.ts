@@ -23,7 +23,7 @@ export const command: Command = {
   run,
 };
 
-function run({ operands, flags, output, environment }: Invocation): Promise<number> {
+async function run({ operands, flags, output, environment }: Invocation): Promise<number> {
   const [name = ""] = operands;
   checkContextName(name);
   if (hasContext(environment, name)) {
@@ -32,7 +32,7 @@ function run({ operands, flags, output, environment }: Invocation): Promise<numb
   const from = flags.text("from");
   const isNamed = from !== "" || !flags.isGiven("docker");
   const base = isNamed
-    ? getContext(environment, from || currentContextName(environment))
+    ? getContext(environment, from || (await currentContextName(environment)))
     : undefined;
   const endpoint = parseEndpointFlag(environment, flags.list("docker"), base);
   putContext(
@@ -51,5 +51,5 @@ function run({ operands, flags, output, environment }: Invocation): Promise<numb
   );
   output.out(`${name}\n`);
   output.err(`Successfully created context ${JSON.stringify(name)}\n`);
-  return Promise.resolve(0);
+  return 0;
 }

@@ -1,7 +1,8 @@
 /** `--docker host=…,ca=…` of contexts. */
 import { EngineError } from "../../lib/errors.ts";
 import { parseEndpoint } from "../../client/endpoint.ts";
-import { type Environment, readPem } from "../environment.ts";
+import type { Environment } from "../environment.ts";
+import { readPem } from "../tls-files.ts";
 import { splitCsv } from "../options/mount.ts";
 import { splitPair } from "../options/key-values.ts";
 import { type Context, getContext, tlsFiles } from "./store.ts";

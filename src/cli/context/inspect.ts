@@ -13,9 +13,9 @@ export const command: Command = {
   run,
 };
 
-function run(invocation: Invocation): Promise<number> {
+async function run(invocation: Invocation): Promise<number> {
   const { operands, environment } = invocation;
-  const names = operands.length === 0 ? [currentContextName(environment)] : operands;
+  const names = operands.length === 0 ? [await currentContextName(environment)] : operands;
   return inspectAll({ ...invocation, operands: names }, (name) =>
     Promise.resolve(JSON.stringify(describe(getContext(environment, name)))),
   );

@@ -16,7 +16,7 @@ export const command: Command = {
 };
 
 async function run({ flags, output, environment }: Invocation): Promise<number> {
-  const current = currentContextName(environment);
+  const current = await currentContextName(environment);
   const listing: Listing<Context> = {
     typeName: "clientContextContext",
     quiet: "PlainName",

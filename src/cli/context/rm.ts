@@ -14,8 +14,8 @@ export const command: Command = {
   run,
 };
 
-function run({ operands, flags, output, environment }: Invocation): Promise<number> {
-  const current = currentContextName(environment);
+async function run({ operands, flags, output, environment }: Invocation): Promise<number> {
+  const current = await currentContextName(environment);
   const isForced = flags.isOn("force");
   return forEachOperand(operands, {
     output,

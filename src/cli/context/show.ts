@@ -4,7 +4,7 @@ import { currentContextName } from "../environment.ts";
 /** Names the context in force. */
 export const command: Command = { usage: "", operands: exactly(0), flags: [], run };
 
-function run({ output, environment }: Invocation): Promise<number> {
-  output.out(`${currentContextName(environment)}\n`);
-  return Promise.resolve(0);
+async function run({ output, environment }: Invocation): Promise<number> {
+  output.out(`${await currentContextName(environment)}\n`);
+  return 0;
 }

@@ -30,7 +30,7 @@ async function run(invocation: Invocation): Promise<number> {
   const given = flags.text("format");
   const isQuiet = flags.isOn("quiet");
   const format =
-    given === "" && !isQuiet ? (readConfigFile(environment).imagesFormat ?? "") : given;
+    given === "" && !isQuiet ? ((await readConfigFile(environment)).imagesFormat ?? "") : given;
   const images = await listImages(await engine(), { all: flags.isOn("all"), filters });
   const showsDigests = flags.isOn("digests");
   const rows = imageRows(images, {

@@ -3,7 +3,7 @@ import type { ContainerInspectResponse } from "../../api/container.ts";
 import type { Transport } from "../../client/transport.ts";
 import { EngineError } from "../../lib/errors.ts";
 import type { Invocation } from "../command.ts";
-import { readConfigFile } from "../environment.ts";
+import { detachKeysOf } from "../detach-keys.ts";
 import { isInputTerminal } from "../input.ts";
 import { type ForegroundOptions, runForeground } from "./foreground.ts";
 
@@ -30,7 +30,7 @@ export async function joinContainer(
     stdout: true,
     stderr: true,
     isTty: config.Tty,
-    detachKeys: flags.text("detach-keys") || (readConfigFile(environment).detachKeys ?? ""),
+    detachKeys: await detachKeysOf({ flags, environment }),
     proxiesSignals: flags.isNotOff("sig-proxy"),
     condition,
     starts,

@@ -21,7 +21,7 @@ export const command: Command = {
 async function run(invocation: Invocation): Promise<number> {
   const { flags, output, environment } = invocation;
   const format = flags.text("format");
-  const context = currentContextName(environment);
+  const context = await currentContextName(environment);
   const client = {
     Version: tugVersion,
     Context: context,

@@ -27,7 +27,7 @@ async function run(invocation: Invocation): Promise<number> {
       ? undefined
       : await compileFormat(format, { isTerminal: output.isTerminal, typeName });
   const { server, failure } = await askEngine(invocation);
-  const client = clientOf(invocation, server);
+  const client = await clientOf(invocation, server);
   const value = { Client: goNamed(client), Server: server === undefined ? null : goNamed(server) };
   output.out(render === undefined ? layout(client, server) : render(value));
   if (failure === undefined) return 0;
@@ -48,7 +48,10 @@ async function askEngine(
 
 type ClientVersion = Readonly<Record<string, string>> & { readonly ApiVersion: string };
 
-function clientOf(invocation: Invocation, server: SystemVersion | undefined): ClientVersion {
+async function clientOf(
+  invocation: Invocation,
+  server: SystemVersion | undefined,
+): Promise<ClientVersion> {
   const pinned = nonEmpty(invocation.environment.variables["DOCKER_API_VERSION"]);
   return {
     Version: tugVersion,
@@ -59,7 +62,7 @@ function clientOf(invocation: Invocation, server: SystemVersion | undefined): Cl
     Os: process.platform,
     Arch: process.arch === "x64" ? "amd64" : process.arch,
     BuildTime: "",
-    Context: currentContextName(invocation.environment),
+    Context: await currentContextName(invocation.environment),
   };
 }
 

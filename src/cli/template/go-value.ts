@@ -1,4 +1,5 @@
 /** Values as Go prints, quotes and marshals them. */
+import { isPlain } from "../../lib/terminal-text.ts";
 
 /** A nil that knows how it prints: `<nil>`, `[]`, `map[]`, `<no value>` or nothing. */
 export class GoNil {
@@ -51,6 +52,7 @@ export function formatGoNumber(value: number): string {
 
 /** Quotes as Go's strconv.Quote: printable text stays, the rest is escaped. */
 export function quoteGo(text: string): string {
+  if (isPlain(text) && !text.includes('"') && !text.includes("\\")) return `"${text}"`;
   const named: Readonly<Record<string, string>> = {
     "\x07": "\\a",
     "\b": "\\b",
