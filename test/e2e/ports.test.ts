@@ -210,6 +210,34 @@ describe("published ports, from everywhere", () => {
     expect(numberAt(ports, "PublicPort")).toBe(Number(textAt(bound, "HostPort")));
   });
 
+  test("clients that say nothing hold up neither the end nor, in the end, the shim", async () => {
+    if (referenceHost !== undefined) return;
+    // More than wait in the queue of a socket: some are never connected to.
+    const clientCount = 60;
+    const ended = Array.from({ length: 6 }, async () => {
+      const port = freePort();
+      const binding = [{ HostIp: "127.0.0.1", HostPort: `${port}` }];
+      const id = await engine.runDetached({
+        Image: "web",
+        HostConfig: { PortBindings: { "8080/tcp": binding } },
+      });
+      await page(port);
+      const gone = Array.from({ length: clientCount }, async () => {
+        const client = connect(port, "127.0.0.1");
+        client.on("error", () => undefined).resume();
+        await new Promise<void>((resolve) => client.once("close", () => resolve()));
+      });
+      await Bun.sleep(200);
+      const beganMs = performance.now();
+      await engine.api("POST", `/containers/${id}/kill`);
+      await engine.api("POST", `/containers/${id}/wait`);
+      expect(performance.now() - beganMs).toBeLessThan(2000);
+      await Promise.all(gone);
+    });
+    await Promise.all(ended);
+    // Shims that are left over are looked for when all tests have run.
+  });
+
   test("thirty at once get thirty different ephemeral ports", async () => {
     const ids = await Promise.all(
       Array.from({ length: 30 }, () =>

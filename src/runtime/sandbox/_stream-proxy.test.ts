@@ -150,6 +150,19 @@ describe("draining", () => {
     expect([await isDone(received), await isDone(delivered)]).toEqual([true, true]);
   });
 
+  test("a server that was not reached has nothing to be waited for", async () => {
+    const proxy = new StreamProxy(() => undefined);
+    const client = new FakeConnection();
+    client.handlers = proxy.handlers(0);
+    client.handlers.open?.(client);
+    const { received, delivered } = proxy.drain({ leftBytes: 100 });
+    expect([await isDone(received), await isDone(delivered)]).toEqual([true, true]);
+    expect(client.told).toEqual(["reset"]);
+    const late = new FakeConnection();
+    proxy.handlers(1).open?.(late);
+    expect(late.told).toEqual(["reset"]);
+  });
+
   test("one that has ended before is done at once", async () => {
     const { proxy, client, server } = joined();
     client.roomBytes = 100;

@@ -61,7 +61,10 @@ export class StreamProxy {
     const received = Promise.withResolvers<void>();
     const delivered = Promise.withResolvers<void>();
     this.#drained = { room, received, delivered };
-    this.#sides[1].connection?.resume();
+    const server = this.#sides[1].connection;
+    server?.resume();
+    // Who was not connected yet has nothing to come.
+    if (server === undefined) this.close();
     this.#look();
     return { received: received.promise, delivered: delivered.promise };
   }

@@ -8,6 +8,9 @@ import { setLoopbackUp } from "../sandbox/sandbox.ts";
 import { ShimTerm } from "./_shim-term.ts";
 import { warmProcessStart } from "./_shim-process.ts";
 
+/** A connection that nobody answers would keep the process for two minutes after its work. */
+const endMaxMs = 1000;
+
 /**
  * Runs a shim until its container has ended and no other is for it, or nobody wants it.
  *
@@ -46,6 +49,7 @@ export async function shimMain(argv: readonly string[]): Promise<number> {
   };
   begin(directory);
   await over.promise;
+  setTimeout(() => process.exit(0), endMaxMs).unref();
   return 0;
 }
 
