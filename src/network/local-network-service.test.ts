@@ -426,7 +426,7 @@ describeHost("a host with networks", import.meta.path, () => {
   async function noLinks(which: string): Promise<void> {
     const list = (): string =>
       spawnSync("ip", ["-o", "link", "show", ...which.split(" ")]).stdout.toString();
-    for (let attempt = 0; attempt < 60 && list() !== ""; attempt += 1) await sleep(50);
+    for (let attempt = 0; attempt < 120 && list() !== ""; attempt += 1) await sleep(50);
     expect(list()).toBe("");
   }
 

@@ -20,9 +20,10 @@ const hostNamePattern = /^tug[0-9a-f]{12}$/;
 
 /**
  * How long a pair is left alone after its endpoint was given back. Removing one blocks the whole
- * process for some 15 ms, and the kernel does it by itself when the sandbox ends.
+ * process for some 15 ms, and the kernel does it by itself, many at once, when sandboxes end: within
+ * a second where they end one after the other.
  */
-const removalDelayMs = 500;
+const removalDelayMs = 2000;
 
 /** What a bridge network needs. */
 export interface BridgeDriverOptions {
