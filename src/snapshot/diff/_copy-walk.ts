@@ -1,4 +1,5 @@
-import { type BigIntStats, readlinkSync } from "node:fs";
+import { readlinkSync } from "node:fs";
+import type { FileFacts } from "../../sys/fs/fs.ts";
 import type { DiffVisitor } from "./_diff-visitor.ts";
 import { isEngineFile, isEngineFolder } from "./_engine-paths.ts";
 import type { TreeEntry } from "./_layer-tar-writer.ts";
@@ -101,7 +102,7 @@ function differs(entry: TreeEntry, previous: TreeEntry): boolean {
   return !haveSameXattrs(entry, previous);
 }
 
-function isDevice(stat: BigIntStats): boolean {
+function isDevice(stat: FileFacts): boolean {
   return stat.isCharacterDevice() || stat.isBlockDevice();
 }
 

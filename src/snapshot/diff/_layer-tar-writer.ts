@@ -1,15 +1,8 @@
-import {
-  type BigIntStats,
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readlinkSync,
-  readSync,
-} from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from "node:fs";
 import { codeOf, EngineError } from "../../lib/errors.ts";
 import { tarBlockBytes, tarPaddingBytes } from "../../lib/tar/tar-header.ts";
 import { encodeTarHeader, type TarHeaderInput } from "../../lib/tar/tar-writer.ts";
+import type { FileFacts } from "../../sys/fs/fs.ts";
 import { openFlags } from "../../sys/libc.ts";
 import { opaqueMarker, whiteoutPrefix } from "../tree/layer-names.ts";
 import { readLayerXattrs } from "../tree/layer-xattrs.ts";
@@ -25,9 +18,11 @@ export interface TreeEntry {
   readonly path: string;
   /** Where it is read: a path through an open folder, whose last part is no link to follow. */
   readonly at: Buffer;
-  readonly stat: BigIntStats;
+  readonly stat: FileFacts;
   /** Names of all its extended attributes, where they are known already. */
   readonly xattrNames?: readonly string[];
+  /** A regular file, open for reading; the giver's to close. */
+  readonly fd?: number;
 }
 
 /** How entries are written. */
@@ -116,22 +111,29 @@ export class LayerTarWriter {
   }
 
   #file(entry: TreeEntry): void {
-    const { at, path } = entry;
-    const fd = openExisting(at);
+    if (entry.fd !== undefined) {
+      this.#openFile(entry, entry.fd);
+      return;
+    }
+    const fd = openExisting(entry.at);
     if (fd === undefined) return;
     try {
-      const stat = fstatSync(fd, { bigint: true });
-      if (!stat.isFile()) {
-        throw new EngineError("conflict", "write layer: a file changed while it was read");
-      }
-      const sizeBytes = Number(stat.size);
-      this.#header(stat, { name: path, type: "file", sizeBytes, xattrs: xattrsOf(entry) });
-      this.#sizeBytes += sizeBytes;
-      this.#content(fd, sizeBytes);
-      this.#output.zeros(tarPaddingBytes(sizeBytes));
+      this.#openFile(entry, fd);
     } finally {
       closeSync(fd);
     }
+  }
+
+  #openFile(entry: TreeEntry, fd: number): void {
+    const stat = fstatSync(fd, { bigint: true });
+    if (!stat.isFile()) {
+      throw new EngineError("conflict", "write layer: a file changed while it was read");
+    }
+    const sizeBytes = Number(stat.size);
+    this.#header(stat, { name: entry.path, type: "file", sizeBytes, xattrs: xattrsOf(entry) });
+    this.#sizeBytes += sizeBytes;
+    this.#content(fd, sizeBytes);
+    this.#output.zeros(tarPaddingBytes(sizeBytes));
   }
 
   /** Exactly as many bytes as the header says: what grows is cut, what shrinks ends in zeros. */
@@ -142,7 +144,7 @@ export class LayerTarWriter {
     this.#output.zeros(sizeBytes - count);
   }
 
-  #header(stat: BigIntStats, header: TarHeaderInput): void {
+  #header(stat: FileFacts, header: TarHeaderInput): void {
     this.#entryCount += 1;
     const attributes = {
       mode: Number(stat.mode) & 0o7777,

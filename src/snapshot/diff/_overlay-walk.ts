@@ -1,16 +1,18 @@
-import { type BigIntStats, lstatSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
-import { listXattr } from "../../sys/fs/fs.ts";
+import { type FileFacts, listOpenXattr, listXattr } from "../../sys/fs/fs.ts";
 import type { DiffVisitor } from "./_diff-visitor.ts";
 import { shown } from "../tree/entry-failure.ts";
 import { isEngineFile, isEngineFolder } from "./_engine-paths.ts";
 import type { TreeEntry } from "./_layer-tar-writer.ts";
+import { closeFd } from "../tree/tree-syscalls.ts";
 import { findPartialMark, isOpaqueFolder } from "../tree/layer-xattrs.ts";
 import { findInLayers, namesInLayers } from "../tree/lower-layers.ts";
 import {
   differInOwnerOrMode,
   entryIn,
   isWhiteout,
+  openFileIn,
   rootEntry,
   sortedNames,
   type WalkedFolder,
@@ -40,7 +42,7 @@ export function walkOverlay(walk: OverlayWalk): void {
   });
 }
 
-function rootDiffers(root: BigIntStats, parentDir: string | undefined): boolean {
+function rootDiffers(root: FileFacts, parentDir: string | undefined): boolean {
   if (parentDir !== undefined) {
     return differInOwnerOrMode(root, lstatSync(parentDir, { bigint: true }));
   }
@@ -59,17 +61,31 @@ function walkFolder(walk: OverlayWalk, { folder, isNew }: FolderStep): void {
     if (entry === undefined) continue;
     if (isWhiteout(entry.stat)) walk.visitor.removed(entry.path);
     else if (entry.stat.isDirectory()) walkSubfolder(walk, { entry, folder, isNew });
-    else walkFile(walk, { entry, isNew });
+    else walkFile(walk, { entry, folder, isNew });
   }
 }
 
 function walkFile(
   walk: OverlayWalk,
-  { entry, isNew }: { readonly entry: TreeEntry; readonly isNew: boolean },
+  { entry, folder, isNew }: FolderStep & { readonly entry: TreeEntry },
 ): void {
   if (walk.omitsEngineFiles && isEngineFile(entry)) return;
   const change = isAdded(walk, { entry, isNew }) ? "added" : "modified";
-  walk.visitor.file(withXattrNames(entry), change);
+  const fd = readsContent(walk, entry) ? openFileIn(folder, entry) : undefined;
+  if (fd === undefined) {
+    walk.visitor.file(withXattrNames(entry), change);
+    return;
+  }
+  try {
+    walk.visitor.file(withXattrNames({ ...entry, fd }), change);
+  } finally {
+    closeFd(fd);
+  }
+}
+
+/** Who lists changes looks at no content. */
+function readsContent(walk: OverlayWalk, { stat }: TreeEntry): boolean {
+  return !walk.isClassified && stat.isFile();
 }
 
 function isAdded(
@@ -109,7 +125,7 @@ function folderChange(
   walk: OverlayWalk,
   options: {
     readonly entry: TreeEntry;
-    readonly lower: BigIntStats | undefined;
+    readonly lower: FileFacts | undefined;
     readonly isEngines: boolean;
   },
 ): "added" | "modified" | "same" {
@@ -137,7 +153,7 @@ function tellHidden(
       if (child === undefined) walk.visitor.removed(`${entry.path}/${name}`);
       else if (child.stat.isDirectory()) {
         walkSubfolder(walk, { entry: child, folder: open, isNew: !before.has(name) });
-      } else walkFile(walk, { entry: child, isNew: !before.has(name) });
+      } else walkFile(walk, { entry: child, folder: open, isNew: !before.has(name) });
     }
   };
   withFolder(entry, { depth: folder.depth + 1, work });
@@ -152,7 +168,7 @@ function byBytes(left: string, right: string): number {
  * written as it is here it would be damaged.
  */
 function withXattrNames(entry: TreeEntry): TreeEntry {
-  const xattrNames = listXattr(entry.at);
+  const xattrNames = entry.fd === undefined ? listXattr(entry.at) : listOpenXattr(entry.fd);
   const mark = findPartialMark(xattrNames);
   if (mark === undefined) return { ...entry, xattrNames };
   throw new EngineError(

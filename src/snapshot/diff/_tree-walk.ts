@@ -1,7 +1,10 @@
-import { type BigIntStats, closeSync, constants, lstatSync, openSync } from "node:fs";
+import { closeSync, constants, lstatSync, openSync } from "node:fs";
 import { codeOf, EngineError } from "../../lib/errors.ts";
-import { openFlags } from "../../sys/libc.ts";
+import { type FileFacts, factsAt } from "../../sys/fs/fs.ts";
+import { openFlags, systemFailure } from "../../sys/libc.ts";
+import { shown } from "../tree/entry-failure.ts";
 import { namesIn, procPath } from "../tree/tree-names.ts";
+import * as tree from "../tree/tree-syscalls.ts";
 import type { TreeEntry } from "./_layer-tar-writer.ts";
 
 /** Each level of folders holds a descriptor open. */
@@ -62,9 +65,19 @@ export function sortedNames(folder: WalkedFolder): readonly string[] {
 
 /** What has a name in a folder, a link itself; undefined when it is gone. */
 export function entryIn(folder: WalkedFolder, name: string): TreeEntry | undefined {
-  const at = procPath(folder.fd, name);
-  const stat = statOf(at);
-  return stat === undefined ? undefined : { path: childPath(folder.path, name), at, stat };
+  const stat = factsAt(folder.fd, name);
+  if (stat === undefined) return undefined;
+  return { path: childPath(folder.path, name), at: procPath(folder.fd, name), stat };
+}
+
+/** Opens a regular file that was met for reading; undefined when it is gone, or a link by now. */
+export function openFileIn(folder: WalkedFolder, { path }: TreeEntry): number | undefined {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  const fd = tree.openFile(folder.fd, name);
+  if (fd >= 0) return fd;
+  const code = tree.resultCode(fd);
+  if (code === "ENOENT" || code === "ELOOP") return undefined;
+  throw systemFailure(-fd, `read layer: open ${shown(path)}`);
 }
 
 /** The root of a tree as an entry. */
@@ -79,20 +92,11 @@ export function childPath(path: string, name: string): string {
 }
 
 /** Tells whether an overlay layer says by this file that a name is gone. */
-export function isWhiteout(stat: BigIntStats): boolean {
+export function isWhiteout(stat: FileFacts): boolean {
   return stat.isCharacterDevice() && stat.rdev === 0n;
 }
 
 /** Tells whether two files differ in owner, mode or kind. */
-export function differInOwnerOrMode(left: BigIntStats, right: BigIntStats): boolean {
+export function differInOwnerOrMode(left: FileFacts, right: FileFacts): boolean {
   return left.mode !== right.mode || left.uid !== right.uid || left.gid !== right.gid;
-}
-
-function statOf(path: Buffer): BigIntStats | undefined {
-  try {
-    return lstatSync(path, { bigint: true, throwIfNoEntry: false });
-  } catch (error) {
-    if (codeOf(error) === "ENAMETOOLONG") return undefined;
-    throw error;
-  }
 }

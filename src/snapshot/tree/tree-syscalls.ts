@@ -82,6 +82,13 @@ export function createFile(folder: number, name: string): CallResult {
   return result(libc().openat(folder, named(name), flags, 0o600));
 }
 
+/** Opens a file for reading, whatever it is by now, but no link (ELOOP). Never waits for a FIFO. */
+export function openFile(folder: number, name: string): CallResult {
+  const { readOnly, nonblock, noControllingTty, noFollow: noLink, closeOnExec } = openFlags;
+  const flags = readOnly | nonblock | noControllingTty | noLink | closeOnExec;
+  return result(libc().openat(folder, named(name), flags, 0));
+}
+
 /** Closes a descriptor; its errors tell nothing that the writes did not. */
 export function closeFd(fd: number): void {
   libc().close(fd);

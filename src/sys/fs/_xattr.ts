@@ -1,10 +1,11 @@
 import { quoted } from "./_node.ts";
-import { check, cstring, errno, errnoName, lazyLibc } from "../libc.ts";
+import { check, cstring, errno, errnoName, lazyLibc, systemFailure } from "../libc.ts";
 
 const libc = lazyLibc({
   lgetxattr: { args: ["ptr", "ptr", "ptr", "u64"], returns: "i64" },
   lsetxattr: { args: ["ptr", "ptr", "ptr", "u64", "i32"], returns: "i32" },
   llistxattr: { args: ["ptr", "ptr", "u64"], returns: "i64" },
+  flistxattr: { args: ["i32", "ptr", "u64"], returns: "i64" },
   lremovexattr: { args: ["ptr", "ptr"], returns: "i32" },
 });
 
@@ -34,10 +35,25 @@ export function setXattr(path: string | Uint8Array, name: string, value: Uint8Ar
 export function listXattr(path: string | Uint8Array): string[] {
   scratch ??= new Uint8Array(sizeMaxBytes);
   const size = libc().llistxattr(pathOf(path), scratch, sizeMaxBytes);
-  if (size === 0n) return [];
-  if (size < 0n && errnoName(errno()) === "EOPNOTSUPP") return [];
-  const length = check(size, `list attributes of ${quoted(path)}`);
-  return Buffer.from(scratch.buffer, 0, length - 1)
+  return namesIn(size, () => quoted(path));
+}
+
+/** As `listXattr`, of an open file. */
+export function listOpenXattr(fd: number): string[] {
+  scratch ??= new Uint8Array(sizeMaxBytes);
+  const size = libc().flistxattr(fd, scratch, sizeMaxBytes);
+  return namesIn(size, () => "an open file");
+}
+
+/** The names that the kernel has put into the scratch. */
+function namesIn(size: bigint | number, what: () => string): string[] {
+  if (size === 0n || scratch === undefined) return [];
+  if (size < 0n) {
+    const number = errno();
+    if (errnoName(number) === "EOPNOTSUPP") return [];
+    throw systemFailure(number, `list attributes of ${what()}`);
+  }
+  return Buffer.from(scratch.buffer, 0, Number(size) - 1)
     .toString()
     .split("\0");
 }

@@ -33,9 +33,10 @@ export {
   statInRoot,
 } from "./_in-root.ts";
 export { changeOwner, deviceNumber, type FileTimes, makeNode, setTimes } from "./_node.ts";
+export { type FileFacts, factsAt } from "./_file-facts.ts";
 export { spreadSubfolders } from "./_spread.ts";
 export { copyTree, removeTree } from "./_tree.ts";
-export { getXattr, listXattr, removeXattr, setXattr } from "./_xattr.ts";
+export { getXattr, listOpenXattr, listXattr, removeXattr, setXattr } from "./_xattr.ts";
 
 const libc = lazyLibc({
   syncfs: { args: ["i32"], returns: "i32" },
