@@ -6,14 +6,12 @@
  * that was taken in before; yet each step starts from the open root and is kept inside by the kernel.
  */
 import {
-  type BigIntStats,
   chmodSync,
   closeSync,
   constants,
   fchmodSync,
   fchownSync,
   linkSync,
-  lstatSync,
   mkdirSync,
   readdirSync,
   readlinkSync,
@@ -26,6 +24,8 @@ import { EngineError, isKind } from "../../lib/errors.ts";
 import {
   changeOwner,
   deviceNumber,
+  type FileFacts,
+  factsAt,
   makeNode,
   openInRoot,
   openRoot,
@@ -83,9 +83,11 @@ export class FolderTree implements FolderSink, Disposable {
     if (kind === "other") return false;
     siblings.add(name);
     if (kind === "directory") this.#names.set(stat.path, new Set());
-    const at = this.#entry(folder, name);
+    const parent = this.#parentOf(folder);
     const isNewFolder = (this.#isNew && folder === "") || this.#newFolders.has(folder);
-    const old = isNewFolder ? undefined : statOf(at);
+    const old = isNewFolder ? undefined : factsAt(parent, name);
+    if (kind === "file" && stat.linkname === "" && isSameFile(stat, old)) return false;
+    const at = entryOf(parent, name);
     if (kind === "directory") {
       this.#addFolder(stat, { at, old });
       return false;
@@ -115,9 +117,8 @@ export class FolderTree implements FolderSink, Disposable {
         const path = Buffer.from(`/proc/self/fd/${fd}/.`);
         for (const name of readdirSync(path, { encoding: "buffer" })) {
           if (names.has(name.toString("latin1"))) continue;
-          const at = entryOf(fd, name.toString("latin1"));
-          const old = statOf(at);
-          if (old !== undefined) remove(at, old);
+          const old = factsAt(fd, name.toString("latin1"));
+          if (old !== undefined) remove(entryOf(fd, name.toString("latin1")), old);
         }
       } finally {
         closeSync(fd);
@@ -156,10 +157,9 @@ export class FolderTree implements FolderSink, Disposable {
     for (const stat of this.#links) this.#linkFile(stat);
     for (const stat of this.#folders.toReversed()) {
       const { folder, name } = split(stat.path);
-      const at = this.#entry(folder, name);
-      const now = statOf(at);
+      const now = factsAt(this.#parentOf(folder), name);
       if (now !== undefined && now.mtimeNs === stat.modTime) continue;
-      setTimes(at, { atime: stat.modTime, mtime: stat.modTime });
+      setTimes(this.#entry(folder, name), { atime: stat.modTime, mtime: stat.modTime });
     }
     this.#closeParent();
   }
@@ -173,7 +173,7 @@ export class FolderTree implements FolderSink, Disposable {
 
   #addFolder(
     stat: FileStat,
-    place: { readonly at: Buffer; readonly old: BigIntStats | undefined },
+    place: { readonly at: Buffer; readonly old: FileFacts | undefined },
   ): void {
     const { at, old } = place;
     if (old !== undefined && !old.isDirectory()) remove(at, old);
@@ -228,7 +228,7 @@ export class FolderTree implements FolderSink, Disposable {
       const from = entryOf(fd, source.name);
       const { folder, name } = split(stat.path);
       const at = this.#entry(folder, name);
-      const [target, old] = [statOf(from), statOf(at)];
+      const [target, old] = [factsAt(fd, source.name), factsAt(this.#parentOf(folder), name)];
       if (target?.isFile() !== true) {
         const link = `${shown(stat.path)} is a link to ${shown(stat.linkname)}`;
         throw new EngineError("invalid-argument", `receive folder: ${link}, which is no file`);
@@ -243,17 +243,16 @@ export class FolderTree implements FolderSink, Disposable {
 
   #isSame(
     stat: FileStat,
-    place: { readonly at: Buffer; readonly old: BigIntStats; readonly kind: FileKind },
+    place: { readonly at: Buffer; readonly old: FileFacts; readonly kind: FileKind },
   ): boolean {
     const { at, old, kind } = place;
-    if (kindOf(old) !== kind) return false;
-    if (old.mtimeNs !== stat.modTime) return false;
-    if (Number(old.uid) !== stat.uid || Number(old.gid) !== stat.gid) return false;
+    // A regular file was compared before.
+    if (kind === "file" || kindOf(old) !== kind) return false;
     if (kind === "symlink") {
+      if (!hasSameOwnerAndTime(stat, old)) return false;
       return readlinkSync(at, { encoding: "buffer" }).toString("latin1") === stat.linkname;
     }
-    if (Number(old.mode & 0o7777n) !== permissionsOfGoMode(stat.mode)) return false;
-    if (kind === "file") return old.size === BigInt(stat.size);
+    if (!hasSameOwnerAndTime(stat, old) || !hasSameMode(stat, old)) return false;
     if (kind === "fifo") return true;
     return old.rdev === deviceNumber(stat.devMajor, stat.devMinor);
   }
@@ -270,11 +269,16 @@ export class FolderTree implements FolderSink, Disposable {
 
   /** A path to one entry that starts at the open folder that holds it. */
   #entry(folder: string, name: string): Buffer {
+    return entryOf(this.#parentOf(folder), name);
+  }
+
+  /** The open folder of a path; closed when the next is asked for. */
+  #parentOf(folder: string): number {
     if (this.#parent?.path !== folder) {
       this.#closeParent();
       this.#parent = { path: folder, fd: this.#openFolder(folder) };
     }
-    return entryOf(this.#parent.fd, name);
+    return this.#parent.fd;
   }
 
   #openFolder(folder: string, access = pathFlags): number {
@@ -305,11 +309,22 @@ function split(path: string): { readonly folder: string; readonly name: string }
   return { folder: slash < 0 ? "" : path.slice(0, slash), name: path.slice(slash + 1) };
 }
 
-function statOf(at: Buffer): BigIntStats | undefined {
-  return lstatSync(at, { bigint: true, throwIfNoEntry: false });
+/** Whether a regular file looks as the sender says; mostly all but a few do. */
+function isSameFile(stat: FileStat, old: FileFacts | undefined): boolean {
+  if (old?.isFile() !== true || old.size !== BigInt(stat.size)) return false;
+  return hasSameOwnerAndTime(stat, old) && hasSameMode(stat, old);
 }
 
-function kindOf(stat: BigIntStats): FileKind {
+function hasSameOwnerAndTime(stat: FileStat, old: FileFacts): boolean {
+  if (old.mtimeNs !== stat.modTime) return false;
+  return Number(old.uid) === stat.uid && Number(old.gid) === stat.gid;
+}
+
+function hasSameMode(stat: FileStat, old: FileFacts): boolean {
+  return Number(old.mode & 0o7777n) === permissionsOfGoMode(stat.mode);
+}
+
+function kindOf(stat: FileFacts): FileKind {
   if (stat.isFile()) return "file";
   if (stat.isDirectory()) return "directory";
   if (stat.isSymbolicLink()) return "symlink";
@@ -319,7 +334,7 @@ function kindOf(stat: BigIntStats): FileKind {
 }
 
 /** Removes an entry, a link itself and not its target. */
-function remove(at: Buffer, old: BigIntStats): void {
+function remove(at: Buffer, old: FileFacts): void {
   if (old.isDirectory()) rmSync(at, { recursive: true, force: true });
   else unlinkSync(at);
 }
