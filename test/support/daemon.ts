@@ -81,6 +81,8 @@ interface Place {
   readonly configPath: string;
   readonly logPath: string;
   readonly bridge: string;
+  /** The address of the bridge, unless the test has one of its own. */
+  readonly bip: string | undefined;
 }
 
 /** The argv of a daemon for tests, and where it lives. */
@@ -100,7 +102,18 @@ function planDaemon(options: DaemonOptions): Place {
     configPath,
     logPath: join(folder, "daemon.log"),
     bridge: `tugt${process.pid}x${daemonCount}`.slice(0, 15),
+    bip: hasOwnAddress(options) ? undefined : ownAddress(daemonCount),
   };
+}
+
+function hasOwnAddress({ config = {}, flags = [] }: DaemonOptions): boolean {
+  const isSaid = typeof config === "string" || "bip" in config;
+  return isSaid || flags.some((flag) => flag.startsWith("--bip"));
+}
+
+/** Daemons of tests that run at once would choose the same block: each sees it free. */
+function ownAddress(count: number): string {
+  return `10.${64 + (process.pid % 128)}.${count % 256}.1/24`;
 }
 
 /** The argv that runs a daemon in a place. */
@@ -114,6 +127,7 @@ function daemonArgv(place: Place, flags: readonly string[]): readonly string[] {
     ...["--pidfile", place.pidFile],
     ...["--config-file", place.configPath],
     ...["--bridge", place.bridge],
+    ...(place.bip === undefined ? [] : ["--bip", place.bip]),
     ...flags,
   ];
 }
