@@ -5,6 +5,8 @@ export interface TableChange {
   readonly document: string | undefined;
   readonly revert: () => void;
   readonly isNew: boolean;
+  /** Whether it must be on the disk before it counts. */
+  readonly isDurable: boolean;
 }
 
 /** The records of one kind, in memory; each change is handed on before it counts. */
@@ -22,12 +24,13 @@ export class CachedTable<T> implements Table<T> {
     return this.#records.get(key);
   }
 
-  put(key: string, record: T): void {
+  put(key: string, record: T, options: { readonly durable?: boolean } = {}): void {
     const before = this.#records.get(key);
     const isNew = before === undefined;
     const document = JSON.stringify(record);
     this.#set(key, record);
-    this.#changed(key, { document, isNew, revert: () => this.#set(key, before) });
+    const isDurable = options.durable !== false;
+    this.#changed(key, { document, isNew, isDurable, revert: () => this.#set(key, before) });
   }
 
   remove(key: string): boolean {
@@ -35,7 +38,7 @@ export class CachedTable<T> implements Table<T> {
     if (before === undefined) return false;
     this.#set(key, undefined);
     const revert = (): void => this.#set(key, before);
-    this.#changed(key, { document: undefined, isNew: false, revert });
+    this.#changed(key, { document: undefined, isNew: false, isDurable: true, revert });
     return true;
   }
 

@@ -110,8 +110,22 @@ export class RecordDatabase implements Disposable {
     }
   }
 
-  /** Writes all changes or none; durable when it returns. */
-  write(changes: readonly Change[]): void {
+  /** Writes all changes or none; durable when it returns, unless it need not be. */
+  write(changes: readonly Change[], how = { isDurable: true }): void {
+    if (how.isDurable) {
+      this.#writeAll(changes);
+      return;
+    }
+    // The write-ahead log keeps the order: a later commit that is synced takes this one along.
+    this.#database.exec("PRAGMA synchronous = NORMAL");
+    try {
+      this.#writeAll(changes);
+    } finally {
+      this.#database.exec("PRAGMA synchronous = FULL");
+    }
+  }
+
+  #writeAll(changes: readonly Change[]): void {
     const [first] = changes;
     if (first === undefined) return;
     if (changes.length === 1) {

@@ -18,7 +18,11 @@ export interface TableDefinition<T> {
 /** Records of one kind. */
 export interface Table<T> {
   find(key: string): T | undefined;
-  put(key: string, record: T): void;
+  /**
+   * @param options.durable false: it reaches the disk with the next write that is durable, and not
+   * before; for a record that means nothing to a start that does not find that later write
+   */
+  put(key: string, record: T, options?: { readonly durable?: boolean }): void;
   /** Tells whether there was one. */
   remove(key: string): boolean;
   /** All records, in the order of their keys. */

@@ -95,18 +95,38 @@ describe("records", () => {
     expect(metadata.damages).toEqual([]);
   });
 
-  test("put() is durable without a close", () => {
+  /** Runs statements with `table` in a process that is killed at the end of them. */
+  function runAndKill(statements: string, prefix: readonly string[] = []): string {
     const script = `
       import { openMetadata } from ${JSON.stringify(join(import.meta.dir, "sqlite-metadata.ts"))};
       import { silentLogger } from ${JSON.stringify(join(import.meta.dir, "../lib/log.ts"))};
       const metadata = openMetadata({ path: ${JSON.stringify(path)}, logger: silentLogger });
-      metadata.table({ name: "fruit", decode: (d) => d }).put("a", { name: "plum", weightGrams: 1 });
+      const table = metadata.table({ name: "fruit", decode: (d) => d });
+      ${statements}
       process.kill(process.pid, "SIGKILL");`;
-    const child = Bun.spawnSync([process.execPath, "-e", script]);
+    const child = Bun.spawnSync([...prefix, process.execPath, "-e", script]);
     expect(child.signalCode).toBe("SIGKILL");
+    return child.stderr.toString();
+  }
+
+  test.each(["", ", { durable: false }"])("put(key, record%s) outlives the process", (how) => {
+    runAndKill(`table.put("a", { name: "plum", weightGrams: 1 }${how});`);
     using metadata = open();
     expect(metadata.table(fruits).find("a")).toEqual(fruit("plum"));
   });
+
+  test.skipIf(Bun.which("strace") === null)(
+    "put() is synced before it returns; one that need not be durable is not (needs strace)",
+    () => {
+      const syncs = (count: number, how: string): number => {
+        const statements = `for (let at = 0; at < ${count}; at += 1) table.put("k" + at, {}${how});`;
+        const trace = ["strace", "-f", "-e", "trace=fsync,fdatasync"];
+        return runAndKill(statements, trace).match(/f(data)?sync\(/g)?.length ?? 0;
+      };
+      expect(syncs(9, "") - syncs(0, "")).toBeGreaterThanOrEqual(9);
+      expect(syncs(9, ", { durable: false }") - syncs(0, "")).toBe(0);
+    },
+  );
 
   test("list() is in the order of the keys after every change", () => {
     using metadata = open();

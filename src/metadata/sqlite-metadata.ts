@@ -100,26 +100,29 @@ class SqliteMetadata implements Metadata {
 
   /** Records a change made in memory; `revert` takes it back there. */
   #change(kind: string, key: string, record: TableChange): void {
-    const { document, revert, isNew } = record;
+    const { document, revert, isNew, isDurable } = record;
     if (this.#pending !== undefined) {
-      this.#pending.push({ kind, key, document, revert, isNew });
+      this.#pending.push({ kind, key, ...record });
       return;
     }
     try {
-      this.#write([{ kind, key, document, isNew }]);
+      this.#write([{ kind, key, document, isNew }], { isDurable });
     } catch (error) {
       revert();
       throw error;
     }
   }
 
-  #write(changes: readonly (Change & { readonly isNew: boolean })[]): void {
+  #write(
+    changes: readonly (Change & { readonly isNew: boolean })[],
+    how: { readonly isDurable: boolean } = { isDurable: true },
+  ): void {
     if (this.#isClosed) {
       throw new EngineError("unavailable", "write to the database: it is closed");
     }
     this.#isDirty = true;
     try {
-      this.#database.write(changes);
+      this.#database.write(changes, how);
       this.#options.reserve?.restore();
     } catch (error) {
       this.#rescue(error, changes);

@@ -130,7 +130,8 @@ export class DirectorySnapshotter implements Snapshotter {
       };
       const directories = this.#directories(record);
       await this.#layout.make(directories);
-      this.#table.put(key, record);
+      // A directory without a record is swept: who acknowledges the snapshot has more to write.
+      this.#table.put(key, record, { durable: false });
       return this.#layout.mount(directories);
     } catch (error) {
       this.#countChild(parent, -1);
