@@ -64,6 +64,8 @@ export class BuildSources implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // A folder that comes too late to be of use is given back all the same.
+    await Promise.allSettled(this.#ignoreFolder === undefined ? [] : [this.#ignoreFolder]);
     await this.#close.disposeAsync();
   }
 
@@ -77,6 +79,8 @@ export class BuildSources implements AsyncDisposable {
       async (vertex) => {
         this.#dockerfileVertex = vertex.digest;
         if (isImageKind(from)) return await this.#dockerfileOfImage(name);
+        // Asked for at the same time: mostly it is needed, and a client may be far away.
+        if (main.kind === "local") this.#fetchIgnoreFile(main, vertex).catch(() => undefined);
         const folder = await this.#open(from, {
           followPaths: [name, `${name}.dockerignore`],
           vertex,
@@ -159,7 +163,7 @@ export class BuildSources implements AsyncDisposable {
     if (isImageKind(main) || main.kind === "stage") return;
     const bytes = await this.#progress.during("[internal] load .dockerignore", async (vertex) => {
       if (this.#ownIgnored !== undefined) return this.#ownIgnored;
-      const opened = await this.#open(main, { followPaths: [".dockerignore"], vertex });
+      const opened = await this.#fetchIgnoreFile(main, vertex);
       const folder = scopedFolder(opened, this.#request);
       const found = readInFolder(folder, {
         path: ".dockerignore",
@@ -170,6 +174,14 @@ export class BuildSources implements AsyncDisposable {
       return found;
     });
     if (bytes !== undefined) this.#ignored = parseIgnore(new TextDecoder().decode(bytes));
+  }
+
+  #ignoreFolder: Promise<string> | undefined;
+
+  /** Brings the context's .dockerignore here, once. @returns the folder that it is in */
+  async #fetchIgnoreFile(main: ContextSource, vertex: VertexProgress): Promise<string> {
+    this.#ignoreFolder ??= this.#open(main, { followPaths: [".dockerignore"], vertex });
+    return await this.#ignoreFolder;
   }
 
   /** The sources of a graph. */
