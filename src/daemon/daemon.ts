@@ -313,14 +313,21 @@ function gatewayOf(networks: Pick<NetworkService, "inspect">): string | undefine
 const restMs = 10_000;
 /** How long after its start a daemon gives back what only the start needed. */
 const settledMs = 2_000;
+/** What follows a collection runs in the background, and reads the program's file for it. */
+const aftermathMs = 3_000;
 
 /** Gives memory back whenever the daemon has come to rest after work. */
 function releaseMemoryAtRest(): { disturb(): void; close(): void } {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let lastMs = performance.now();
+  let aftermath: ReturnType<typeof setTimeout> | undefined;
   const release = (): void => {
     releaseMemory();
-    releaseFilePages();
+    clearTimeout(aftermath);
+    aftermath = setTimeout(() => {
+      // With work in between there will be another rest.
+      if (performance.now() - lastMs >= aftermathMs) releaseFilePages();
+    }, aftermathMs);
   };
   const look = (): void => {
     const leftMs = lastMs + restMs - performance.now();
@@ -334,8 +341,7 @@ function releaseMemoryAtRest(): { disturb(): void; close(): void } {
       timer ??= setTimeout(look, restMs);
     },
     close: () => {
-      clearTimeout(settled);
-      clearTimeout(timer);
+      for (const each of [settled, timer, aftermath]) clearTimeout(each);
     },
   };
 }

@@ -7,12 +7,14 @@ import { codeOf, EngineError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { awaitAttached, connectShim, ShimConnection } from "./_shim-connection.ts";
 import { cleanUpBehind } from "./_shim-cleanup.ts";
+import { formatRuntimeSpec } from "./spec/rlimits.ts";
 import type { AttachOptions, Shim, ShimListener } from "./shim.ts";
 import type {
   ExecRequest,
   ExitStatus,
   ShimEvent,
   ShimState,
+  StartOrder,
   StartRequest,
   StartResult,
 } from "./shim-protocol.ts";
@@ -79,7 +81,7 @@ export class ShimClient implements Shim {
   }
 
   async start(request: Omit<StartRequest, "op">): Promise<StartResult> {
-    return (await this.#connection.request({ op: "start", ...request })) as StartResult;
+    return (await this.#connection.request(startOrder(request))) as StartResult;
   }
 
   async attach(options: AttachOptions): Promise<Duplex> {
@@ -183,6 +185,24 @@ export class ShimClient implements Shim {
     }
     this.#tell((listener) => listener.lost(`shim ${this.pid} was killed`));
   }
+}
+
+/** What is sent for a start. */
+function startOrder(request: Omit<StartRequest, "op">): StartOrder {
+  const { spec, ...others } = request;
+  const cgroupsPath = spec.linux?.cgroupsPath;
+  return {
+    op: "start",
+    ...others,
+    config: formatRuntimeSpec(spec),
+    facts: {
+      command: spec.process?.args[0] ?? "",
+      cwd: spec.process?.cwd ?? "/",
+      ...(cgroupsPath === undefined ? {} : { cgroupsPath }),
+      hasMemoryLimit: spec.linux?.resources?.memory?.limit !== undefined,
+      hasPoststopHooks: (spec.hooks?.poststop?.length ?? 0) > 0,
+    },
+  };
 }
 
 /** The status that a shim has stored; undefined when it has not. */

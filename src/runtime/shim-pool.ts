@@ -339,8 +339,14 @@ class SpareShimPool implements ShimPool {
   }
 }
 
-/** Shims are told nothing by the environment of the daemon. */
+/**
+ * Shims are told nothing by the environment of the daemon; what they are told, to be small: no pages
+ * kept ready for a heap that hardly grows, and no compiled code (with threads that compile, and a heap
+ * each) of what runs at the start alone. The loops that carry output are compiled as ever.
+ */
 const environmentDefault: Readonly<Record<string, string>> = {
+  BUN_JSC_useWarmUpMarkedBlocks: "0",
+  BUN_JSC_thresholdForJITAfterWarmUp: "5000",
   PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 };
 

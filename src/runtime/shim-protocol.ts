@@ -89,6 +89,26 @@ export interface StartRequest {
   };
 }
 
+/**
+ * A start as the shim is told it. The spec is text that only passes through: as objects its hundreds
+ * of strings would stay in the memory of a process that there is one of for each container.
+ */
+export interface StartOrder extends Omit<StartRequest, "spec"> {
+  /** The content of `config.json`. */
+  readonly config: string;
+  readonly facts: SpecFacts;
+}
+
+/** What a shim itself must know of a spec. */
+export interface SpecFacts {
+  /** The first word of the process, and where it starts: for what is said of a failure. */
+  readonly command: string;
+  readonly cwd: string;
+  readonly cgroupsPath?: string;
+  readonly hasMemoryLimit: boolean;
+  readonly hasPoststopHooks: boolean;
+}
+
 /** An added process. */
 export interface ExecRequest {
   readonly op: "exec";
@@ -100,7 +120,7 @@ export interface ExecRequest {
 /** What a daemon asks. */
 export type ShimRequest =
   | { readonly op: "adopt"; readonly containerId: string; readonly logLevel: string }
-  | StartRequest
+  | StartOrder
   | ExecRequest
   | {
       readonly op: "resize";

@@ -7,6 +7,7 @@ import { isSameProcess, run, signalProcess } from "../sys/process/process.ts";
 import { canRunContainers, listenTo, ShimFixture } from "./_shim-fixture.ts";
 import type { Shim } from "./shim.ts";
 import { readExitStatus } from "./shim-client.ts";
+import { EngineError } from "../lib/errors.ts";
 import type { StartRequest } from "./shim-protocol.ts";
 
 let fixture: ShimFixture;
@@ -81,6 +82,25 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
       expect(existsSync(join(fixture.root, "shims", shim.name))).toBe(false);
     });
   }
+
+  test("the runtime gets the spec as it was, limits beyond exact numbers included", async () => {
+    const plain = fixture.request({ args: ["sh", "-c", "ulimit -c; ulimit -Hc"] });
+    const { process: asked } = plain.spec;
+    if (asked === undefined) throw new EngineError("internal", "a request without a process");
+    const rlimits = [{ type: "RLIMIT_CORE", soft: 2 ** 64, hard: 2 ** 64 }];
+    const spec = { ...plain.spec, hostname: 'a"\\\u2028ü', process: { ...asked, rlimits } };
+    const { shim, told } = await fixture.acquire(plain);
+    const begun = shim.start({ ...plain, spec });
+    const path = join(plain.bundle, "config.json");
+    let config = "";
+    for (; config === ""; await Bun.sleep(1))
+      if (existsSync(path)) config = readFileSync(path, "utf8");
+    await begun;
+    expect(await told.ended).toMatchObject({ exitCode: 0 });
+    expect(logged(plain)).toMatch(/unlimited[\s\S]*unlimited/);
+    expect(JSON.parse(config)).toEqual(JSON.parse(JSON.stringify(spec)));
+    expect(config).toContain('"hard":18446744073709551615');
+  });
 
   for (const [command, exitCode, text] of [
     ["nope", 127, 'exec: "nope": executable file not found in $PATH'],

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { EngineError } from "../lib/errors.ts";
+import { constants } from "node:os";
 import { check, cstring, errno, errnoName, lazyLibc, nodeFailure, systemFailure } from "./libc.ts";
 
 const libc = lazyLibc({ close: { args: ["i32"], returns: "i32" } });
@@ -7,6 +8,14 @@ const libc = lazyLibc({ close: { args: ["i32"], returns: "i32" } });
 test("errno() tells why the last call failed", () => {
   expect(libc().close(-1)).toBe(-1);
   expect(errnoName(errno())).toBe("EBADF");
+});
+
+test("errnoName() knows all errors that the runtime has a name for", () => {
+  const known = Object.entries(constants.errno).filter(
+    ([name]) => name !== "EWOULDBLOCK" && name !== "ENOTSUP",
+  );
+  expect(known.length).toBeGreaterThan(70);
+  expect(known.map(([, number]) => errnoName(number))).toEqual(known.map(([name]) => name));
 });
 
 test("errnoName() knows numbers of both ends of the table and names the rest by number", () => {

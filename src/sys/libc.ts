@@ -84,23 +84,31 @@ export function errno(): number {
   return errnoAddress === null ? 0 : read.i32(errnoAddress, 0);
 }
 
-let errnoNames: ReadonlyMap<number, string> | undefined;
+/**
+ * Names of error numbers, from 1 on (asm-generic/errno.h, also where other numbers name the same);
+ * `-` is none. Not from node:os: every process would load that module for its first failure.
+ */
+const errnoTable =
+  "EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT " +
+  "ENOTBLK EBUSY EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG " +
+  "ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE EDEADLK ENAMETOOLONG ENOLCK ENOSYS ENOTEMPTY " +
+  "ELOOP - ENOMSG EIDRM ECHRNG EL2NSYNC EL3HLT EL3RST ELNRNG EUNATCH ENOCSI EL2HLT EBADE " +
+  "EBADR EXFULL ENOANO EBADRQC EBADSLT - EBFONT ENOSTR ENODATA ETIME ENOSR ENONET ENOPKG " +
+  "EREMOTE ENOLINK EADV ESRMNT ECOMM EPROTO EMULTIHOP EDOTDOT EBADMSG EOVERFLOW ENOTUNIQ " +
+  "EBADFD EREMCHG ELIBACC ELIBBAD ELIBSCN ELIBMAX ELIBEXEC EILSEQ ERESTART ESTRPIPE EUSERS " +
+  "ENOTSOCK EDESTADDRREQ EMSGSIZE EPROTOTYPE ENOPROTOOPT EPROTONOSUPPORT ESOCKTNOSUPPORT " +
+  "EOPNOTSUPP EPFNOSUPPORT EAFNOSUPPORT EADDRINUSE EADDRNOTAVAIL ENETDOWN ENETUNREACH " +
+  "ENETRESET ECONNABORTED ECONNRESET ENOBUFS EISCONN ENOTCONN ESHUTDOWN ETOOMANYREFS " +
+  "ETIMEDOUT ECONNREFUSED EHOSTDOWN EHOSTUNREACH EALREADY EINPROGRESS ESTALE EUCLEAN ENOTNAM " +
+  "ENAVAIL EISNAM EREMOTEIO EDQUOT ENOMEDIUM EMEDIUMTYPE ECANCELED ENOKEY EKEYEXPIRED " +
+  "EKEYREVOKED EKEYREJECTED EOWNERDEAD ENOTRECOVERABLE ERFKILL -";
+let errnoNames: readonly string[] | undefined;
 
 /** The name of an error number (`2` → `ENOENT`); `E<number>` for one without. */
 export function errnoName(number: number): string {
-  errnoNames ??= namesOfErrno();
-  return errnoNames.get(number) ?? `E${number}`;
-}
-
-/** Made for the first failure: most processes are spared it. */
-function namesOfErrno(): ReadonlyMap<number, string> {
-  const { errno: numbers } = process.getBuiltinModule("node:os").constants;
-  return new Map([
-    [117, "EUCLEAN"],
-    ...Object.entries(numbers)
-      .filter(([name]) => name !== "EWOULDBLOCK" && name !== "ENOTSUP")
-      .map(([name, value]): [number, string] => [value, name]),
-  ]);
+  errnoNames ??= errnoTable.split(" ");
+  const name = errnoNames[number - 1] ?? "-";
+  return name === "-" ? `E${number}` : name;
 }
 
 /** A failed system call; the cause of the EngineErrors of this folder. */

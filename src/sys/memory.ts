@@ -1,9 +1,10 @@
 /** The memory of this process. */
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { lazyLibc } from "./libc.ts";
 
 const libc = lazyLibc({ madvise: { args: ["u64", "u64", "i32"], returns: "i32" } });
 const adviceDontNeed = 4; // asm-generic/mman-common.h
+const pageBytes = 4096n;
 
 /** Gives memory that is not in use back to the system; costs a few milliseconds. */
 export function releaseMemory(): void {
@@ -11,15 +12,24 @@ export function releaseMemory(): void {
   Bun.shrink();
 }
 
+/** From the first byte to before the last. */
+export interface AddressRange {
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
 /**
  * Unmaps the pages of the program's own file that have been read so far: the start reads far more of
  * it than the rest of the life. What is needed again comes back from the page cache.
  *
- * Only mappings that cannot be written to and hold no page of the process's own are touched, so
- * nothing can be lost. Costs about a millisecond.
+ * Only mappings that cannot be written to and hold no page of the process's own are touched, and the
+ * section of the compiled program while no page of it was ever written: nothing can be lost. Costs
+ * about a millisecond.
  */
 export function releaseFilePages(): void {
-  for (const { start, end } of cleanFileMappings(readFileSync("/proc/self/smaps", "latin1"))) {
+  const ranges = cleanFileMappings(readFileSync("/proc/self/smaps", "latin1"));
+  const program = programRange();
+  for (const { start, end } of program === undefined ? ranges : [...ranges, program]) {
     // A mapping that the kernel will not let go of stays: no harm.
     libc().madvise(start, end - start, adviceDontNeed);
   }
@@ -30,12 +40,10 @@ export function releaseFilePages(): void {
  *
  * @param smaps as in /proc/<pid>/smaps, man 5 proc
  */
-export function cleanFileMappings(
-  smaps: string,
-): readonly { readonly start: bigint; readonly end: bigint }[] {
-  const mappings: { start: bigint; end: bigint }[] = [];
+export function cleanFileMappings(smaps: string): readonly AddressRange[] {
+  const mappings: AddressRange[] = [];
   const head = /^([\da-f]+)-([\da-f]+) (\S{4}) [\da-f]+ \S+ (\d+) +(\/\S.*)$/;
-  let current: { start: bigint; end: bigint } | undefined;
+  let current: AddressRange | undefined;
   for (const line of smaps.split("\n")) {
     const match = head.exec(line);
     if (match !== null) {
@@ -52,4 +60,74 @@ export function cleanFileMappings(
     }
   }
   return mappings;
+}
+
+/** Where the compiled program lies, if all of it still is the file's; it is read, never written. */
+function programRange(): AddressRange | undefined {
+  const fd = openSync("/proc/self/exe", "r");
+  try {
+    const range = programSection((offset, sizeBytes) => readAt(fd, { offset, sizeBytes }));
+    return range === undefined || hasOwnPages(range) ? undefined : range;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readAt(fd: number, at: { readonly offset: bigint; readonly sizeBytes: number }): Buffer {
+  const bytes = Buffer.alloc(at.sizeBytes);
+  return bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, at.offset));
+}
+
+/** A section lies in a writable mapping beside others that are written: /proc/<pid>/pagemap tells. */
+function hasOwnPages({ start, end }: AddressRange): boolean {
+  const fd = openSync("/proc/self/pagemap", "r");
+  try {
+    const sizeBytes = Number((end - start) / pageBytes) * 8;
+    const entries = readAt(fd, { offset: (start / pageBytes) * 8n, sizeBytes });
+    if (entries.length < sizeBytes) return true;
+    for (let offset = 0; offset < sizeBytes; offset += 8) {
+      // Present or swapped, and no page of a file: man 5 proc.
+      const flags = entries.readUInt8(offset + 7);
+      if ((flags & 0xc0) !== 0 && (flags & 0x20) === 0) return true;
+    }
+    return false;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+const sectionHeaderBytes = 64;
+const sectionCountMax = 256;
+const namesMaxBytes = 64 * 1024;
+
+/**
+ * Whole pages of the section `.bun` of a 64-bit ELF program that is loaded where it says, which is
+ * where the runtime's compiler puts the program; undefined where there is none.
+ *
+ * @param read bytes of the file; fewer than asked for at its end
+ */
+export function programSection(
+  read: (offset: bigint, sizeBytes: number) => Buffer,
+): AddressRange | undefined {
+  const head = read(0n, sectionHeaderBytes);
+  if (head.length < sectionHeaderBytes || head.readUInt32BE(0) !== 0x7f454c46) return undefined;
+  // 64 bits, little endian, ET_EXEC.
+  if (head[4] !== 2 || head[5] !== 1 || head.readUInt16LE(16) !== 2) return undefined;
+  const count = head.readUInt16LE(60);
+  if (head.readUInt16LE(58) !== sectionHeaderBytes || count > sectionCountMax) return undefined;
+  const table = read(head.readBigUInt64LE(40), count * sectionHeaderBytes);
+  const sections = Array.from({ length: table.length / sectionHeaderBytes }, (_, index) =>
+    table.subarray(index * sectionHeaderBytes, (index + 1) * sectionHeaderBytes),
+  );
+  const names = sections[head.readUInt16LE(62)];
+  if (names === undefined) return undefined;
+  const namesBytes = Math.min(Number(names.readBigUInt64LE(32)), namesMaxBytes);
+  const text = `\0${read(names.readBigUInt64LE(24), namesBytes).toString("latin1")}\0`;
+  const nameOffset = text.indexOf("\0.bun\0");
+  const found = sections.find((section) => section.readUInt32LE(0) === nameOffset);
+  if (nameOffset < 0 || found === undefined) return undefined;
+  const address = found.readBigUInt64LE(16);
+  const start = (address + pageBytes - 1n) & -pageBytes;
+  const end = (address + found.readBigUInt64LE(32)) & -pageBytes;
+  return end > start ? { start, end } : undefined;
 }

@@ -14,7 +14,7 @@ import { releaseMemory } from "../../sys/memory.ts";
 import { processStartTime } from "../../sys/process/process.ts";
 import { ShimContainer } from "./shim-container.ts";
 import { ShimServer } from "./_shim-server.ts";
-import type { NumberedRequest, StartRequest, StartResult } from "../shim-protocol.ts";
+import type { NumberedRequest, StartOrder, StartResult } from "../shim-protocol.ts";
 
 /** How long a shim without a container waits for a daemon. */
 const lonelyMaxMs = 8_000;
@@ -103,7 +103,7 @@ export class ShimTerm {
     }
   }
 
-  async #start(request: StartRequest): Promise<StartResult> {
+  async #start(request: StartOrder): Promise<StartResult> {
     try {
       return await this.#container.start(request);
     } catch (error) {

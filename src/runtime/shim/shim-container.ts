@@ -19,7 +19,7 @@ import type {
   LogPlan,
   ShimEvent,
   ShimState,
-  StartRequest,
+  StartOrder,
   StartResult,
 } from "../shim-protocol.ts";
 import { shimProtocolVersion } from "../shim-protocol.ts";
@@ -48,9 +48,12 @@ export interface ShimRecord {
   readonly containerId: string;
   readonly rootfs?: string;
   readonly bundle?: string;
-  readonly runtime?: StartRequest["runtime"];
+  readonly runtime?: StartOrder["runtime"];
   readonly cgroupsPath?: string;
 }
+
+/** What of an order lasts as long as the container; the spec does not. */
+type KeptOrder = Omit<StartOrder, "config">;
 
 /** The container of one shim. */
 export class ShimContainer {
@@ -60,7 +63,7 @@ export class ShimContainer {
   readonly #keptRoots: number[] = [];
   #phase: ShimState["phase"] = "spare";
   #containerId: string | undefined;
-  #request: StartRequest | undefined;
+  #request: KeptOrder | undefined;
   #startedAtNs: string | undefined;
   #ports: readonly BoundPort[] = [];
   #services: SandboxServices | undefined;
@@ -89,16 +92,17 @@ export class ShimContainer {
   }
 
   /** @throws as `Shim.start`; everything is undone then */
-  async start(request: StartRequest): Promise<StartResult> {
+  async start(order: StartOrder): Promise<StartResult> {
     if (this.#phase !== "adopted") {
       throw new EngineError("conflict", `start container: the shim is ${this.#phase}`);
     }
     this.#phase = "starting";
     expectStart();
+    const { config, ...request } = order;
     this.#request = request;
     this.#note(this.#record(request));
     try {
-      const prepared = await this.#prepare(request);
+      const prepared = await this.#prepare(request, config);
       await this.main.start(prepared);
     } catch (error) {
       await this.#undo(request);
@@ -208,7 +212,7 @@ export class ShimContainer {
   }
 
   /** In the order that fails early and spawns soon; `main.start` follows. */
-  async #prepare(request: StartRequest): Promise<Parameters<ShimProcess["start"]>[0]> {
+  async #prepare(request: KeptOrder, config: string): Promise<Parameters<ShimProcess["start"]>[0]> {
     mkdirSync(request.bundle, { recursive: true, mode: 0o711 });
     this.#log = openLog(request.log, (message) =>
       this.#options.tell({ event: "warning", message }),
@@ -223,9 +227,7 @@ export class ShimContainer {
       this.#ports = this.#services.ports;
     }
     mountRootfs(request.rootfs);
-    writeFileSync(join(request.bundle, "config.json"), JSON.stringify(request.spec), {
-      mode: 0o600,
-    });
+    writeFileSync(join(request.bundle, "config.json"), config, { mode: 0o600 });
     const log = this.#log;
     return {
       program: request.runtime,
@@ -234,16 +236,12 @@ export class ShimContainer {
       scratch: join(request.bundle, "init"),
       stdio: request.stdio,
       sink: log === undefined ? () => undefined : (stream, chunk) => log.write(stream, chunk),
-      command: {
-        verb: "create",
-        command: request.spec.process?.args?.[0] ?? "",
-        cwd: request.spec.process?.cwd ?? "/",
-      },
+      command: { verb: "create", command: request.facts.command, cwd: request.facts.cwd },
       onExit: (status) => void this.#exited(request, status),
     };
   }
 
-  async #undo(request: StartRequest): Promise<void> {
+  async #undo(request: KeptOrder): Promise<void> {
     this.#services?.close();
     this.#forgetServices();
     this.#log?.close();
@@ -257,7 +255,7 @@ export class ShimContainer {
     for (const fd of this.#keptRoots.splice(0)) closeSync(fd);
   }
 
-  #unmountRoot(request: StartRequest): void {
+  #unmountRoot(request: KeptOrder): void {
     const kept = unmountRootfs(request.rootfs.target, { keepsOpen: true });
     if (kept !== undefined) this.#keptRoots.push(kept);
   }
@@ -276,7 +274,7 @@ export class ShimContainer {
     this.#ports = [];
   }
 
-  async #exited(request: StartRequest, status: WaitStatus): Promise<void> {
+  async #exited(request: KeptOrder, status: WaitStatus): Promise<void> {
     if (!this.#isOomKilled && this.#oomCount(request) > 0) this.#oomHappened();
     const exit = exitStatusOf(status, this.#isOomKilled);
     this.#oomWatch?.close();
@@ -316,10 +314,10 @@ export class ShimContainer {
     for (const [id] of ended.slice(0, -endedExecCountMax)) this.#execs.delete(id);
   }
 
-  #watchMemory(request: StartRequest): void {
-    const cgroup = request.spec.linux?.cgroupsPath;
+  #watchMemory(request: KeptOrder): void {
+    const { cgroupsPath: cgroup, hasMemoryLimit } = request.facts;
     // Without a limit the kernel's own shortage is the only one; it is seen at the end.
-    if (cgroup === undefined || request.spec.linux?.resources?.memory?.limit === undefined) return;
+    if (cgroup === undefined || !hasMemoryLimit) return;
     try {
       this.#oomWatch = watchOom(cgroup, () => this.#oomHappened());
     } catch (error) {
@@ -333,16 +331,15 @@ export class ShimContainer {
     this.#options.tell({ event: "oom" });
   }
 
-  #oomCount(request: StartRequest): number {
-    const cgroup = request.spec.linux?.cgroupsPath;
+  #oomCount(request: KeptOrder): number {
+    const cgroup = request.facts.cgroupsPath;
     return cgroup === undefined ? 0 : oomKillCount(cgroup);
   }
 
   /** Kills what is left, removes cgroup and the runtime's state. */
-  async #removeFromRuntime(request: StartRequest, isFailure: boolean): Promise<void> {
-    const cgroup = request.spec.linux?.cgroupsPath;
-    const hasHooks = (request.spec.hooks?.poststop?.length ?? 0) > 0;
-    if (!isFailure && !hasHooks && cgroup !== undefined) {
+  async #removeFromRuntime(request: KeptOrder, isFailure: boolean): Promise<void> {
+    const { cgroupsPath: cgroup, hasPoststopHooks } = request.facts;
+    if (!isFailure && !hasPoststopHooks && cgroup !== undefined) {
       try {
         const { runtime: program, containerId } = request;
         await removeRemains({ cgroupsPath: cgroup, program, containerId });
@@ -371,8 +368,8 @@ export class ShimContainer {
     }
   }
 
-  #record(request: StartRequest): ShimRecord {
-    const cgroup = request.spec.linux?.cgroupsPath;
+  #record(request: KeptOrder): ShimRecord {
+    const cgroup = request.facts.cgroupsPath;
     return {
       ...this.#shim,
       rootfs: request.rootfs.target,
