@@ -1,3 +1,4 @@
+import { linkSync } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
@@ -87,6 +88,13 @@ export class FileIngest implements Ingest {
     } finally {
       await this[Symbol.asyncDispose]();
     }
+  }
+
+  follow(): string {
+    this.#mustBeOpen();
+    const name = `${this.#options.path}.followed`;
+    linkSync(this.#options.path, name);
+    return name;
   }
 
   async suspend(): Promise<void> {

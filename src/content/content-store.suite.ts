@@ -61,6 +61,20 @@ export function testContentStore(
       expect(store.findArrival(digest)).toBeUndefined();
     });
 
+    test("follow() gives the growing file a name that stays when the write is over", async () => {
+      const ingest = await store.ingest({ ref: "growing" });
+      await ingest.write(text("01234"));
+      const path = ingest.follow();
+      expect(await Bun.file(path).text()).toBe("01234");
+      await ingest.write(text("56789"));
+      await ingest.commit();
+      expect(await Bun.file(path).text()).toBe("0123456789");
+      const after = await made.reopen();
+      expect(await after.sweep()).toBe(1);
+      expect(await Bun.file(path).exists()).toBe(false);
+      expect(await after.read(digestOf("0123456789"), limit)).toEqual(Buffer.from("0123456789"));
+    });
+
     test("many puts of equal bytes at once agree", async () => {
       const blobs = await Promise.all(Array.from({ length: 8 }, () => store.put(text("same"))));
       expect(new Set(blobs.map(({ digest }) => digest)).size).toBe(1);

@@ -64,6 +64,11 @@ export interface Ingest extends AsyncDisposable {
    * @throws data-loss when the bytes have another digest (the write is dropped)
    */
   commit(options?: { readonly durable?: boolean; readonly expected?: Digest }): Promise<BlobInfo>;
+  /**
+   * Gives the file that grows a second name, for a helper that reads along. The name outlives the
+   * write; the caller removes it, or `sweep`.
+   */
+  follow(): string;
   /** Closes it and keeps the bytes, for a later ingest of the same ref with `resume`. */
   suspend(): Promise<void>;
 }

@@ -55,10 +55,12 @@ export async function unpackImage(
   options: {
     readonly parts: ImageParts;
     readonly onLayer?: (layer: { readonly diffId: Digest; readonly sizeBytes: number }) => void;
+    /** See `unpackStored`. */
+    readonly take?: TakeLayer;
     readonly signal?: AbortSignal;
   },
 ): Promise<ImageRecord> {
-  const { parts, onLayer, signal } = options;
+  const { parts, onLayer, take, signal } = options;
   const bytes = await store.content.read(parts.manifest.config.digest, {
     sizeMaxBytes: imageConfigMaxBytes,
   });
@@ -74,6 +76,7 @@ export async function unpackImage(
     const unpackedSizeBytes = await unpackStored(store, {
       layer,
       ...(onLayer === undefined ? {} : { onLayer }),
+      ...(take === undefined ? {} : { take }),
       ...(signal === undefined ? {} : { signal }),
     });
     layers.push(layerRecord(layer, unpackedSizeBytes));
@@ -139,40 +142,38 @@ export function imageRecord(
   };
 }
 
+/** Makes what is unpacked already a layer. @returns bytes of its files; undefined without it */
+export type TakeLayer = (layer: PlannedLayer) => Promise<number | undefined>;
+
+/** A layer to unpack, and who watches. */
+export interface StoredLayer {
+  readonly layer: PlannedLayer;
+  readonly onLayer?: (layer: { readonly diffId: Digest; readonly sizeBytes: number }) => void;
+  /** Told now and then how many bytes of the blob have been unpacked. */
+  readonly onRead?: (readBytes: number) => void;
+  /** Asked before the layer is unpacked. */
+  readonly take?: TakeLayer;
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Unpacks a layer whose blob is in the store, unless it is unpacked already.
  *
  * @returns bytes of its files. The snapshot is not durable yet
  */
-export async function unpackStored(
-  store: ImageStore,
-  options: {
-    readonly layer: PlannedLayer;
-    readonly onLayer?: (layer: { readonly diffId: Digest; readonly sizeBytes: number }) => void;
-    /** Told now and then how many bytes of the blob have been unpacked. */
-    readonly onRead?: (readBytes: number) => void;
-    readonly signal?: AbortSignal;
-  },
-): Promise<number> {
+export async function unpackStored(store: ImageStore, options: StoredLayer): Promise<number> {
   return await unpacking.run(options.layer.chainId, () => unpackOne(store, options));
 }
 
-async function unpackOne(
-  store: ImageStore,
-  options: {
-    readonly layer: PlannedLayer;
-    readonly onLayer?: (layer: { readonly diffId: Digest; readonly sizeBytes: number }) => void;
-    /** Told now and then how many bytes of the blob have been unpacked. */
-    readonly onRead?: (readBytes: number) => void;
-    readonly signal?: AbortSignal;
-  },
-): Promise<number> {
-  const { layer, onLayer, onRead, signal } = options;
+async function unpackOne(store: ImageStore, options: StoredLayer): Promise<number> {
+  const { layer, onLayer, onRead, take, signal } = options;
   const { snapshots, content } = store;
   const known = snapshots.find(layer.chainId);
   if (known !== undefined) return known.sizeBytes ?? 0;
   const blob = content.get(layer.digest);
   onLayer?.({ diffId: layer.diffId, sizeBytes: blob.sizeBytes });
+  const taken = await take?.(layer);
+  if (taken !== undefined) return taken;
   const { layer: made } = await unpackSnapshot(
     store,
     {

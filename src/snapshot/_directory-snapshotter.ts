@@ -8,6 +8,7 @@ import type { Metadata, Table } from "../metadata/metadata.ts";
 import { removeTree, spreadSubfolders, syncFileSystemAsync } from "../sys/fs/fs.ts";
 import { measureTree } from "./_tree-usage.ts";
 import type {
+  CommitOptions,
   PrepareOptions,
   SnapshotInfo,
   SnapshotLayers,
@@ -41,6 +42,9 @@ export interface SnapshotLayout {
   readonly layerKind: SnapshotLayers["kind"];
   /** Fills the new, empty directory `own`. */
   make(directories: SnapshotDirectories): Promise<void>;
+  /** Makes the root folder look as the parent's; absent where a snapshot needs its parent from the
+   * start. */
+  takeRoot?(directories: SnapshotDirectories): void;
   /** Drops from `own` what a committed snapshot does not need. */
   settle(directories: SnapshotDirectories): void;
   mount(directories: SnapshotDirectories): SnapshotMount;
@@ -95,6 +99,10 @@ export class DirectorySnapshotter implements Snapshotter {
 
   get driverName(): string {
     return this.#layout.driverName;
+  }
+
+  get stacksLate(): boolean {
+    return this.#layout.takeRoot !== undefined;
   }
 
   async prepare(key: string, options: PrepareOptions = {}): Promise<SnapshotMount> {
@@ -159,16 +167,14 @@ export class DirectorySnapshotter implements Snapshotter {
     return this.#layout.describe(this.#directories(this.#get(key)));
   }
 
-  async commit(
-    key: string,
-    options: { readonly name: string; readonly sizeBytes?: number; readonly durable?: boolean },
-  ): Promise<void> {
-    const { name } = options;
-    const before = this.#get(key);
-    if (before.kind !== "active") {
-      throw new EngineError("conflict", `commit snapshot ${quote(key)}: it is ${before.kind}`);
+  async commit(key: string, options: CommitOptions): Promise<void> {
+    const { name, onto } = options;
+    const loose = this.#get(key);
+    if (loose.kind !== "active") {
+      throw new EngineError("conflict", `commit snapshot ${quote(key)}: it is ${loose.kind}`);
     }
     if (this.#table.find(name) !== undefined) throw exists(name);
+    const before = onto === undefined ? loose : this.#stacked(key, loose, onto);
     const directories = this.#directories(before);
     const sizeBytes =
       options.sizeBytes ?? (await measureTree(join(directories.own, "fs"))).sizeBytes;
@@ -176,11 +182,29 @@ export class DirectorySnapshotter implements Snapshotter {
     // Both may have changed while this waited.
     if (this.#get(key).number !== before.number) throw missing(key);
     if (this.#table.find(name) !== undefined) throw exists(name);
+    if (onto !== undefined) this.#committed(onto.parent, `commit snapshot ${quote(key)}`);
     this.#layout.settle(directories);
     this.#metadata.transaction(() => {
       this.#table.remove(key);
       this.#table.put(name, { ...before, kind: "committed", sizeBytes });
     });
+    if (onto !== undefined) this.#countChild(onto.parent, 1);
+  }
+
+  /** The record of a snapshot on a parent that it had not. */
+  #stacked(
+    key: string,
+    loose: SnapshotRecord,
+    { parent, takesRoot }: NonNullable<CommitOptions["onto"]>,
+  ): SnapshotRecord {
+    const what = `commit snapshot ${quote(key)}`;
+    if (loose.parent !== undefined || this.#layout.takeRoot === undefined) {
+      throw new EngineError("conflict", `${what}: it cannot be put onto another`);
+    }
+    this.#committed(parent, what);
+    const stacked = { ...loose, parent };
+    if (takesRoot) this.#layout.takeRoot(this.#directories(stacked));
+    return stacked;
   }
 
   find(key: string): SnapshotInfo | undefined {

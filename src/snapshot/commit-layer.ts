@@ -1,5 +1,5 @@
 import { isKind } from "../lib/errors.ts";
-import type { Snapshotter } from "./snapshotter.ts";
+import type { CommitOptions, Snapshotter } from "./snapshotter.ts";
 
 /**
  * Commits a layer's snapshot under its chain ID, unless the same layer is there already: then that one
@@ -10,11 +10,16 @@ import type { Snapshotter } from "./snapshotter.ts";
 export async function commitLayer(
   snapshots: Pick<Snapshotter, "commit" | "remove">,
   key: string,
-  layer: { readonly chainId: string; readonly sizeBytes: number },
+  layer: {
+    readonly chainId: string;
+    readonly sizeBytes: number;
+    readonly onto?: CommitOptions["onto"];
+  },
 ): Promise<boolean> {
-  const { chainId, sizeBytes } = layer;
+  const { chainId, sizeBytes, onto } = layer;
+  const where = onto === undefined ? {} : { onto };
   try {
-    await snapshots.commit(key, { name: chainId, sizeBytes, durable: false });
+    await snapshots.commit(key, { name: chainId, sizeBytes, durable: false, ...where });
     return true;
   } catch (error) {
     // Two that make the same layer may both have begun before either was done.

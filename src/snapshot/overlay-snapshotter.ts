@@ -27,13 +27,10 @@ const overlayLayout: SnapshotLayout = {
     const folder = layer(own);
     mkdirSync(folder, { mode: 0o755 });
     if (kind === "active") mkdirSync(join(own, "work"), { mode: 0o700 });
-    const [parent] = parents;
-    if (parent === undefined) return;
-    // The root of an overlay looks as its uppermost layer's: it must look as the parent's did.
-    const { uid, gid, mode } = statSync(layer(parent));
-    if (uid !== 0 || gid !== 0) chownSync(folder, uid, gid);
-    if ((mode & 0o7777) !== 0o755) chmodSync(folder, mode & 0o7777);
+    takeRoot({ own, parents });
   },
+
+  takeRoot,
 
   settle({ own }: SnapshotDirectories): void {
     removeNow(join(own, "work"));
@@ -69,6 +66,15 @@ const overlayLayout: SnapshotLayout = {
     };
   },
 };
+
+/** The root of an overlay looks as its uppermost layer's: it must look as the parent's did. */
+function takeRoot({ own, parents }: Pick<SnapshotDirectories, "own" | "parents">): void {
+  const [parent] = parents;
+  if (parent === undefined) return;
+  const { uid, gid, mode } = statSync(layer(parent));
+  if (uid !== 0 || gid !== 0) chownSync(layer(own), uid, gid);
+  if ((mode & 0o7777) !== 0o755) chmodSync(layer(own), mode & 0o7777);
+}
 
 function layer(directory: string): string {
   return join(directory, "fs");

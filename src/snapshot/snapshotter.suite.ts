@@ -215,6 +215,39 @@ export function testSnapshotter(
       expect(await snapshots.sweep()).toBe(0);
     });
 
+    test("commit() puts what was made on nothing onto another, where the driver can", async () => {
+      await layer("one", "first");
+      withMount(snapshots.mounts("one"), () => undefined);
+      const base = snapshots.layersOf("one").dir;
+      chmodSync(base, 0o711);
+      const mount = await snapshots.prepare("loose", { forLayer: true });
+      withMount(mount, (at) => writeFileSync(join(at, "second"), "two"));
+      const onto = { parent: "one", takesRoot: true };
+      if (!snapshots.stacksLate) {
+        await expect(snapshots.commit("loose", { name: "two", onto })).rejects.toMatchObject({
+          kind: "conflict",
+        });
+        return;
+      }
+      await expect(
+        snapshots.commit("loose", { name: "two", onto: { ...onto, parent: "gone" } }),
+      ).rejects.toMatchObject({ kind: "not-found" });
+      await snapshots.commit("loose", { name: "two", onto });
+      expect(snapshots.find("two")?.parent).toBe("one");
+      expect(snapshots.find("loose")).toBeUndefined();
+      await expect(snapshots.remove("one")).rejects.toMatchObject({ kind: "conflict" });
+      await reopen();
+      await expect(snapshots.remove("one")).rejects.toMatchObject({ kind: "conflict" });
+      withMount(await snapshots.prepare("box", { parent: "two" }), (at) => {
+        expect(readdirSync(at).sort()).toEqual(["first", "second"]);
+        expect(statSync(at).mode & 0o777).toBe(0o711);
+      });
+      await snapshots.prepare("child", { parent: "one" });
+      await expect(snapshots.commit("child", { name: "three", onto })).rejects.toMatchObject({
+        kind: "conflict",
+      });
+    });
+
     test("usage() counts what the snapshot itself holds; commit() keeps the size", async () => {
       await layer("one", "first");
       expect(await snapshots.usage("one")).toEqual({ sizeBytes: 4, inodeCount: 1 });

@@ -58,6 +58,19 @@ export interface PrepareOptions {
   readonly forLayer?: boolean;
 }
 
+/** How `commit` makes a snapshot a layer. */
+export interface CommitOptions {
+  readonly name: string;
+  readonly sizeBytes?: number;
+  readonly durable?: boolean;
+  /** Puts a snapshot that was prepared on nothing onto a committed one. */
+  readonly onto?: {
+    readonly parent: string;
+    /** Its root folder is to look as the parent's does. */
+    readonly takesRoot: boolean;
+  };
+}
+
 /** One way of keeping layered file systems. Closed before its metadata. */
 export interface Snapshotter extends AsyncDisposable {
   /** As `docker info` prints it: `overlay2` or `vfs`. */
@@ -72,10 +85,9 @@ export interface Snapshotter extends AsyncDisposable {
   layersOf(key: string): SnapshotLayers;
   /** Makes the active snapshot `key` the committed snapshot `name`; durable when it returns, unless
    * `durable: false`: then the caller syncs before it acknowledges. @throws already-exists */
-  commit(
-    key: string,
-    options: { readonly name: string; readonly sizeBytes?: number; readonly durable?: boolean },
-  ): Promise<void>;
+  commit(key: string, options: CommitOptions): Promise<void>;
+  /** Whether `commit` takes `onto`: what a snapshot holds does not depend on its parent. */
+  readonly stacksLate: boolean;
   find(key: string): SnapshotInfo | undefined;
   list(): readonly SnapshotInfo[];
   /** Bytes and files that `key` itself holds (an active one is measured now). */

@@ -9,6 +9,7 @@ import {
   detectCompression,
   detectionSizeBytes,
 } from "../../lib/compression/compression.ts";
+import type { EarlyLayers } from "./_early-layers.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { gather } from "../../lib/gather.ts";
 import { createId } from "../../lib/id.ts";
@@ -54,6 +55,8 @@ export interface LoadTarget {
   readonly leases: Leases;
   readonly leaseId: string;
   readonly signal?: AbortSignal;
+  /** Told of each file that may be a layer, while it is read. */
+  readonly early?: EarlyLayers;
 }
 
 /** Reads the archive to its end. @throws invalid-argument for a malformed or hostile archive */
@@ -164,8 +167,16 @@ async function storeBlob(
     ref: `load-${createId().slice(0, 16)}`,
     ...(expected === undefined ? {} : { expected }),
   });
-  for await (const chunk of gather(entry.content)) await ingest.write(chunk);
-  const { digest } = await ingest.commit({ durable: false });
+  const isHere = expected !== undefined && target.content.find(expected) !== undefined;
+  const { sizeBytes } = entry.header;
+  const arrived = isHere ? undefined : target.early?.begin(ingest, { sizeBytes });
+  let digest: Digest | undefined;
+  try {
+    for await (const chunk of gather(entry.content)) await ingest.write(chunk);
+    ({ digest } = await ingest.commit({ durable: false }));
+  } finally {
+    arrived?.(digest);
+  }
   target.leases.add(target.leaseId, `content:${digest}`);
   return digest;
 }

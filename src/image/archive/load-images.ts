@@ -6,7 +6,8 @@ import type { ImageRecord } from "../image-records.ts";
 import type { Progress } from "../image-service.ts";
 import { readArchive } from "./load-archive.ts";
 import type { ImageContext } from "../context.ts";
-import { unpackImage } from "../store-image.ts";
+import { EarlyLayers } from "./_early-layers.ts";
+import { type PlannedLayer, unpackImage } from "../store-image.ts";
 import { publishImageEvent } from "../publish-event.ts";
 
 /** Loads every image of an archive; each is acknowledged by a progress line once it is durable. */
@@ -22,13 +23,15 @@ export async function loadImages(
   const { content, leases } = context;
   const { progress, platform, signal } = options;
   await context.making(async (leaseId) => {
-    const target = { content, leases, leaseId, ...(signal === undefined ? {} : { signal }) };
+    await using early = new EarlyLayers(context);
+    const stop = signal === undefined ? {} : { signal };
+    const target = { content, leases, leaseId, early, ...stop };
     const archive = await readArchive(options.archive, target);
     const images = await findArchivedImages(archive, {
       target,
       ...(platform === undefined ? {} : { platform }),
     });
-    for (const image of images) await loadOne(context, { image, progress, signal });
+    for (const image of images) await loadOne(context, { image, progress, signal, early });
   });
 }
 
@@ -38,15 +41,18 @@ async function loadOne(
     readonly image: ArchivedImage;
     readonly progress: Progress;
     readonly signal: AbortSignal | undefined;
+    readonly early: EarlyLayers;
   },
 ): Promise<void> {
-  const { image, progress, signal } = options;
+  const { image, progress, signal, early } = options;
   const { index } = context;
   const { names, target, attachments } = image;
   const records: ImageRecord[] = [];
   for (const parts of [image.parts, ...(image.others ?? [])]) {
     const how = signal === undefined ? {} : { signal };
-    records.push(await unpackImage(context, { parts, onLayer: tellLayer(progress), ...how }));
+    const take = (layer: PlannedLayer): Promise<number | undefined> => early.take(layer);
+    const onLayer = tellLayer(progress);
+    records.push(await unpackImage(context, { parts, onLayer, take, ...how }));
   }
   if (signal?.aborted === true) throw new EngineError("canceled", "the load was canceled");
   const [record, ...others] = records;

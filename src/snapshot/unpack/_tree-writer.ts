@@ -35,6 +35,8 @@ export class TreeWriter implements TarHandler {
   readonly #made: Set<string> | undefined;
   readonly #sink: FileSink;
   #sizeBytes = 0;
+  #standsAlone = true;
+  #hasRootEntry = false;
 
   constructor(options: TreeWriterOptions) {
     this.#options = options;
@@ -46,6 +48,16 @@ export class TreeWriter implements TarHandler {
   /** Bytes of all files together. */
   get sizeBytes(): number {
     return this.#sizeBytes;
+  }
+
+  /** Whether nothing of it was, or would have been, taken from the layers below. */
+  get standsAlone(): boolean {
+    return this.#standsAlone;
+  }
+
+  /** Whether it says how the root folder itself looks. */
+  get hasRootEntry(): boolean {
+    return this.#hasRootEntry;
   }
 
   entry(header: TarHeader): EntrySink | "skip" {
@@ -115,6 +127,7 @@ export class TreeWriter implements TarHandler {
   #rootEntry(header: TarHeader): "skip" {
     if (header.type !== "directory") throw refused(header, "the root must be a directory");
     this.#attributes(header, this.#folders.root, ".");
+    this.#hasRootEntry = true;
     this.#folderTimes.set("", header.mtimeNs);
     return "skip";
   }
@@ -159,6 +172,7 @@ export class TreeWriter implements TarHandler {
 
   /** Brings a file of a lower layer into this one, so that it can be linked to. */
   #copyUp(header: TarHeader, path: string): void {
+    this.#standsAlone = false;
     const lower = findInLayers(this.#options.parentDirs, path);
     if (lower === undefined) {
       throw refused(header, `the link's target ${shown(header.linkName)} does not exist`);
@@ -346,6 +360,7 @@ export class TreeWriter implements TarHandler {
     path: string,
     target: { readonly at: number; readonly name: string },
   ): void {
+    this.#standsAlone = false;
     const lower = findInLayers(this.#options.parentDirs, path);
     if (lower?.stat.isDirectory()) {
       this.#copyAttributes(header, lower, target);

@@ -49,10 +49,16 @@ export function encodeUnpackFailure(error: unknown): string {
 export function decodeUnpackResult(text: string): AppliedLayer {
   const { layer, failure } = fieldsOf(text);
   if (failure !== undefined) throw decodeHelperFailure(failure, "unpack layer");
-  const { diffId, sizeBytes, entryCount } = fieldsIn(layer);
+  const { diffId, sizeBytes, entryCount, standsAlone, hasRootEntry } = fieldsIn(layer);
   if (typeof diffId !== "string" || !isDigest(diffId)) throw malformed("answer");
   if (typeof sizeBytes !== "number" || typeof entryCount !== "number") throw malformed("answer");
-  return { diffId, sizeBytes, entryCount };
+  return {
+    diffId,
+    sizeBytes,
+    entryCount,
+    standsAlone: standsAlone === true,
+    hasRootEntry: hasRootEntry === true,
+  };
 }
 
 function decodeLimits(value: unknown): Partial<LayerLimits> {

@@ -75,13 +75,33 @@ const isOpaque = (name: string): boolean =>
 describe.skipIf(process.getuid?.() !== 0)("applyLayer() (needs root)", () => {
   test("tells diff ID, size and count; takes plain and gzip", async () => {
     const tar = encodeTar([dir("etc"), file("etc/a", "hello"), file("b", "xyz")]);
-    const wanted = { diffId: digestOf(tar), sizeBytes: 8, entryCount: 3 };
+    const alone = { standsAlone: true, hasRootEntry: false };
+    const wanted = { diffId: digestOf(tar), sizeBytes: 8, entryCount: 3, ...alone };
     const plain = await applyLayer({ blobPath: blobOf(tar), targetDir: target, durable: true });
     expect(plain).toEqual(wanted);
     const other = join(folder, "other");
     mkdirSync(other);
     expect(await applyLayer({ blobPath: blobOf(gzipSync(tar)), targetDir: other })).toEqual(wanted);
     expect(readFileSync(join(other, "etc/a"), "utf8")).toBe("hello");
+  });
+
+  test("tells whether anything of it depends on the layers below", async () => {
+    const link: SmallTarEntry = { header: { name: "l", type: "hardlink", linkName: "etc/low" } };
+    const below = join(folder, "below");
+    mkdirSync(join(below, "etc"), { recursive: true });
+    writeFileSync(join(below, "etc/low"), "low");
+    const options = { parentDirs: [below] };
+    const asked = async (...entries: readonly SmallTarEntry[]): Promise<readonly boolean[]> => {
+      rmSync(target, { recursive: true });
+      mkdirSync(target);
+      const { standsAlone, hasRootEntry } = await apply(entries, options);
+      return [standsAlone, hasRootEntry];
+    };
+    expect(await asked(dir("./"), dir("etc"), file("etc/a", ""))).toEqual([true, true]);
+    expect(await asked(file("a", ""), dir("etc"), file("etc/.wh.low", ""))).toEqual([true, false]);
+    expect(await asked(file("etc/a", ""))).toEqual([false, false]);
+    expect(await asked(file("etc/.wh.low", ""))).toEqual([false, false]);
+    expect(await asked(dir("etc"), link)).toEqual([false, false]);
   });
 
   test("tells how much of the blob has been read, in a worker thread too", async () => {

@@ -47,6 +47,10 @@ export interface AppliedLayer {
   /** Bytes of all files together. */
   readonly sizeBytes: number;
   readonly entryCount: number;
+  /** Its files are the same whatever the layers below it hold. */
+  readonly standsAlone: boolean;
+  /** It says how the root folder looks; else that looks as in the layer below. */
+  readonly hasRootEntry: boolean;
 }
 
 /** How an unpacking is watched. */
@@ -95,7 +99,8 @@ export async function applyLayer(
     writer.finish();
     checkDiffId(diffId, options.expectedDiffId);
     if (options.durable === true) syncFileSystem(options.targetDir);
-    return { diffId, sizeBytes: writer.sizeBytes, entryCount: reader.entries };
+    const { sizeBytes, standsAlone, hasRootEntry } = writer;
+    return { diffId, sizeBytes, entryCount: reader.entries, standsAlone, hasRootEntry };
   } finally {
     writer.close();
   }
