@@ -11,7 +11,13 @@ const result = await Bun.build({
   bytecode: true,
   format: "esm",
   target: "bun",
-  compile: { outfile: "dist/tug", autoloadDotenv: false, autoloadBunfig: false },
+  compile: {
+    outfile: "dist/tug",
+    autoloadDotenv: false,
+    autoloadBunfig: false,
+    // Times what makes code worth compiling: src/sys/process/jit.ts puts it back.
+    jitPolicy: 10,
+  },
 });
 for (const message of result.logs) console.error(message);
 if (!result.success) process.exit(1);

@@ -1,6 +1,5 @@
-/** Bytes that a command reads: a file, or standard input. */
+/** Bytes that a command reads from a file. */
 import { closeSync, openSync, readSync } from "node:fs";
-import { isatty } from "node:tty";
 import { codeOf, EngineError } from "../lib/errors.ts";
 
 const chunkSizeBytes = 256 * 1024;
@@ -18,16 +17,6 @@ export async function* readFileChunks(path: string): AsyncGenerator<Uint8Array> 
   } finally {
     closeSync(fd);
   }
-}
-
-/** Standard input in pieces. */
-export async function* readStandardInput(): AsyncGenerator<Uint8Array> {
-  for await (const chunk of process.stdin) yield Buffer.from(chunk as Uint8Array);
-}
-
-/** Standard input is a terminal. */
-export function isInputTerminal(): boolean {
-  return isatty(0);
 }
 
 function openInput(path: string): number {

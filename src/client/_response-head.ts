@@ -15,21 +15,21 @@ export interface ResponseHead {
 
 /** Collects a head; what follows it is handed back. */
 export class HeadReader {
-  #bytes: Buffer = Buffer.alloc(0);
+  #bytes: Buffer | undefined;
 
   /** Takes bytes; answers the head with the rest once it is whole. */
-  push(chunk: Uint8Array): { readonly head: ResponseHead; readonly rest: Buffer } | undefined {
-    this.#bytes = Buffer.concat([this.#bytes, chunk]);
+  push(chunk: Buffer): { readonly head: ResponseHead; readonly rest: Buffer } | undefined {
+    let bytes = this.#bytes === undefined ? chunk : Buffer.concat([this.#bytes, chunk]);
     for (;;) {
-      const end = this.#bytes.indexOf("\r\n\r\n");
+      const end = bytes.indexOf("\r\n\r\n");
       if (end < 0) {
-        if (this.#bytes.length > headMaxBytes) throw malformed("head is too long");
+        if (bytes.length > headMaxBytes) throw malformed("head is too long");
+        this.#bytes = bytes;
         return undefined;
       }
-      const head = parseHead(this.#bytes.toString("latin1", 0, end));
-      const rest = this.#bytes.subarray(end + 4);
-      if (head.status === 101 || head.status >= 200) return { head, rest };
-      this.#bytes = rest;
+      const head = parseHead(bytes.toString("latin1", 0, end));
+      bytes = bytes.subarray(end + 4);
+      if (head.status === 101 || head.status >= 200) return { head, rest: bytes };
     }
   }
 }

@@ -3,7 +3,7 @@
  * downloads with real backpressure.
  */
 import net from "node:net";
-import tls from "node:tls";
+import type { ConnectionOptions } from "node:tls";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import { type Endpoint, formatEndpoint } from "./endpoint.ts";
 import { explainTls } from "./tls-failure.ts";
@@ -96,7 +96,7 @@ function openSocket(endpoint: Endpoint): net.Socket {
   }
   const { host, port, tls: material } = endpoint;
   if (material === undefined) return net.connect({ host, port, allowHalfOpen: true });
-  const options: tls.ConnectionOptions & { readonly allowHalfOpen: boolean } = {
+  const options: ConnectionOptions & { readonly allowHalfOpen: boolean } = {
     host,
     port,
     allowHalfOpen: true,
@@ -106,5 +106,6 @@ function openSocket(endpoint: Endpoint): net.Socket {
     ...(material.key === undefined ? {} : { key: material.key }),
     rejectUnauthorized: material.isVerified,
   };
-  return tls.connect(options);
+  // Few have an engine with TLS, and all would wait for the module.
+  return process.getBuiltinModule("node:tls").connect(options);
 }

@@ -79,20 +79,6 @@ export async function openHijacked(endpoint: Endpoint, request: Exchange): Promi
   }
 }
 
-/** Splits text into lines; the last one may lack its newline. */
-export async function* linesOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let held = "";
-  for await (const chunk of source) {
-    held += decoder.decode(chunk, { stream: true });
-    const lines = held.split("\n");
-    held = lines.pop() ?? "";
-    yield* lines;
-  }
-  held += decoder.decode();
-  if (held !== "") yield held;
-}
-
 interface ChunkSource {
   /** Next bytes; undefined at the end. */
   next(): Promise<Buffer | undefined>;

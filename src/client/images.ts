@@ -7,7 +7,8 @@ import type {
   ImageSummary,
   JsonMessage,
 } from "../api/image.ts";
-import { type BodyStream, linesOf } from "./exchange.ts";
+import type { BodyStream } from "./exchange.ts";
+import { linesOf } from "./lines.ts";
 import { decodeJson, encodeFilters, pathSegment, type Transport } from "./transport.ts";
 
 type FilterMap = ReadonlyMap<string, readonly string[]>;

@@ -7,7 +7,7 @@ import type {
   SystemInfo,
   SystemVersion,
 } from "../api/system.ts";
-import { linesOf } from "./exchange.ts";
+import { linesOf } from "./lines.ts";
 import { decodeJson, encodeFilters, type Transport } from "./transport.ts";
 
 /** @see Engine API v1.51, SystemVersion */

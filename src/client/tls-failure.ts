@@ -5,7 +5,7 @@
  * what does not fit in the client's own files is told by TLS libraries in words of their own. So all that
  * can be known here is looked at, but only after a failure.
  */
-import { createPrivateKey, X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { codeOf, messageOf } from "../lib/errors.ts";
 import type { Endpoint, TlsMaterial } from "./endpoint.ts";
 
@@ -60,7 +60,7 @@ function ownFault(tls: TlsMaterial): string | undefined {
     return "the client certificate (--tlscert, cert.pem) is no certificate in PEM form";
   }
   try {
-    if (certificate.checkPrivateKey(createPrivateKey(key))) return undefined;
+    if (certificate.checkPrivateKey(crypto().createPrivateKey(key))) return undefined;
   } catch (error) {
     return `the client key (--tlskey, key.pem) cannot be read: ${messageOf(error)}`;
   }
@@ -120,9 +120,14 @@ function dayOf(date: Date): string {
   return date.toISOString().slice(0, 10);
 }
 
+/** Loaded when something has gone wrong, not by everybody who connects. */
+function crypto(): typeof import("node:crypto") {
+  return process.getBuiltinModule("node:crypto");
+}
+
 function readCertificate(pem: string): X509Certificate | undefined {
   try {
-    return new X509Certificate(pem);
+    return new (crypto().X509Certificate)(pem);
   } catch (error) {
     if (error instanceof Error) return undefined;
     throw error;

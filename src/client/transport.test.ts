@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { parseEndpoint } from "./endpoint.ts";
-import { linesOf } from "./exchange.ts";
+import { linesOf } from "./lines.ts";
 import { encodeFilters, openTransport, pathSegment, type Transport } from "./transport.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "tug-client-"));

@@ -67,18 +67,12 @@ class FlagState implements ParsedFlags {
   readonly values = new Map<string, string[]>();
   readonly operands: string[] = [];
   readonly #args: readonly string[];
-  readonly #byName: Map<string, FlagDefinition>;
-  readonly #byShort: Map<string, FlagDefinition>;
+  readonly #definitions: readonly FlagDefinition[];
   #next = 0;
 
   constructor(args: readonly string[], definitions: readonly FlagDefinition[]) {
     this.#args = args;
-    this.#byName = new Map(definitions.map((flag) => [flag.name, flag]));
-    this.#byShort = new Map(
-      definitions.flatMap((flag) =>
-        flag.short === undefined ? [] : [[flag.short, flag] as const],
-      ),
-    );
+    this.#definitions = definitions;
   }
 
   get isDone(): boolean {
@@ -101,7 +95,7 @@ class FlagState implements ParsedFlags {
     const equals = text.indexOf("=");
     const name = equals < 0 ? text : text.slice(0, equals);
     if (name === "" || name.startsWith("-")) throw refusal(`bad flag syntax: --${text}`, name);
-    const flag = this.#byName.get(name);
+    const flag = this.#find("name", name);
     if (flag === undefined) throw refusal(`unknown flag: --${name}`, `--${name}`);
     if (equals >= 0) this.#set(flag, { value: text.slice(equals + 1), given: `--${name}` });
     else if (flag.kind === "switch") this.#set(flag, { value: "true", given: `--${name}` });
@@ -113,7 +107,7 @@ class FlagState implements ParsedFlags {
     let rest = letters;
     while (rest !== "") {
       const letter = rest.charAt(0);
-      const flag = this.#byShort.get(letter);
+      const flag = this.#find("short", letter);
       if (flag === undefined) {
         throw refusal(`unknown shorthand flag: '${letter}' in -${letters}`, `-${letter}`);
       }
@@ -133,6 +127,11 @@ class FlagState implements ParsedFlags {
       this.#set(flag, { value: rest === "" ? this.take() : rest, given });
       return;
     }
+  }
+
+  /** The last one of that name: a command's own flag stands before one that all have. */
+  #find(by: "name" | "short", wanted: string): FlagDefinition | undefined {
+    return this.#definitions.findLast((flag) => flag[by] === wanted);
   }
 
   #set(flag: FlagDefinition, input: { readonly value: string; readonly given: string }): void {

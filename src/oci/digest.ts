@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import type { Hash } from "node:crypto";
 import { EngineError } from "../lib/errors.ts";
 
 declare const digestBrand: unique symbol;
@@ -90,4 +90,12 @@ export function chainIds(diffIds: readonly Digest[]): Digest[] {
 
 function refused(sentence: string): EngineError {
   return new EngineError("invalid-argument", sentence);
+}
+
+let hashing: typeof import("node:crypto") | undefined;
+
+/** Most of those who read names of bytes hash none: the module is loaded for who does. */
+function createHash(algorithm: string): Hash {
+  hashing ??= process.getBuiltinModule("node:crypto");
+  return hashing.createHash(algorithm);
 }

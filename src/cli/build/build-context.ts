@@ -13,7 +13,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { uploadUrl } from "../../client/session/build-session.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { createId } from "../../lib/id.ts";
-import { readStandardInput } from "../input.ts";
+import { readStandardInput } from "../standard-input.ts";
 
 /** Where a build's files are, as the engine is told and as the session offers them. */
 export interface BuildContext extends Disposable {

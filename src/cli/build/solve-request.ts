@@ -5,7 +5,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { formatReference, parseReference, withDefaultTag } from "../../oci/reference.ts";
 import type { FlagReader } from "../flag/flag-reader.ts";
 import { parsePlatform } from "../image/platform.ts";
-import { isInputTerminal } from "../input.ts";
+import { isInputTerminal } from "../standard-input.ts";
 import { splitCsv } from "../options/mount.ts";
 import { isRemote } from "./build-context.ts";
 import {

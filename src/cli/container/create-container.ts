@@ -1,5 +1,4 @@
 /** What `run` and `create` share: the request, the pull of a missing image, the file with the id. */
-import { existsSync, rmSync, writeFileSync } from "node:fs";
 import type { ContainerCreateRequest } from "../../api/container.ts";
 import { createContainer } from "../../client/containers.ts";
 import type { Transport } from "../../client/transport.ts";
@@ -8,7 +7,6 @@ import { escapeControls } from "../../lib/terminal-text.ts";
 import { familiarString, isFullId, parseReference, withDefaultTag } from "../../oci/reference.ts";
 import type { Invocation } from "../command.ts";
 import { withNearestImage } from "../help/hints.ts";
-import { pullFrom } from "../registry/pull-from.ts";
 import { parsePlatform } from "../image/platform.ts";
 import { createRequest } from "../options/create-request.ts";
 
@@ -42,7 +40,7 @@ export async function createFrom(
 ): Promise<string> {
   const { flags, output } = invocation;
   const cidFile = flags.text("cidfile");
-  if (cidFile !== "" && existsSync(cidFile)) {
+  if (cidFile !== "" && process.getBuiltinModule("node:fs").existsSync(cidFile)) {
     throw new EngineError(
       "invalid-argument",
       `container ID file found, make sure the other container isn't running or delete ${cidFile}`,
@@ -76,7 +74,7 @@ export async function createFrom(
 /** Takes back the file with an id that stands for nothing. */
 export function removeCidFile(invocation: Invocation): void {
   const path = invocation.flags.text("cidfile");
-  if (path !== "") rmSync(path, { force: true });
+  if (path !== "") process.getBuiltinModule("node:fs").rmSync(path, { force: true });
 }
 
 function pullOf({ flags }: Invocation): string {
@@ -100,6 +98,7 @@ async function pullImage(
   const { output, flags, environment } = invocation;
   // What was asked for is the container's output: the pull's goes beside it.
   const beside = { ...output, out: output.err.bind(output), isTerminal: output.isErrTerminal };
+  const { pullFrom } = await import("../registry/pull-from.ts");
   await pullFrom(transport, {
     reference: withDefaultTag(parseReference(image)),
     platform: flags.text("platform"),
@@ -141,5 +140,5 @@ function checkReference(image: string): void {
 }
 
 function writeId(path: string, id: string): void {
-  writeFileSync(path, id, { mode: 0o644 });
+  process.getBuiltinModule("node:fs").writeFileSync(path, id, { mode: 0o644 });
 }

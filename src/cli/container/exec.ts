@@ -12,7 +12,7 @@ import { atLeast, type Command, type Invocation } from "../command.ts";
 import { detachKeysOf } from "../detach-keys.ts";
 import { failureCode, notExecutableCode, notFoundCode, startFailureCode } from "../errors.ts";
 import { listFlag, switchFlag, textFlag } from "../flag/flags.ts";
-import { isInputTerminal } from "../input.ts";
+import { isInputTerminal } from "../standard-input.ts";
 import { parseEnv, readEnvFile } from "../options/env.ts";
 import { followSize } from "../session/resize.ts";
 import { openSession } from "../session/session.ts";

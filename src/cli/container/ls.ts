@@ -36,7 +36,8 @@ async function run({ flags, output, engine, environment }: Invocation): Promise<
   const limit = flags.isOn("latest") && last <= 0 ? 1 : last;
   const filters = parseFilters(flags.list("filter"));
   // Sizes cost the engine a walk over the disk: asked for only when they are shown.
-  const showsSize = flags.isOn("size") || /\.Size\b|\{\{\s*json \.\s*\}\}/.test(format);
+  const showsSize =
+    flags.isOn("size") || (format !== "" && /\.Size\b|\{\{\s*json \.\s*\}\}/.test(format));
   const items = await listContainers(await engine(), {
     all: flags.isOn("all") || limit > 0 || flags.isOn("latest"),
     size: showsSize,

@@ -6,9 +6,8 @@ import { atLeast, type Command, type Invocation } from "../command.ts";
 import { detachKeysOf } from "../detach-keys.ts";
 import { refusalCode, startFailureCode, withExitCode } from "../errors.ts";
 import { switchFlag, textFlag } from "../flag/flags.ts";
-import { isInputTerminal } from "../input.ts";
+import { isInputTerminal } from "../standard-input.ts";
 import { containerFlags } from "../options/container-flags.ts";
-import { runForeground } from "../session/foreground.ts";
 import { terminalSize } from "../session/terminal.ts";
 import { createFrom, removeCidFile, requestOf } from "./create-container.ts";
 
@@ -47,6 +46,7 @@ async function run(invocation: Invocation): Promise<number> {
     AttachStderr: stderr = false,
   } = request;
   const printsId = !stdout && !stderr;
+  const { runForeground } = await import("../session/foreground.ts");
   const exitCode = await runForeground(transport, container, {
     stdin,
     stdout,

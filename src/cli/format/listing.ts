@@ -69,11 +69,17 @@ function renderQuiet<T>(items: readonly T[], listing: Listing<T>): string {
 }
 
 function renderTable<T>(items: readonly T[], listing: Listing<T>): string {
-  const lines = [listing.columns.map((name) => listing.headers[name] ?? name).join("\t")];
+  const { columns, headers, fields } = listing;
+  let text = "";
+  for (const name of columns) text += `${text === "" ? "" : "\t"}${headers[name] ?? name}`;
   for (const item of items) {
-    lines.push(listing.columns.map((name) => cell(listing.fields[name]?.(item))).join("\t"));
+    let separator = "\n";
+    for (const name of columns) {
+      text += `${separator}${cell(fields[name]?.(item))}`;
+      separator = "\t";
+    }
   }
-  return `${alignCells(lines.join("\n"))}\n`;
+  return `${alignCells(text)}\n`;
 }
 
 function cell(value: unknown): string {

@@ -17,31 +17,53 @@ export interface TableOptions {
 export function alignCells(text: string, options: TableOptions = {}): string {
   const minWidth = options.minWidth ?? cellMinWidth;
   const padding = options.padding ?? cellPadding;
-  const lines = text.split("\n").map((line) => line.split("\t"));
-  const widths = lines.map((cells): number[] => cells.slice(0, -1).map(() => 0));
-  const columnCount = widths.reduce((most, row) => Math.max(most, row.length), 0);
+  const lines: Line[] = [];
+  let columnCount = 0;
+  for (const line of text.split("\n")) {
+    const cells = line.split("\t");
+    lines.push({ cells, widths: [] });
+    columnCount = Math.max(columnCount, cells.length - 1);
+  }
   for (let column = 0; column < columnCount; column += 1) {
-    let at = 0;
-    while (at < lines.length) {
-      let end = at;
-      let width = minWidth;
-      for (; end < lines.length && (widths[end]?.length ?? 0) > column; end += 1) {
-        width = Math.max(width, cellWidth(lines[end]?.[column] ?? "") + padding);
-      }
-      for (let row = at; row < end; row += 1) widths[row]?.splice(column, 1, width);
-      at = end + 1;
+    alignColumn(lines, { column, minWidth, padding });
+  }
+  let aligned = "";
+  let newline = "";
+  for (const { cells, widths } of lines) {
+    aligned += newline;
+    newline = "\n";
+    for (let column = 0; column < cells.length; column += 1) {
+      const cell = cells[column] ?? "";
+      const width = widths[column];
+      aligned += width === undefined ? cell : cell + " ".repeat(width - cellWidth(cell));
     }
   }
-  return lines
-    .map((cells, row) =>
-      cells
-        .map((cell, column) => {
-          const width = widths[row]?.[column];
-          return width === undefined ? cell : cell + " ".repeat(width - cellWidth(cell));
-        })
-        .join(""),
-    )
-    .join("\n");
+  return aligned;
+}
+
+/** One line; its last cell has no width. */
+interface Line {
+  readonly cells: readonly string[];
+  readonly widths: number[];
+}
+
+function alignColumn(
+  lines: readonly Line[],
+  options: { readonly column: number } & Required<TableOptions>,
+): void {
+  const { column, minWidth, padding } = options;
+  let at = 0;
+  while (at < lines.length) {
+    let end = at;
+    let width = minWidth;
+    for (; end < lines.length; end += 1) {
+      const cells = lines[end]?.cells ?? [];
+      if (cells.length - 1 <= column) break;
+      width = Math.max(width, cellWidth(cells[column] ?? "") + padding);
+    }
+    for (let row = at; row < end; row += 1) lines[row]?.widths.push(width);
+    at = end + 1;
+  }
 }
 
 /** Characters as Go counts them: code points. */

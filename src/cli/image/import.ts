@@ -1,7 +1,8 @@
 import { createImage, progressOf } from "../../client/images.ts";
 import { between, type Command, type Invocation } from "../command.ts";
 import { listFlag, textFlag } from "../flag/flags.ts";
-import { isInputTerminal, readFileChunks, readStandardInput } from "../input.ts";
+import { readFileChunks } from "../input.ts";
+import { isInputTerminal, readStandardInput } from "../standard-input.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { parseReference } from "../../oci/reference.ts";
 import { showProgress } from "./progress.ts";

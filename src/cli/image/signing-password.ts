@@ -1,7 +1,7 @@
 /** The password of a private key: from COSIGN_PASSWORD, or asked for on the terminal. */
 import { EngineError } from "../../lib/errors.ts";
 import type { Invocation } from "../command.ts";
-import { isInputTerminal } from "../input.ts";
+import { isInputTerminal } from "../standard-input.ts";
 import { askHidden } from "../registry/ask.ts";
 
 /** Reads the password. @throws invalid-argument when there is nobody to ask */

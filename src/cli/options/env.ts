@@ -1,5 +1,4 @@
 /** Environment variables and labels: from flags and from files of lines. */
-import { readFileSync } from "node:fs";
 import { codeOf } from "../../lib/errors.ts";
 import { fault } from "./fault.ts";
 import { splitPair } from "./key-values.ts";
@@ -61,7 +60,7 @@ function readLines(path: string): readonly string[] {
 
 function readBytes(path: string): Buffer {
   try {
-    return readFileSync(path);
+    return process.getBuiltinModule("node:fs").readFileSync(path);
   } catch (error) {
     throw fault(`open ${path}: ${describeCode(error)}`, error);
   }

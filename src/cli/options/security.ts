@@ -1,5 +1,4 @@
 /** `--security-opt`, and the modes that the client itself checks. */
-import { readFileSync } from "node:fs";
 import { messageOf } from "../../lib/errors.ts";
 import { describeCode } from "./env.ts";
 import { fault } from "./fault.ts";
@@ -54,7 +53,7 @@ export function checkMode(flag: string, value: string): string {
 function readProfile(path: string): string {
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = process.getBuiltinModule("node:fs").readFileSync(path, "utf8");
   } catch (error) {
     throw fault(
       `opening seccomp profile (${path}) failed: open ${path}: ${describeCode(error)}`,

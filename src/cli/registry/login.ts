@@ -3,7 +3,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
 import { between, type Command, type Invocation } from "../command.ts";
 import { textFlag, switchFlag } from "../flag/flags.ts";
-import { isInputTerminal, readStandardInput } from "../input.ts";
+import { isInputTerminal, readStandardInput } from "../standard-input.ts";
 import { askHidden, askLine } from "./ask.ts";
 import { findCredentials, indexServer, serverOf, storeCredentials } from "./credentials.ts";
 

@@ -4,7 +4,7 @@ import type { Transport } from "../../client/transport.ts";
 import { EngineError } from "../../lib/errors.ts";
 import type { Invocation } from "../command.ts";
 import { detachKeysOf } from "../detach-keys.ts";
-import { isInputTerminal } from "../input.ts";
+import { isInputTerminal } from "../standard-input.ts";
 import { type ForegroundOptions, runForeground } from "./foreground.ts";
 
 /**

@@ -75,6 +75,8 @@ async function copySocket(hijacked: Hijacked, options: SessionOptions): Promise<
       ended.reject(new EngineError("unavailable", `stream: ${messageOf(error)}`, { cause: error }));
   });
   if (early.length > 0) push(early);
+  // The end may have come with the head, before anybody listened here.
+  if (socket.readableEnded || socket.destroyed) ended.resolve();
   socket.resume();
   await ended.promise;
   await copier.end();

@@ -1,6 +1,5 @@
 /** The terminal a session runs on: raw mode, size, what puts it back. */
-import { spawnSync } from "node:child_process";
-import { isatty } from "node:tty";
+import { isTerminal } from "../../sys/process/standard-text.ts";
 
 /** Rows and columns. */
 export interface TerminalSize {
@@ -10,7 +9,7 @@ export interface TerminalSize {
 
 /** Size of the terminal that output goes to; undefined when it is none. */
 export function terminalSize(): TerminalSize | undefined {
-  if (!isatty(1)) return undefined;
+  if (!isTerminal(1)) return undefined;
   const [columns, rows] = process.stdout.getWindowSize();
   return columns > 0 && rows > 0 ? { rows, columns } : undefined;
 }
@@ -20,10 +19,11 @@ export function terminalSize(): TerminalSize | undefined {
  * terminal is put back as well when the process ends in any way that can be noticed.
  */
 export function enterRawMode(): () => void {
-  if (!isatty(0)) return () => undefined;
+  if (!isTerminal(0)) return () => undefined;
   process.stdin.setRawMode(true);
   // Node's raw mode still turns each newline of the output into two characters, which moves the
   // cursor of full-screen programs. Where stty is missing, that is what remains.
+  const { spawnSync } = process.getBuiltinModule("node:child_process");
   spawnSync("stty", ["-opost"], { stdio: ["inherit", "ignore", "ignore"] });
   let isRaw = true;
   const restore = (): void => {
