@@ -1,5 +1,4 @@
 /** Unpacking by programs of the system, for packings that have no decoder here. */
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Writable } from "node:stream";
 import { codeOf, EngineError, messageOf } from "../errors.ts";
@@ -33,6 +32,8 @@ export async function* unpackWithProgram(
   },
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const [program, ...argv] = programs[kind];
+  // Few archives need a program, and the module takes as long to load as a small layer to unpack.
+  const { spawn } = process.getBuiltinModule("node:child_process");
   const child = spawn(program, argv, {
     stdio: ["pipe", "pipe", "pipe"],
     env: { LC_ALL: "C", PATH: process.env["PATH"] ?? "" },

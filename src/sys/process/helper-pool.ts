@@ -4,7 +4,7 @@
  * For work that must not hold up the event loop and is asked for often: the start of a process is
  * paid once. A helper that is told to stop, says too much or ends is not asked again.
  */
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import type { ChildProcessByStdio } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { EngineError, messageOf } from "../../lib/errors.ts";
 import { Semaphore } from "../../lib/concurrency/semaphore.ts";
@@ -162,6 +162,8 @@ class Helper {
   constructor(options: HelperPoolOptions) {
     this.#options = options;
     const [program = "", ...args] = options.argv;
+    // Helpers load this file too, and start none.
+    const { spawn } = process.getBuiltinModule("node:child_process");
     this.#child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"] });
     const done = Promise.withResolvers<void>();
     this.ended = done.promise;
