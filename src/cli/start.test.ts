@@ -76,7 +76,16 @@ test.each([
   ["src/build/copy/copy-main.ts"],
 ])("%s loads no network, terminal or processes of Node", (file) => {
   const foreign = [...loadedBy("src/main.ts", file)].filter(isForeign);
-  for (const module of ["net", "tls", "tty", "http", "https", "http2", "readline", "child_process"]) {
+  for (const module of [
+    "net",
+    "tls",
+    "tty",
+    "http",
+    "https",
+    "http2",
+    "readline",
+    "child_process",
+  ]) {
     expect(foreign).not.toContain(module);
   }
 });
