@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readlinkSync } from "node:fs";
 import { codeOf, EngineError } from "../../lib/errors.ts";
 import { tarBlockBytes, tarPaddingBytes } from "../../lib/tar/tar-header.ts";
 import { encodeTarHeader, type TarHeaderInput } from "../../lib/tar/tar-writer.ts";
@@ -138,9 +138,7 @@ export class LayerTarWriter {
 
   /** Exactly as many bytes as the header says: what grows is cut, what shrinks ends in zeros. */
   #content(fd: number, sizeBytes: number): void {
-    const count = this.#output.readFrom(sizeBytes, (room) =>
-      readSync(fd, room, 0, room.length, null),
-    );
+    const count = this.#output.readFile(fd, sizeBytes);
     this.#output.zeros(sizeBytes - count);
   }
 

@@ -1,3 +1,5 @@
+import { readSync } from "node:fs";
+
 /** Takes bytes that are valid during the call alone. */
 export type ByteSink = (bytes: Uint8Array) => void;
 
@@ -7,9 +9,17 @@ export interface ArchiveSink {
   room(): Uint8Array;
   /** Takes the first bytes of the room; the next bytes need another. */
   take(sizeBytes: number): void;
+  /**
+   * Takes content from an open file itself, from where it is read next.
+   *
+   * @returns how many bytes came: less at the end of the file, or where it cannot be done
+   */
+  takeFile?(fd: number, sizeBytes: number): number;
 }
 
 const bufferBytes = 256 * 1024;
+/** A shorter file comes with its neighbours in one buffer. */
+const fileMinBytes = 64 * 1024;
 
 /** A sink that passes on what lies in one buffer. */
 export function passingSink(pass: ByteSink): ArchiveSink {
@@ -43,16 +53,12 @@ export class TarOutput {
     }
   }
 
-  /**
-   * Takes bytes from where they are, without a copy of them elsewhere.
-   *
-   * @param read puts at most as many bytes as there is room, and tells how many; 0 at the end
-   * @returns how many bytes came
-   */
-  readFrom(sizeBytes: number, read: (room: Uint8Array) => number): number {
-    let leftBytes = sizeBytes;
+  /** Takes content from an open file. @returns how many bytes came: less at its end */
+  readFile(fd: number, sizeBytes: number): number {
+    let leftBytes = sizeBytes - this.#takeFile(fd, sizeBytes);
     while (leftBytes > 0) {
-      const countBytes = read(this.#free().subarray(0, leftBytes));
+      const room = this.#free().subarray(0, leftBytes);
+      const countBytes = readSync(fd, room, 0, room.length, null);
       if (countBytes === 0) break;
       this.#fill(countBytes);
       leftBytes -= countBytes;
@@ -74,6 +80,14 @@ export class TarOutput {
     if (this.#usedBytes > 0) this.#sink.take(this.#usedBytes);
     this.#room = new Uint8Array(0);
     this.#usedBytes = 0;
+  }
+
+  #takeFile(fd: number, sizeBytes: number): number {
+    if (this.#sink.takeFile === undefined || sizeBytes < fileMinBytes) return 0;
+    this.flush();
+    const countBytes = this.#sink.takeFile(fd, sizeBytes);
+    this.#sizeBytes += countBytes;
+    return countBytes;
   }
 
   #free(): Uint8Array {

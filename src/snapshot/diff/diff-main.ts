@@ -9,6 +9,7 @@ import {
   encodeHashed,
 } from "./_diff-protocol.ts";
 import { type DiffRequest, hashDiff, listDiff, writeDiff } from "./diff.ts";
+import { type ArchiveSink, passingSink } from "./_tar-output.ts";
 import { requestLines } from "../request-lines.ts";
 import * as tree from "../tree/tree-syscalls.ts";
 
@@ -49,7 +50,7 @@ function answer(line: string): number | undefined {
   }
   try {
     if (message.operation === "list") list(message.request);
-    else writeDiff(message.request, (bytes) => writeBytes(1, bytes));
+    else writeDiff(message.request, answerSink());
     return 0;
   } catch (error) {
     write(2, encodeDiffFailure(error));
@@ -75,6 +76,23 @@ function list(request: DiffRequest): void {
     text = "";
   });
   write(1, text);
+}
+
+/** Writes an archive to standard output; the content of files goes there by itself if that is a pipe. */
+function answerSink(): ArchiveSink {
+  return {
+    ...passingSink((bytes) => writeBytes(1, bytes)),
+    takeFile: (fd, sizeBytes) => {
+      let movedBytes = 0;
+      while (movedBytes < sizeBytes) {
+        const count = tree.moveIntoPipe(fd, 1, sizeBytes - movedBytes);
+        if (count === 0 || (count < 0 && tree.resultCode(count) === "EINVAL")) break;
+        if (count < 0) throw systemFailure(-count, "read layer: answer");
+        movedBytes += count;
+      }
+      return movedBytes;
+    },
+  };
 }
 
 function write(fd: number, text: string): void {

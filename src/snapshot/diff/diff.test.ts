@@ -2,8 +2,11 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import {
   chmodSync,
+  closeSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
+  readFileSync,
   rmSync,
   symlinkSync,
   unlinkSync,
@@ -22,7 +25,8 @@ import { changeOddTree, describeTree, makeOddTree } from "../tree/odd-tree.ts";
 import { applyLayer } from "../unpack/apply.ts";
 import { openCopySnapshotter } from "../copy-snapshotter.ts";
 import { type Change, type DiffRequest, hashDiff, listDiff, writeDiff } from "./diff.ts";
-import { listChanges, openDiff } from "./diff-client.ts";
+import { encodeDiffMessage } from "./_diff-protocol.ts";
+import { diffHelperCommand, listChanges, openDiff } from "./diff-client.ts";
 import { openDiffHasher } from "./diff-hasher.ts";
 import { openOverlaySnapshotter } from "../overlay-snapshotter.ts";
 import type { Snapshotter } from "../snapshotter.ts";
@@ -241,6 +245,26 @@ describe.skipIf(process.getuid?.() !== 0)("diff in a helper (needs root)", () =>
     expect(hashed).toEqual(hashDiff(plain()));
     const many = await Promise.all(Array.from({ length: 6 }, () => hasher.hash(plain())));
     expect(many.every(({ diffId }) => diffId === digestOf(streamed))).toBe(true);
+  });
+
+  test("streams large files and small ones alike, into a pipe and into a file", async () => {
+    const sizes = [1, 65_535, 65_536, 65_537, 300_000, 5_000_000];
+    for (const size of sizes) {
+      const content = Buffer.alloc(size, `content of ${size} bytes\n`);
+      writeFileSync(join(folder, "t", `file-${size}`), content);
+    }
+    spawnSync("truncate", ["-s", "3000000", join(folder, "t/hole")]);
+    const expected = tarOf(plain());
+    const streamed = Buffer.from(await new Response(openDiff(plain())).arrayBuffer());
+    expect(streamed.equals(expected)).toBe(true);
+    const target = join(folder, "layer.tar");
+    const [program = "", ...args] = diffHelperCommand();
+    const fd = openSync(target, "w");
+    const input = encodeDiffMessage({ operation: "tar", request: plain() });
+    const { status } = spawnSync(program, args, { input, stdio: ["pipe", fd, "inherit"] });
+    closeSync(fd);
+    expect(status).toBe(0);
+    expect(readFileSync(target).equals(expected)).toBe(true);
   });
 
   test("a failure arrives with its kind and leaves the hasher fit for the next layer", async () => {

@@ -60,8 +60,8 @@ export interface Change {
  *
  * @param sink takes bytes that are valid during the call alone
  */
-export function writeDiff(request: DiffRequest, sink: ByteSink): DiffSummary {
-  return writeTo(passingSink(sink), request);
+export function writeDiff(request: DiffRequest, sink: ByteSink | ArchiveSink): DiffSummary {
+  return writeTo(typeof sink === "function" ? passingSink(sink) : sink, request);
 }
 
 /** Hashes what `writeDiff` would write. Synchronous, as that. */

@@ -5,6 +5,7 @@ const libc = lazyLibc({
   openat: { args: ["i32", "ptr", "i32", "u32"], returns: "i32" },
   close: { args: ["i32"], returns: "i32" },
   write: { args: ["i32", "ptr", "u64"], returns: "i64" },
+  splice: { args: ["i32", "ptr", "i32", "ptr", "u64", "u32"], returns: "i64" },
   lseek: { args: ["i32", "i64", "i32"], returns: "i64" },
   ftruncate: { args: ["i32", "i64"], returns: "i32" },
   mkdirat: { args: ["i32", "ptr", "u32"], returns: "i32" },
@@ -103,6 +104,18 @@ export function writeAll(fd: number, bytes: Uint8Array): CallResult {
     else if (resultCode(count) !== "EINTR") return count;
   }
   return 0;
+}
+
+/**
+ * Moves bytes from where a file is read next into a pipe, without copying them.
+ *
+ * @returns how many; 0 at the end of the file; -EINVAL where one of the two cannot do that
+ */
+export function moveIntoPipe(file: number, pipe: number, sizeBytes: number): CallResult {
+  for (;;) {
+    const count = result(libc().splice(file, null, pipe, null, sizeBytes, 0));
+    if (count >= 0 || resultCode(count) !== "EINTR") return count;
+  }
 }
 
 /** Moves on without writing: a hole, where the file system has them. */
