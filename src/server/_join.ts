@@ -35,6 +35,9 @@ export async function joinStreams({ client, process, early }: Join): Promise<voi
     process.on("error", () => client.end());
     process.on("close", () => client.end());
     if (early.length > 0) process.write(early);
+    // What has ended before anybody listened here does not say so again.
+    if (client.readableEnded) process.end();
+    if (process.readableEnded || process.destroyed) client.end();
     client.resume();
     process.resume();
   });
