@@ -157,11 +157,13 @@ interface Parser {
   socket: Socket | null;
 }
 
-/** Events that the HTTP layer listens to on a socket it owns. */
+/**
+ * Events that the HTTP layer listens to on a socket it owns; `close` is left to it: by that it forgets
+ * the socket, which it would otherwise keep, with all that hangs on it, for as long as the server.
+ */
 const parserEvents = [
   "data",
   "end",
-  "close",
   "drain",
   "error",
   "timeout",

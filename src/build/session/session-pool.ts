@@ -111,11 +111,13 @@ export class SessionPool {
     const waiting = this.#waiting.get(id) ?? new Set();
     this.#waiting.set(id, waiting.add(come.resolve));
     const timer = setTimeout(come.resolve, sessionWaitMs);
-    signal?.addEventListener("abort", () => come.resolve(), { once: true });
+    const stop = (): void => come.resolve();
+    signal?.addEventListener("abort", stop, { once: true });
     try {
       await come.promise;
     } finally {
       clearTimeout(timer);
+      signal?.removeEventListener("abort", stop);
       waiting.delete(come.resolve);
       if (waiting.size === 0) this.#waiting.delete(id);
     }
