@@ -11,6 +11,7 @@ import { FlagReader } from "./flag/flag-reader.ts";
 import { withHints } from "./help/hints.ts";
 import { globalFlags } from "./flag/global-flags.ts";
 import { isBrokenPipe, type Output, processOutput } from "./output.ts";
+import { connectUnix } from "../sys/net/unix-connection.ts";
 
 const helpFlag: FlagDefinition = {
   name: "help",
@@ -150,7 +151,9 @@ async function openEngine(environment: Environment, output: Output): Promise<Tra
     });
   });
   const version = nonEmpty(environment.variables["DOCKER_API_VERSION"])?.replace(/^v/, "");
-  const transport = withHints(openTransport(endpoint, version === undefined ? {} : { version }));
+  const transport = withHints(
+    openTransport(endpoint, { connectUnix, ...(version === undefined ? {} : { version }) }),
+  );
   if (!isDefault || endpoint.kind !== "unix") return transport;
   return onDemand(transport, output);
 }

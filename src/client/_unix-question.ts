@@ -4,10 +4,10 @@
  * `fetch` could do it; by hand it takes a third of the time, and no thread of its own.
  */
 import { codeOf, EngineError } from "../lib/errors.ts";
-import { connectUnix, type UnixConnection } from "../sys/net/unix-connection.ts";
 import { formatHead } from "./_request-head.ts";
 import { type BodyDecoder, bodyDecoder, HeadReader } from "./_response-head.ts";
 import type { Endpoint } from "./endpoint.ts";
+import type { UnixConnect, UnixConnection } from "./unix-connect.ts";
 
 /** Longest answer that is read whole. */
 const answerMaxBytes = 256 * 1024 * 1024;
@@ -21,6 +21,8 @@ export interface Question {
   readonly body?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
+  /** node:net when absent. */
+  readonly connectUnix?: UnixConnect;
 }
 
 /** A whole answer. */
@@ -47,7 +49,8 @@ export async function askUnix(
   const answered = Promise.withResolvers<Answer>();
   // Awaited below; until then a failure waits.
   answered.promise.catch(() => undefined);
-  const connection = await connectUnix(endpoint.path, {
+  const connect = question.connectUnix ?? (await import("./unix-connect.ts")).connectByNet;
+  const connection = await connect(endpoint.path, {
     onData: (chunk) => {
       settle(() => reader.push(chunk));
     },

@@ -2,7 +2,7 @@
  * Requests to one engine.
  *
  * 1. Short questions (`json`, `text`, `send`) are read whole: over a unix socket by hand
- *    (`_unix-question.ts`), over TCP by `fetch`.
+ *    (`_unix-question.ts`), by whatever connects fastest here (`unix-connect.ts`), over TCP by `fetch`.
  * 2. Long streams (`stream`) and two-way ones (`hijack`) go over a raw connection with backpressure.
  * 3. The path names the newest API version known here. An engine that is older refuses and names
  *    its own; the request is repeated with that one, which is kept for the rest of the transport's
@@ -14,6 +14,7 @@ import { type Answer, askUnix, type Question } from "./_unix-question.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { engineRefusal, versionWanted } from "./errors.ts";
 import type { BodyStream, Hijacked } from "./exchange.ts";
+import type { UnixConnect } from "./unix-connect.ts";
 
 type TcpEndpoint = Extract<Endpoint, { readonly kind: "tcp" }>;
 
@@ -60,15 +61,17 @@ export interface Transport {
   hijack(target: string, options?: HijackOptions): Promise<Hijacked>;
 }
 
-/**
- * Makes a transport; connects nowhere yet.
- *
- * @param options.version pins the API version: no falling back
- */
-export function openTransport(
-  endpoint: Endpoint,
-  options: { readonly version?: string; readonly userAgent?: string } = {},
-): Transport {
+/** How a transport is made. */
+export interface TransportOptions {
+  /** Pins the API version: no falling back. */
+  readonly version?: string;
+  readonly userAgent?: string;
+  /** How short questions reach a unix socket; by node:net when absent. */
+  readonly connectUnix?: UnixConnect;
+}
+
+/** Makes a transport; connects nowhere yet. */
+export function openTransport(endpoint: Endpoint, options: TransportOptions = {}): Transport {
   const isPinned = options.version !== undefined;
   let version = options.version ?? apiVersionMax;
   let isSettled = isPinned;
@@ -94,6 +97,7 @@ export function openTransport(
         method,
         path: pathOf(path, request.query),
         userAgent: options.userAgent ?? "tug",
+        ...(options.connectUnix === undefined ? {} : { connectUnix: options.connectUnix }),
         ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
         ...(request.headers === undefined ? {} : { headers: request.headers }),
         ...(request.signal === undefined ? {} : { signal: request.signal }),
