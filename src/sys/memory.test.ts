@@ -12,18 +12,20 @@ const mapping = (head: string, counts: Readonly<Record<string, number>> = {}): s
     "VmFlags: rd ex mr",
   ].join("\n");
 
+const own = "/opt/a b";
 const rows: readonly (readonly [string, string, number])[] = [
-  ["text of a program", mapping("1000-2000 r-xp 00000000 08:01 12   /usr/bin/x"), 1],
-  ["a file with a blank in its name", mapping("1000-2000 r--p 00000000 08:01 12   /opt/a b"), 1],
-  ["a writable mapping", mapping("1000-2000 rw-p 00000000 08:01 12   /usr/bin/x"), 0],
-  ["relocated data", mapping("1000-2000 r--p 00000000 08:01 12   /usr/bin/x", { Anonymous: 4 }), 0],
-  ["a dirty page", mapping("1000-2000 r--p 00000000 08:01 12   /x", { Private_Dirty: 4 }), 0],
+  ["text of the program", mapping(`1000-2000 r-xp 00000000 08:01 12   ${own}`), 1],
+  ["another's text", mapping("1000-2000 r-xp 00000000 08:01 12   /opt/a bc"), 0],
+  ["a program that was removed", mapping(`1000-2000 r-xp 00000000 08:01 12   ${own} (deleted)`), 0],
+  ["a writable mapping", mapping(`1000-2000 rw-p 00000000 08:01 12   ${own}`), 0],
+  ["relocated data", mapping(`1000-2000 r--p 00000000 08:01 12   ${own}`, { Anonymous: 4 }), 0],
+  ["a dirty page", mapping(`1000-2000 r--p 00000000 08:01 12   ${own}`, { Private_Dirty: 4 }), 0],
   ["memory of nobody", mapping("1000-2000 r--p 00000000 00:00 0 "), 0],
   ["the kernel's own", mapping("7fff0000-7fff2000 r-xp 00000000 00:00 0    [vdso]"), 0],
 ];
 for (const [what, text, count] of rows) {
   test(`cleanFileMappings() finds ${count} in ${what}`, () => {
-    expect(cleanFileMappings(text)).toHaveLength(count);
+    expect(cleanFileMappings(text, own)).toHaveLength(count);
   });
 }
 
@@ -106,7 +108,9 @@ const residentKb = (): number =>
 
 test("releaseFilePages() gives pages back, and the program goes on", () => {
   const before = residentKb();
-  releaseFilePages();
-  expect(residentKb()).toBeLessThan(before);
+  for (let round = 0; round < 3; round += 1) {
+    releaseFilePages();
+    expect(residentKb()).toBeLessThan(before);
+  }
   expect(JSON.parse('{"still": ["here"]}')).toEqual({ still: ["here"] });
 });

@@ -1,5 +1,5 @@
 /** The memory of this process. */
-import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readlinkSync, readSync } from "node:fs";
 import { lazyLibc } from "./libc.ts";
 
 const libc = lazyLibc({ madvise: { args: ["u64", "u64", "i32"], returns: "i32" } });
@@ -23,32 +23,48 @@ export interface AddressRange {
  * it than the rest of the life. What is needed again comes back from the page cache.
  *
  * Only mappings that cannot be written to and hold no page of the process's own are touched, and the
- * section of the compiled program while no page of it was ever written: nothing can be lost. Costs
- * about a millisecond.
+ * section of the compiled program while no page of it was ever written: nothing can be lost. The
+ * first call costs a few milliseconds; later ones make no garbage, for whose collection the runtime
+ * would read it all again.
  */
 export function releaseFilePages(): void {
-  const ranges = cleanFileMappings(readFileSync("/proc/self/smaps", "latin1"));
-  const program = programRange();
-  for (const { start, end } of program === undefined ? ranges : [...ranges, program]) {
-    // A mapping that the kernel will not let go of stays: no harm.
-    libc().madvise(start, end - start, adviceDontNeed);
-  }
+  ownRanges ??= findOwnRanges();
+  const { clean, program } = ownRanges;
+  if (program !== undefined && !hasOwnPages(program)) release(program);
+  // Last: all that runs is read again.
+  for (const range of clean) release(range);
+}
+
+/** The program's own mappings stay where they are as long as the process lives; those of others do not. */
+let ownRanges:
+  | { readonly clean: readonly AddressRange[]; readonly program: AddressRange | undefined }
+  | undefined;
+
+function findOwnRanges(): NonNullable<typeof ownRanges> {
+  const path = readlinkSync("/proc/self/exe");
+  const clean = cleanFileMappings(readFileSync("/proc/self/smaps", "latin1"), path);
+  return { clean, program: programRange() };
+}
+
+function release({ start, end }: AddressRange): void {
+  // A mapping that the kernel will not let go of stays: no harm.
+  libc().madvise(start, end - start, adviceDontNeed);
 }
 
 /**
- * Finds mappings of files, not writable and without pages of the process's own.
+ * Finds mappings of a file, not writable and without pages of the process's own.
  *
  * @param smaps as in /proc/<pid>/smaps, man 5 proc
  */
-export function cleanFileMappings(smaps: string): readonly AddressRange[] {
+export function cleanFileMappings(smaps: string, path: string): readonly AddressRange[] {
   const mappings: AddressRange[] = [];
   const head = /^([\da-f]+)-([\da-f]+) (\S{4}) [\da-f]+ \S+ (\d+) +(\/\S.*)$/;
   let current: AddressRange | undefined;
   for (const line of smaps.split("\n")) {
     const match = head.exec(line);
     if (match !== null) {
-      const [, start = "0", end = "0", permissions = ""] = match;
-      const isCandidate = permissions.startsWith("r") && permissions[1] === "-";
+      const [, start = "0", end = "0", permissions = "", , name] = match;
+      const isCandidate = name === path && /^r-/.test(permissions);
       current = isCandidate ? { start: BigInt(`0x${start}`), end: BigInt(`0x${end}`) } : undefined;
     } else if (/^[\da-f]+-[\da-f]+ /.test(line)) {
       current = undefined;
@@ -62,33 +78,38 @@ export function cleanFileMappings(smaps: string): readonly AddressRange[] {
   return mappings;
 }
 
-/** Where the compiled program lies, if all of it still is the file's; it is read, never written. */
+/** Where the compiled program lies; it is read, never written. */
 function programRange(): AddressRange | undefined {
   const fd = openSync("/proc/self/exe", "r");
   try {
-    const range = programSection((offset, sizeBytes) => readAt(fd, { offset, sizeBytes }));
-    return range === undefined || hasOwnPages(range) ? undefined : range;
+    return programSection((offset, sizeBytes) => {
+      const bytes = Buffer.alloc(sizeBytes);
+      return bytes.subarray(0, readSync(fd, bytes, 0, sizeBytes, offset));
+    });
   } finally {
     closeSync(fd);
   }
 }
 
-function readAt(fd: number, at: { readonly offset: bigint; readonly sizeBytes: number }): Buffer {
-  const bytes = Buffer.alloc(at.sizeBytes);
-  return bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, at.offset));
-}
+const entryBytes = 8;
+const entries = new Uint8Array(512 * entryBytes);
 
 /** A section lies in a writable mapping beside others that are written: /proc/<pid>/pagemap tells. */
 function hasOwnPages({ start, end }: AddressRange): boolean {
   const fd = openSync("/proc/self/pagemap", "r");
   try {
-    const sizeBytes = Number((end - start) / pageBytes) * 8;
-    const entries = readAt(fd, { offset: (start / pageBytes) * 8n, sizeBytes });
-    if (entries.length < sizeBytes) return true;
-    for (let offset = 0; offset < sizeBytes; offset += 8) {
-      // Present or swapped, and no page of a file: man 5 proc.
-      const flags = entries.readUInt8(offset + 7);
-      if ((flags & 0xc0) !== 0 && (flags & 0x20) === 0) return true;
+    let at = Number(start / pageBytes) * entryBytes;
+    let leftBytes = Number((end - start) / pageBytes) * entryBytes;
+    while (leftBytes > 0) {
+      const sizeBytes = readSync(fd, entries, 0, Math.min(leftBytes, entries.length), at);
+      if (sizeBytes === 0) return true;
+      for (let offset = entryBytes - 1; offset < sizeBytes; offset += entryBytes) {
+        // Present or swapped, and no page of a file: man 5 proc.
+        const flags = entries[offset] ?? 0;
+        if ((flags & 0xc0) !== 0 && (flags & 0x20) === 0) return true;
+      }
+      at += sizeBytes;
+      leftBytes -= sizeBytes;
     }
     return false;
   } finally {
