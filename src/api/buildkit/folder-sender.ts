@@ -14,8 +14,8 @@ export interface PacketPort {
 export interface FolderSource {
   /** All files, a folder before what is in it, in the order of `comparePaths`. */
   walk(): AsyncIterable<FileStat>;
-  /** The content of a regular file, in pieces of at most some 100 KB; each is good until the next
-   * one is asked for. */
+  /** The content of a regular file, in pieces of at most some 100 KB. They are the caller's: what is
+   * sent leaves later than it is given. */
   read(path: string): AsyncIterable<Uint8Array>;
 }
 

@@ -109,6 +109,17 @@ describe("a local folder", () => {
     expect(await paths({ followPaths: ["a"], excludes: ["a/x"] })).toEqual(["a", "a/y"]);
   });
 
+  test("gives content away: a piece stays what it is while others are read", async () => {
+    const contents = ["a".repeat(300_000), "b".repeat(131_072), "c".repeat(20_000), "d"];
+    make(Object.fromEntries(contents.map((content, at) => [`f${at}`, content])));
+    const source = openLocalFolder(folder);
+    const pieces: Uint8Array[][] = contents.map(() => []);
+    for (const [at, kept] of pieces.entries()) {
+      for await (const piece of source.read(`f${at}`)) kept.push(piece);
+    }
+    expect(pieces.map((kept) => Buffer.concat(kept).toString())).toEqual(contents);
+  });
+
   test("reads content in pieces; what is gone is empty", async () => {
     const [big, other] = ["0123456789".repeat(30_000), "x".repeat(300_000)];
     make({ big, other });

@@ -17,7 +17,9 @@ import { type ParentMatch, parseGoPattern, PatternList } from "../../lib/pattern
 import { fillMessage } from "../../lib/protobuf.ts";
 
 const chunkBytes = 128 * 1024;
-/** Room for pieces that nobody reads into now: fresh memory costs more than what is read into it. */
+/** Pieces up to that size are copied out of their room, which is read into again: fresh memory costs
+ * more than what is read into it. A larger piece is given away with its room. */
+const copiedMaxBytes = chunkBytes / 2;
 const freeRooms: Buffer[] = [];
 /** As the kernel's MAXSYMLINKS. */
 const linkCountMax = 40;
@@ -153,12 +155,15 @@ async function* read(root: string, path: string): AsyncGenerator<Uint8Array> {
     if (codeOf(error) === "ENOENT") return;
     throw error;
   }
-  const room = freeRooms.pop() ?? Buffer.allocUnsafe(chunkBytes);
+  let room = freeRooms.pop() ?? Buffer.allocUnsafeSlow(chunkBytes);
   try {
     for (;;) {
       const count = readSync(fd, room, 0, chunkBytes, null);
       if (count === 0) return;
-      yield room.subarray(0, count);
+      if (count > copiedMaxBytes) {
+        yield room.subarray(0, count);
+        room = Buffer.allocUnsafeSlow(chunkBytes);
+      } else yield Buffer.from(room.subarray(0, count));
     }
   } finally {
     freeRooms.push(room);
