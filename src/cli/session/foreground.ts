@@ -10,6 +10,7 @@ import {
 import type { Transport } from "../../client/transport.ts";
 import type { ContainerWaitResponse } from "../../api/container.ts";
 import { EngineError } from "../../lib/errors.ts";
+import { valueWithin } from "../../lib/concurrency/deadline.ts";
 import { startFailureCode, withExitCode } from "../errors.ts";
 import { followSize } from "./resize.ts";
 import { openSession, type Session } from "./session.ts";
@@ -102,7 +103,7 @@ async function finish(
   const { session, wait, options } = ending;
   if ((await session.ended) === "detached") return 0;
   if (!options.stdout && !options.stderr) return 0;
-  const result = await within(wait.result, exitLagMs);
+  const result = await valueWithin(wait.result, exitLagMs);
   if (result !== undefined) return exitCodeIn(result);
   // The stream has ended and the container may not: then the engine saw the detach keys.
   if (options.isTty && (await isRunning(transport, container))) return 0;
@@ -132,21 +133,8 @@ function exitCodeIn(result: ContainerWaitResponse): number {
 const settleMaxMs = 5000;
 
 async function settled(promise: Promise<unknown>): Promise<void> {
-  await within(
+  await valueWithin(
     promise.catch(() => undefined),
     settleMaxMs,
   );
-}
-
-/** What the promise gives in time; undefined when it is late. */
-async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | undefined> {
-  const late = Promise.withResolvers<undefined>();
-  const timer = setTimeout(() => {
-    late.resolve(undefined);
-  }, timeoutMs);
-  try {
-    return await Promise.race([promise, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -9,6 +9,7 @@ import {
   unsupportedSignal,
 } from "../../lib/docker-messages.ts";
 import { EngineError, isKind } from "../../lib/errors.ts";
+import { valueWithin } from "../../lib/concurrency/deadline.ts";
 import { signalNumber, signalProcess } from "../../sys/process/process.ts";
 import { type Context, publish } from "../context.ts";
 import { cgroupPathOf } from "../bundle/spec-plan.ts";
@@ -137,11 +138,6 @@ async function isSoon(moment: Promise<void>, timeoutMs: number | undefined): Pro
     await moment;
     return true;
   }
-  const late = Promise.withResolvers<false>();
-  const timer = setTimeout(() => late.resolve(false), Math.min(timeoutMs, 2 ** 31 - 1));
-  try {
-    return await Promise.race([moment.then(() => true as const), late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
+  const isOver = moment.then(() => true as const);
+  return (await valueWithin(isOver, Math.min(timeoutMs, 2 ** 31 - 1))) ?? false;
 }

@@ -23,3 +23,23 @@ export async function withDeadline<T>(
     clearTimeout(timer);
   }
 }
+
+/**
+ * What `promise` gives if it does so in time; undefined when it is late, which is no failure.
+ *
+ * @throws what the promise throws in time
+ */
+export async function valueWithin<T>(
+  promise: Promise<T>,
+  timeoutMs: number,
+): Promise<T | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => {
+    late.resolve(undefined);
+  }, timeoutMs);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

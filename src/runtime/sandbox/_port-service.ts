@@ -5,6 +5,7 @@
  * carried to the container by a connection of its own network.
  */
 import { EngineError } from "../../lib/errors.ts";
+import { valueWithin } from "../../lib/concurrency/deadline.ts";
 import {
   bindDatagram,
   connectDatagram,
@@ -84,19 +85,11 @@ function endAll(services: readonly PortServer[]): ServicesEnd {
   const all = (which: keyof ServicesEnd): Promise<unknown> =>
     Promise.all(last.map((each) => each[which]));
   return {
-    received: within(all("received"), receivedMaxMs),
-    delivered: within(all("delivered"), deliveredMaxMs).then(() => {
+    received: valueWithin(all("received"), receivedMaxMs).then(() => undefined),
+    delivered: valueWithin(all("delivered"), deliveredMaxMs).then(() => {
       for (const proxy of proxies) proxy.close();
     }),
   };
-}
-
-/** Resolves with `promise`, or after `maxMs`. */
-async function within(promise: Promise<unknown>, maxMs: number): Promise<void> {
-  const late = Promise.withResolvers<void>();
-  const timer = setTimeout(late.resolve, maxMs);
-  await Promise.race([promise, late.promise]);
-  clearTimeout(timer);
 }
 
 function groupsOf(ports: readonly PortPlan[]): PortPlan[][] {

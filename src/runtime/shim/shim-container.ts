@@ -2,6 +2,7 @@
 import { closeSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
+import { valueWithin } from "../../lib/concurrency/deadline.ts";
 import { nowNs } from "../../lib/time.ts";
 import { oomKillCount, watchOom } from "../../sys/cgroup.ts";
 import { writeFileAtomic } from "../../sys/fs/fs.ts";
@@ -299,10 +300,7 @@ export class ShimContainer {
   async #execsOver(): Promise<void> {
     const running = [...this.#execs.values()].filter((exec) => exec.pid !== undefined);
     if (running.length === 0) return;
-    const { promise: isLate, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, execEndMaxMs);
-    await Promise.race([isLate, Promise.all(running.map((exec) => exec.ended))]);
-    clearTimeout(timer);
+    await valueWithin(Promise.all(running.map((exec) => exec.ended)), execEndMaxMs);
   }
 
   async #execExited(execId: string, process: ShimProcess, status: WaitStatus): Promise<void> {
