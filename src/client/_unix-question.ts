@@ -7,7 +7,7 @@ import { codeOf, EngineError } from "../lib/errors.ts";
 import { formatHead } from "./_request-head.ts";
 import { type BodyDecoder, bodyDecoder, HeadReader } from "./_response-head.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { UnixConnect, UnixConnection } from "./unix-connect.ts";
+import type { UnixConnect, UnixConnection } from "../lib/unix-connection.ts";
 
 /** Longest answer that is read whole. */
 const answerMaxBytes = 256 * 1024 * 1024;

@@ -14,7 +14,7 @@ import { type Answer, askUnix, type Question } from "./_unix-question.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { engineRefusal, versionWanted } from "./errors.ts";
 import type { BodyStream, Hijacked } from "./exchange.ts";
-import type { UnixConnect } from "./unix-connect.ts";
+import type { UnixConnect } from "../lib/unix-connection.ts";
 
 type TcpEndpoint = Extract<Endpoint, { readonly kind: "tcp" }>;
 

@@ -5,21 +5,7 @@
  * node:net, which take longer to load than such a question takes in all.
  */
 
-/** What becomes of a connection. Nothing is called after `onClose`. */
-export interface UnixConnectionEvents {
-  /** Bytes that came; they are the receiver's. */
-  onData(chunk: Buffer): void;
-  /** It has ended, in whatever way; `error` when it broke. */
-  onClose(error?: Error): void;
-}
-
-/** An open connection. */
-export interface UnixConnection {
-  /** Sends bytes; what the kernel does not take at once follows when it does. */
-  send(bytes: Uint8Array): void;
-  /** Ends it at once, both ways. */
-  close(): void;
-}
+import type { UnixConnection, UnixConnectionEvents } from "../../lib/unix-connection.ts";
 
 /** Connects. @throws the system's error: ENOENT, ECONNREFUSED, EACCES */
 export async function connectUnix(
