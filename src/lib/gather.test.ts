@@ -64,6 +64,26 @@ describe("gather()", () => {
     expect(isClosed).toBe(true);
   });
 
+  test("does not wait for a source that pauses when its consumer stops either", async () => {
+    const answer = Promise.withResolvers<void>();
+    const closed = Promise.withResolvers<void>();
+    const source = (async function* () {
+      try {
+        yield Buffer.alloc(3);
+        await answer.promise;
+        yield Buffer.alloc(3);
+      } finally {
+        closed.resolve();
+      }
+    })();
+    for await (const chunk of gather(source, small)) {
+      expect(chunk.byteLength).toBe(3);
+      break;
+    }
+    answer.resolve();
+    await closed.promise;
+  });
+
   test("passes any bytes on as they are (seeded sizes)", async () => {
     const whole = randomBytes(100_000);
     const source = (async function* () {

@@ -1,4 +1,4 @@
-import type { ByteSource } from "./stream-limit.ts";
+import { type ByteSource, chunksOf } from "./stream-limit.ts";
 
 /** Bytes that are gathered unless the caller says otherwise: the price of a write hardly grows below. */
 export const gatheredBytes: number = 256 * 1024;
@@ -16,21 +16,28 @@ export async function* gather(
   options: { readonly batchBytes?: number; readonly waitMaxMs?: number } = {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { batchBytes = gatheredBytes, waitMaxMs = gatherMaxMs } = options;
-  const iterator = iteratorOf(source);
+  const iterator = chunksOf(source);
   const batch = new Batch(batchBytes, waitMaxMs);
+  let isAsked = false;
   try {
-    for (let next = iterator.next(); ; next = iterator.next()) {
+    for (;;) {
+      isAsked = true;
+      const next = iterator.next();
       // Its failure is thrown where it is awaited, be that after a pause.
       next.catch(() => undefined);
       if (!batch.isEmpty && (await batch.firstOf(next)) !== "settled") yield batch.take();
       const { value, done } = await next;
+      isAsked = false;
       if (done === true) break;
       for (let rest = batch.add(value); batch.isFull; rest = batch.add(rest)) yield batch.take();
     }
     if (!batch.isEmpty) yield batch.take();
   } finally {
     batch.stopClock();
-    await iterator.return?.();
+    const closed = iterator.return();
+    // A source that pauses is closed when it has answered; who stops meanwhile does not wait for that.
+    if (isAsked) closed.catch(() => undefined);
+    else await closed;
   }
 }
 
@@ -89,16 +96,4 @@ class Batch {
     });
     return this.#isDue;
   }
-}
-
-function iteratorOf(source: ByteSource): AsyncIterator<Uint8Array, unknown> {
-  if (Symbol.asyncIterator in source) return source[Symbol.asyncIterator]();
-  const iterator = source[Symbol.iterator]();
-  return {
-    next: async () => await Promise.resolve(iterator.next()),
-    return: async (value?: unknown) => {
-      iterator.return?.();
-      return await Promise.resolve({ done: true, value });
-    },
-  };
 }

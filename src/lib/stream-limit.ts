@@ -3,6 +3,11 @@ import { EngineError } from "./errors.ts";
 /** Bytes that come one chunk after the other: a ReadableStream, a node stream, a generator. */
 export type ByteSource = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
+/** The chunks of any source, to be asked for one by one. */
+export async function* chunksOf(source: ByteSource): AsyncGenerator<Uint8Array, void, undefined> {
+  yield* source;
+}
+
 /** The bound of a stream, and the sentence when it is passed. */
 export interface SizeLimit {
   readonly sizeMaxBytes: number;

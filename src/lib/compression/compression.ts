@@ -3,7 +3,7 @@ import { createGunzip, createZstdDecompress } from "node:zlib";
 import { unpackWithProgram } from "./_unpack-program.ts";
 import { ZstdFrames } from "./_zstd-frames.ts";
 import { codeOf, EngineError, messageOf } from "../errors.ts";
-import type { ByteSource } from "../stream-limit.ts";
+import { type ByteSource, chunksOf } from "../stream-limit.ts";
 
 /** How bytes are packed, told by their beginning. */
 export type Compression = "none" | "gzip" | "zstd" | "bzip2" | "xz";
@@ -271,10 +271,6 @@ function translate(kind: Compression, error: unknown): Error {
 
 function unexpectedEnd(kind: Compression): EngineError {
   return new EngineError("invalid-argument", `unexpected end of ${kind} data`);
-}
-
-async function* chunksOf(source: ByteSource): AsyncGenerator<Uint8Array, void, undefined> {
-  yield* source;
 }
 
 async function firstChunk(iterator: AsyncGenerator<Uint8Array, void>): Promise<Uint8Array> {
