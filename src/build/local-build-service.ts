@@ -5,7 +5,7 @@ import { setImmediate } from "node:timers/promises";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { TaskGroup } from "../lib/concurrency/task-group.ts";
-import { spreadSubfolders, syncFileSystemAsync } from "../sys/fs/fs.ts";
+import { makeSpreadFolder, syncFileSystemAsync } from "../sys/fs/fs.ts";
 import { readMountInfo, unmount } from "../sys/mount/mount.ts";
 import type {
   BuildRequest,
@@ -163,9 +163,8 @@ class LocalBuildService implements OpenedBuildService {
 
   #makeContextRoot(): string {
     const root = this.#contextRoot;
-    const made = mkdirSync(root, { recursive: true, mode: 0o700 });
     // A folder made where another was removed would be many times slower to fill.
-    if (made !== undefined) spreadSubfolders(root);
+    makeSpreadFolder(root);
     return root;
   }
 

@@ -5,7 +5,7 @@ import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
 import { TaskGroup } from "../lib/concurrency/task-group.ts";
 import type { Metadata, Table } from "../metadata/metadata.ts";
-import { removeTree, spreadSubfolders, syncFileSystemAsync } from "../sys/fs/fs.ts";
+import { makeSpreadFolder, removeTree, syncFileSystemAsync } from "../sys/fs/fs.ts";
 import { measureTree } from "./_tree-usage.ts";
 import type {
   CommitOptions,
@@ -87,8 +87,7 @@ export class DirectorySnapshotter implements Snapshotter {
     });
     this.#nursery = join(this.#root, "new");
     removeNow(this.#nursery);
-    mkdirSync(this.#nursery, { recursive: true, mode: 0o700 });
-    spreadSubfolders(this.#nursery);
+    makeSpreadFolder(this.#nursery);
     const numbers = this.#numbersOnDisk();
     for (const [, record] of this.#table.list()) {
       numbers.push(record.number);

@@ -13,6 +13,7 @@ import type { Logger } from "../../lib/log.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { commitLayer } from "../../snapshot/commit-layer.ts";
 import type { AppliedLayer } from "../../snapshot/unpack/apply.ts";
+import { unpackActive } from "../../snapshot/unpack/unpack-snapshot.ts";
 import { type ImageStore, type PlannedLayer, unpackSnapshotPrefix } from "../store-image.ts";
 
 /** Smaller files are unpacked faster than it takes to begin, and may be no layers at all. */
@@ -108,15 +109,14 @@ export class EarlyLayers implements AsyncDisposable {
       readonly signal: AbortSignal;
     },
   ): Promise<AppliedLayer | undefined> {
-    const { snapshots, unpacker, logger } = this.#store;
     const { source, signal } = how;
+    const blob = { blobPath: source.path, ingest: source, below: undefined };
     try {
-      await snapshots.prepare(key, { forLayer: true });
-      const { dir: targetDir } = snapshots.layersOf(key);
-      const layer = { blobPath: source.path, ingest: source, targetDir };
-      return await unpacker.unpack({ ...layer, whiteouts: "overlay" }, { signal });
+      return await unpackActive(this.#store, { ...blob, key }, { signal });
     } catch (error) {
-      logger.debug("a file of an archive was not unpacked early", { error: messageOf(error) });
+      this.#store.logger.debug("a file of an archive was not unpacked early", {
+        error: messageOf(error),
+      });
       return undefined;
     } finally {
       rmSync(source.path, { force: true });

@@ -7,6 +7,11 @@ export class Semaphore {
     this.#free = countMax;
   }
 
+  /** Whether work that comes now would have to wait. */
+  get isFull(): boolean {
+    return this.#free === 0;
+  }
+
   /** Runs `work` once a place is free. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#free > 0) this.#free -= 1;

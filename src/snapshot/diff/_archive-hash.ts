@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { EngineError } from "../../lib/errors.ts";
 import { createDigester, type Digest } from "../../oci/digest.ts";
+import { workerProgram } from "../../sys/process/process.ts";
 import { createHashRing, type HashRing, RingEnd, slotCount } from "./_hash-ring.ts";
 import type { ArchiveSink } from "./_tar-output.ts";
 
@@ -106,15 +107,8 @@ export class ArchiveHash implements ArchiveSink, Disposable {
 }
 
 function startWorker(ring: HashRing): Worker {
-  const worker = new Worker(workerUrl(), { workerData: ring });
+  const worker = new Worker(workerProgram("snapshot/diff/hash-worker"), { workerData: ring });
   // It blocks for as long as there is nothing to hash, and must not hold the process.
   worker.unref();
   return worker;
-}
-
-/** The worker's program; in the executable it lies at its place below `src`. */
-function workerUrl(): URL {
-  const isCompiled = import.meta.url.includes("/$bunfs/");
-  if (isCompiled) return new URL("file:///$bunfs/root/snapshot/diff/hash-worker.js");
-  return new URL("./hash-worker.ts", import.meta.url);
 }

@@ -4,6 +4,7 @@ import { decompress, type ExpansionLimits } from "../../lib/compression/compress
 import { EngineError, type ErrorKind, messageOf } from "../../lib/errors.ts";
 import { withProgress } from "../../lib/stream-limit.ts";
 import { createDigester, type Digest } from "../../oci/digest.ts";
+import { workerProgram } from "../../sys/process/process.ts";
 import type { BlobSource } from "./_blob-file.ts";
 import { type ChunkRing, ChunkTaker } from "./_chunk-ring.ts";
 
@@ -73,7 +74,10 @@ export async function readLayerBytes(source: LayerSource, sink: LayerSink): Prom
 }
 
 async function readInWorker(source: LayerSource, sink: LayerSink): Promise<Digest> {
-  const worker = resting ?? { thread: new Worker(workerUrl()), chunks: new ChunkTaker() };
+  const worker = resting ?? {
+    thread: new Worker(workerProgram("snapshot/unpack/unpack-worker")),
+    chunks: new ChunkTaker(),
+  };
   resting = undefined;
   const { thread, chunks } = worker;
   thread.ref();
@@ -112,11 +116,4 @@ async function readInWorker(source: LayerSource, sink: LayerSink): Promise<Diges
     await thread.terminate();
     throw error;
   }
-}
-
-/** The worker's program; in the executable it lies at its place below `src`. */
-function workerUrl(): URL {
-  const isCompiled = import.meta.url.includes("/$bunfs/");
-  if (isCompiled) return new URL("file:///$bunfs/root/snapshot/unpack/unpack-worker.js");
-  return new URL("./unpack-worker.ts", import.meta.url);
 }

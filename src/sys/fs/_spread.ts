@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync, constants, mkdirSync, openSync } from "node:fs";
 import { check, lazyLibc, systemCode } from "../libc.ts";
 
 const spreadLibc = lazyLibc({ ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" } });
@@ -31,4 +31,11 @@ export function spreadSubfolders(path: string): boolean {
   } finally {
     closeSync(fd);
   }
+}
+
+/** Makes a folder that only the owner can enter, with those above it, and spreads its subfolders; one
+ * that is there is left as it is. */
+export function makeSpreadFolder(path: string): void {
+  const made = mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (made !== undefined) spreadSubfolders(path);
 }

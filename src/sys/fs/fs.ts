@@ -34,7 +34,7 @@ export {
 } from "./_in-root.ts";
 export { changeOwner, deviceNumber, type FileTimes, makeNode, setTimes } from "./_node.ts";
 export { type FileFacts, factsAt } from "./_file-facts.ts";
-export { spreadSubfolders } from "./_spread.ts";
+export { makeSpreadFolder, spreadSubfolders } from "./_spread.ts";
 export { copyTree, removeTree } from "./_tree.ts";
 export { getXattr, listOpenXattr, listXattr, removeXattr, setXattr } from "./_xattr.ts";
 

@@ -61,8 +61,6 @@ class ProcessPool implements HelperPool {
   /** Helpers without work, the one used last at the end. */
   readonly #idle: Helper[] = [];
   readonly #all = new Set<Helper>();
-  /** Questions that run or wait. */
-  #asked = 0;
   #isClosed = false;
 
   constructor(options: HelperPoolOptions) {
@@ -71,19 +69,10 @@ class ProcessPool implements HelperPool {
   }
 
   get isBusy(): boolean {
-    return this.#asked >= this.#options.helpersMax;
+    return this.#places.isFull;
   }
 
-  async ask(question: string, options: AskOptions = {}): Promise<string> {
-    this.#asked += 1;
-    try {
-      return await this.#ask(question, options);
-    } finally {
-      this.#asked -= 1;
-    }
-  }
-
-  async #ask(question: string, { signal, onNews }: AskOptions): Promise<string> {
+  async ask(question: string, { signal, onNews }: AskOptions = {}): Promise<string> {
     return await this.#places.run(async () => {
       if (this.#isClosed || isAborted(signal)) throw this.#canceled(signal);
       const helper = this.#take();

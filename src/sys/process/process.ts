@@ -209,6 +209,17 @@ export function selfExecutable(): string[] {
   return [process.execPath, join(import.meta.dirname, "../../main.ts")];
 }
 
+/**
+ * The program of a worker thread; in the executable it lies at its place below `src`.
+ *
+ * @param path below `src`, without its ending; an entry point of the build
+ */
+export function workerProgram(path: string): URL {
+  const isCompiled = import.meta.dirname.startsWith("/$bunfs/");
+  if (isCompiled) return new URL(`file:///$bunfs/root/${path}.js`);
+  return new URL(`../../${path}.ts`, import.meta.url);
+}
+
 const watched = new Map<number, (status: WaitStatus) => void>();
 let sweepTimer: ReturnType<typeof setInterval> | undefined;
 
