@@ -1,7 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { digestOf } from "../../oci/digest.ts";
 import { ArchiveHash } from "./_archive-hash.ts";
-import { slotBytes, slotCount } from "./_hash-ring.ts";
+import { slotBytes } from "../slot-ring.ts";
+import { slotCount } from "./_hash-ring.ts";
 import { TarOutput } from "./_tar-output.ts";
 
 const ringBytes = slotBytes * slotCount;

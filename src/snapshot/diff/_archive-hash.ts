@@ -2,14 +2,15 @@ import { Worker } from "node:worker_threads";
 import { EngineError } from "../../lib/errors.ts";
 import { createDigester, type Digest } from "../../oci/digest.ts";
 import { workerProgram } from "../../sys/process/process.ts";
-import { createHashRing, type HashRing, RingEnd, slotCount } from "./_hash-ring.ts";
+import { createHashRing, RingEnd, slotCount } from "./_hash-ring.ts";
+import type { SharedSlots } from "../slot-ring.ts";
 import type { ArchiveSink } from "./_tar-output.ts";
 
 /** The other thread takes a slot in less than a thousandth of that. */
 const silenceMaxMs = 60_000;
 
 interface HashThread {
-  readonly ring: HashRing;
+  readonly ring: SharedSlots;
   readonly end: RingEnd;
   readonly worker: Worker | undefined;
 }
@@ -106,7 +107,7 @@ export class ArchiveHash implements ArchiveSink, Disposable {
   }
 }
 
-function startWorker(ring: HashRing): Worker {
+function startWorker(ring: SharedSlots): Worker {
   const worker = new Worker(workerProgram("snapshot/diff/hash-worker"), { workerData: ring });
   // It blocks for as long as there is nothing to hash, and must not hold the process.
   worker.unref();

@@ -3,51 +3,48 @@
  * memory, filled and taken in turns. Both threads block while they wait, so that no message and no
  * event loop is between them.
  */
-import type { Digest } from "../../oci/digest.ts";
-import { parseDigest } from "../../oci/digest.ts";
+import { type Digest, parseDigest } from "../../oci/digest.ts";
+import { createSharedSlots, firstOwnWord, type SharedSlots, SlotRing } from "../slot-ring.ts";
 
-/** Bytes of one slot. */
-export const slotBytes: number = 256 * 1024;
 /** Slots in a ring. */
 export const slotCount = 8;
 
-/** What both threads see; goes from one to the other when the second is started. */
-export interface HashRing {
-  readonly slots: SharedArrayBuffer;
-  /** See `word`. */
-  readonly words: SharedArrayBuffer;
-}
-
 const digestMaxBytes = 128;
-/** `given` and `taken` count slots without end; `answered` counts digests. */
-const word = { given: 0, taken: 1, answered: 2, digestBytes: 3, sizes: 4 } as const;
-const wordsBytes = Int32Array.BYTES_PER_ELEMENT * (word.sizes + slotCount);
+/** `given` counts slots without end; `answered` counts digests. */
+const word = {
+  given: firstOwnWord,
+  answered: firstOwnWord + 1,
+  digestBytes: firstOwnWord + 2,
+  sizes: firstOwnWord + 3,
+} as const;
+const wordCount = word.sizes + slotCount;
 /** In place of a slot's size: the archive is whole, or nobody wants its digest any more. */
 const mark = { end: 0, dropped: -1 } as const;
 
 /** Makes an empty ring. */
-export function createHashRing(): HashRing {
-  return {
-    slots: new SharedArrayBuffer(slotBytes * slotCount),
-    words: new SharedArrayBuffer(wordsBytes + digestMaxBytes),
-  };
+export function createHashRing(): SharedSlots {
+  return createSharedSlots({
+    slotCount,
+    ownWords: wordCount - firstOwnWord,
+    moreBytes: digestMaxBytes,
+  });
 }
 
 /** One side's view of a ring. */
 export class RingEnd {
-  readonly #slots: SharedArrayBuffer;
+  readonly #ring: SlotRing;
   readonly #words: Int32Array;
   readonly #digest: Uint8Array;
 
-  constructor({ slots, words }: HashRing) {
-    this.#slots = slots;
-    this.#words = new Int32Array(words, 0, wordsBytes / Int32Array.BYTES_PER_ELEMENT);
-    this.#digest = new Uint8Array(words, wordsBytes, digestMaxBytes);
+  constructor(shared: SharedSlots) {
+    this.#ring = new SlotRing(shared);
+    this.#words = new Int32Array(shared.words, 0, wordCount);
+    this.#digest = new Uint8Array(shared.words, this.#words.byteLength, digestMaxBytes);
   }
 
   /** The memory of the slot that has a number. */
   slot(index: number): Uint8Array {
-    return new Uint8Array(this.#slots, (index % slotCount) * slotBytes, slotBytes);
+    return this.#ring.slot(index);
   }
 
   /** Slots that were given so far. */
@@ -57,12 +54,7 @@ export class RingEnd {
 
   /** Waits until slot `index` may be filled. @returns false when that takes too long */
   waitForRoom(index: number, timeoutMs: number): boolean {
-    for (;;) {
-      const takenCount = Atomics.load(this.#words, word.taken);
-      if (index - takenCount < slotCount) return true;
-      if (Atomics.wait(this.#words, word.taken, takenCount, timeoutMs) === "timed-out")
-        return false;
-    }
+    return this.#ring.waitForRoom(index, timeoutMs);
   }
 
   /** Gives the slots up to `sizes.length` more: the bytes that each has. */
@@ -101,14 +93,13 @@ export class RingEnd {
    */
   takeAll(take: (bytes: Uint8Array) => void): boolean {
     for (;;) {
-      const index = Atomics.load(this.#words, word.taken);
+      const index = this.#ring.takenCount;
       while (Atomics.load(this.#words, word.given) === index) {
         Atomics.wait(this.#words, word.given, index);
       }
       const sizeBytes = Atomics.load(this.#words, word.sizes + (index % slotCount));
       if (sizeBytes > 0) take(this.slot(index).subarray(0, sizeBytes));
-      Atomics.store(this.#words, word.taken, index + 1);
-      Atomics.notify(this.#words, word.taken);
+      this.#ring.giveBack();
       if (sizeBytes <= 0) return sizeBytes === mark.end;
     }
   }

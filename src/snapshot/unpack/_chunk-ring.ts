@@ -3,57 +3,42 @@
  * and taken in turns. The writer blocks while all are full; the reader is told of each chunk by a
  * message, takes it in its event loop, and gives the slot back.
  */
-const slotBytes = 256 * 1024;
+import { createSharedSlots, firstOwnWord, type SharedSlots, SlotRing } from "../slot-ring.ts";
+
 const slotCount = 16;
 
-/** What both threads see; goes from one to the other in a message. */
-export interface ChunkRing {
-  readonly slots: SharedArrayBuffer;
-  /** See `word`. */
-  readonly words: SharedArrayBuffer;
-}
-
-const word = { takenCount: 0, isStopped: 1, count: 2 } as const;
-
-/** Makes an empty ring. */
-export function createChunkRing(): ChunkRing {
-  return {
-    slots: new SharedArrayBuffer(slotBytes * slotCount),
-    words: new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT * word.count),
-  };
-}
+const stoppedWord = firstOwnWord;
 
 /** The reader's side. */
 export class ChunkTaker {
-  readonly ring: ChunkRing = createChunkRing();
+  readonly ring: SharedSlots = createSharedSlots({ slotCount, ownWords: 1 });
+  readonly #ring: SlotRing = new SlotRing(this.ring);
   readonly #words: Int32Array = new Int32Array(this.ring.words);
 
   /** Begins anew; the writer has ended before. */
   reset(): void {
-    this.#words.fill(0);
+    this.#ring.reset();
+    Atomics.store(this.#words, stoppedWord, 0);
   }
 
   /** Gives the next chunk to `take`, and its slot back. The bytes are valid during the call. */
   take(sizeBytes: number, take: (bytes: Uint8Array) => void): void {
-    const at = (Atomics.load(this.#words, word.takenCount) % slotCount) * slotBytes;
-    take(new Uint8Array(this.ring.slots, at, sizeBytes));
-    Atomics.add(this.#words, word.takenCount, 1);
-    Atomics.notify(this.#words, word.takenCount);
+    take(this.#ring.slot(this.#ring.takenCount).subarray(0, sizeBytes));
+    this.#ring.giveBack();
   }
 
   /** Wakes the writer and has it give up. */
   stop(): void {
-    Atomics.store(this.#words, word.isStopped, 1);
-    // A writer that has seen neither is about to wait for another number.
-    Atomics.add(this.#words, word.takenCount, 1);
-    Atomics.notify(this.#words, word.takenCount);
-    Atomics.notify(this.#words, word.isStopped);
+    Atomics.store(this.#words, stoppedWord, 1);
+    Atomics.notify(this.#words, stoppedWord);
+    // A writer that has not seen it is about to wait for room.
+    this.#ring.giveBack();
   }
 }
 
 /** The writer's side; its calls block. */
 export class ChunkWriter {
-  readonly #ring: ChunkRing;
+  readonly #ring: SlotRing;
   readonly #words: Int32Array;
   readonly #give: (chunk: Uint8Array) => void;
   #givenCount = 0;
@@ -61,15 +46,15 @@ export class ChunkWriter {
   #filledBytes = 0;
 
   /** @param options.give sees each chunk, and tells the reader how many bytes it has */
-  constructor(ring: ChunkRing, options: { readonly give: (chunk: Uint8Array) => void }) {
-    this.#ring = ring;
+  constructor(ring: SharedSlots, options: { readonly give: (chunk: Uint8Array) => void }) {
+    this.#ring = new SlotRing(ring);
     this.#words = new Int32Array(ring.words);
     this.#give = options.give;
   }
 
   /** Whether the reader wants no more. */
   get isStopped(): boolean {
-    return Atomics.load(this.#words, word.isStopped) === 1;
+    return Atomics.load(this.#words, stoppedWord) === 1;
   }
 
   /** The free part of the slot that is being filled; waits for one. Empty once stopped. */
@@ -106,17 +91,11 @@ export class ChunkWriter {
 
   /** Blocks for a while, or until stopped. */
   pause(timeMs: number): void {
-    Atomics.wait(this.#words, word.isStopped, 0, timeMs);
+    Atomics.wait(this.#words, stoppedWord, 0, timeMs);
   }
 
   #next(): Uint8Array {
-    for (;;) {
-      if (this.isStopped) return new Uint8Array(0);
-      const takenCount = Atomics.load(this.#words, word.takenCount);
-      if (this.#givenCount - takenCount < slotCount) break;
-      Atomics.wait(this.#words, word.takenCount, takenCount);
-    }
-    const at = (this.#givenCount % slotCount) * slotBytes;
-    return new Uint8Array(this.#ring.slots, at, slotBytes);
+    this.#ring.waitForRoom(this.#givenCount);
+    return this.isStopped ? new Uint8Array(0) : this.#ring.slot(this.#givenCount);
   }
 }

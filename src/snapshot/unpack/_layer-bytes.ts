@@ -6,13 +6,14 @@ import { withProgress } from "../../lib/stream-limit.ts";
 import { createDigester, type Digest } from "../../oci/digest.ts";
 import { workerProgram } from "../../sys/process/process.ts";
 import type { BlobSource } from "./_blob-file.ts";
-import { type ChunkRing, ChunkTaker } from "./_chunk-ring.ts";
+import { ChunkTaker } from "./_chunk-ring.ts";
+import type { SharedSlots } from "../slot-ring.ts";
 
 /** What the worker thread is asked. */
 export interface BytesRequest {
   readonly source: LayerSource;
   /** Where the bytes go. */
-  readonly ring: ChunkRing;
+  readonly ring: SharedSlots;
 }
 
 /** What the worker thread answers. */
