@@ -20,7 +20,7 @@ import { readHostFacts } from "../runtime/spec/host-facts.ts";
 import { openShimPool } from "../runtime/shim-pool.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
-import { ensureCgroupMounts } from "../sys/cgroup.ts";
+import { ensureCgroupMounts, removeUnusedCgroup } from "../sys/cgroup.ts";
 import { run, selfExecutable } from "../sys/process/process.ts";
 import { openVolumes } from "../volume/local-volumes.ts";
 import type { ContainerRecord } from "./record/record.ts";
@@ -164,6 +164,7 @@ export async function openTestStack(options: TestStackOptions = {}): Promise<Tes
       }
       await containers.shutdown({ timeoutMs: 1000, keepRunning: false });
       await close();
+      removeUnusedCgroup(`/tugt${tag}`);
       await removeBridge();
       rmSync(root, { recursive: true, force: true });
     },

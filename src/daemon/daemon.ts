@@ -38,7 +38,7 @@ import { createRequestHandler } from "../server/server.ts";
 import { openDiffHasher } from "../snapshot/diff/diff-hasher.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
 import { openUnpacker } from "../snapshot/unpack/unpack-client.ts";
-import { ensureCgroupMounts } from "../sys/cgroup.ts";
+import { ensureCgroupMounts, removeUnusedCgroup } from "../sys/cgroup.ts";
 import { lockFile, writeFileAtomic } from "../sys/fs/fs.ts";
 import { releaseFilePages, releaseMemory } from "../sys/memory.ts";
 import { selfExecutable } from "../sys/process/process.ts";
@@ -83,6 +83,8 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   undo.defer(pidFile.remove);
   for (const mounted of ensureCgroupMounts())
     logger.info("mounted a cgroup controller", { mounted });
+  // Those of containers and steps that live on are below it.
+  undo.defer(() => removeUnusedCgroup(cgroupParentOf(config)));
 
   let current = config;
   const reserve = openDiskReserve({ root: config.dataRoot, logger });
@@ -406,7 +408,6 @@ function containerDefaults(
   programs: SealedPrograms,
 ): ContainerDefaults {
   const initPath = config().initPath ?? initPaths.find((path) => existsSync(path));
-  const { bridge } = config();
   return {
     get runtimes() {
       return Object.fromEntries(
@@ -431,11 +432,15 @@ function containerDefaults(
     shmSizeBytes: config().shmSizeBytes,
     hasNoNewPrivileges: config().hasNoNewPrivileges,
     hasInit: config().hasInit,
-    // Daemons side by side keep their control groups apart.
-    cgroupParent: bridge === defaultBridge ? "/tug" : `/tug-${bridge}`,
+    cgroupParent: cgroupParentOf(config()),
     ulimits: [],
     ...(initPath === undefined ? {} : { initPath }),
   };
+}
+
+/** Daemons side by side keep their control groups apart. */
+function cgroupParentOf({ bridge }: DaemonConfig): string {
+  return bridge === defaultBridge ? "/tug" : `/tug-${bridge}`;
 }
 
 /** The absolute path of a program that is named without one. */

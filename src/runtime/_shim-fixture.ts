@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { silentLogger } from "../lib/log.ts";
-import { ensureCgroupMounts } from "../sys/cgroup.ts";
+import { ensureCgroupMounts, removeUnusedCgroup } from "../sys/cgroup.ts";
 import { unmount } from "../sys/mount/mount.ts";
 import type { Shim, ShimPool } from "./shim.ts";
 import { openShimPool } from "./shim-pool.ts";
@@ -143,6 +143,7 @@ export class ShimFixture {
       const target = join(this.root, `rt${process.pid}x${index}`, "bundle/rootfs");
       while (unmount(target, { detach: true }));
     }
+    removeUnusedCgroup("/tug-test");
     rmSync(this.root, { recursive: true, force: true });
   }
 }

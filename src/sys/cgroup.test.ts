@@ -4,6 +4,7 @@ import { join } from "node:path";
 import {
   cgroupPaths,
   cgroupPids,
+  cgroupRoots,
   cgroupVersion,
   controllers,
   ensureCgroupMounts,
@@ -12,6 +13,7 @@ import {
   ownCgroup,
   readLimits,
   removeCgroup,
+  removeUnusedCgroup,
   watchOom,
 } from "./cgroup.ts";
 
@@ -88,6 +90,26 @@ describe.skipIf(!isRoot)("a cgroup with processes", () => {
     await Promise.all([outer.exited, inner.exited]);
     await removeCgroup(name);
     for (const folder of cgroupPaths(name).values()) expect(existsSync(folder)).toBe(false);
+  });
+
+  test("removeUnusedCgroup() leaves what is in use, and what has something below", async () => {
+    const made = cgroupRoots().map((root) => join(root, name));
+    for (const folder of made) mkdirSync(join(folder, "below"), { recursive: true });
+    const there = (): readonly string[] => made.filter((folder) => existsSync(folder));
+    removeUnusedCgroup(name);
+    expect(there()).toEqual(made);
+    removeUnusedCgroup(`${name}/below`);
+    const inside = startInside(name, "exec sleep 60");
+    await until(() => cgroupPids(name).includes(inside.pid));
+    removeUnusedCgroup(name);
+    expect(there()).toContain(cgroupPaths(name).get(isFirst ? "memory" : "") ?? "");
+    inside.kill();
+    await inside.exited;
+    await until(() => {
+      removeUnusedCgroup(name);
+      return there().length === 0;
+    });
+    expect(() => removeUnusedCgroup("/")).toThrow("not the root");
   });
 
   test("readLimits() reads what is set and leaves out what is not", async () => {

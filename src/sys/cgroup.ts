@@ -78,7 +78,18 @@ export function ensureCgroupMounts(): string[] {
   const target = join(folder, name);
   translated(`make folder ${target}`, () => mkdirSync(target, { recursive: true }));
   mount({ source: name, target, type: "cgroup", data: name });
+  roots = undefined;
   return [name];
+}
+
+let roots: readonly string[] | undefined;
+
+/** Where hierarchies are mounted, the named ones and the empty unified one included. */
+export function cgroupRoots(): readonly string[] {
+  roots ??= readMountInfo()
+    .filter((info) => info.type === "cgroup" || info.type === "cgroup2")
+    .map((info) => info.target);
+  return roots;
 }
 
 /** Where a cgroup lies: controller → folder on version 1, `""` → folder on version 2. */
@@ -240,6 +251,25 @@ export async function removeCgroup(path: string): Promise<void> {
   }
   for (const root of new Set(cgroupPaths(path).values())) {
     for (const one of foldersBelow(root).reverse()) await removeOne(one);
+  }
+}
+
+/**
+ * Removes a cgroup from every hierarchy in which nothing is left of it: no process, nothing below.
+ *
+ * Never waits, and leaves alone what is in use.
+ */
+export function removeUnusedCgroup(path: string): void {
+  if (path.replaceAll("/", "") === "") {
+    throw new EngineError("invalid-argument", "remove cgroup: not the root");
+  }
+  for (const root of cgroupRoots()) {
+    try {
+      rmdirSync(join(root, path));
+    } catch (error) {
+      const failure = nodeFailure(error, `remove cgroup ${path}`);
+      if (!isGone(error) && systemCode(failure) !== "EBUSY") throw failure;
+    }
   }
 }
 

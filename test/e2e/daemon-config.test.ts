@@ -8,6 +8,7 @@ import { runDaemonToEnd, startDaemon } from "../support/daemon.ts";
 import { referenceHost } from "../support/engine.ts";
 import { request } from "../support/http.ts";
 import { at, textAt } from "../support/json.ts";
+import { cgroupFolders } from "../support/leaks.ts";
 import { run, runOk, start, until } from "../support/process.ts";
 
 const ours = describe.skipIf(referenceHost !== undefined);
@@ -120,6 +121,7 @@ ours("a daemon", () => {
     await Bun.sleep(200);
     expect(await daemon.stop()).toBe(0);
     expect(existsSync(daemon.pidFile)).toBe(false);
+    expect(cgroupFolders(daemon.cgroup)).toEqual([]);
     await daemon.restart();
     const state = at(await daemon.engine.inspect(id), "State");
     expect(state).toMatchObject({ Running: false, ExitCode: 0 });
@@ -133,11 +135,26 @@ ours("a daemon", () => {
     const id = await daemon.engine.runDetached({ Image: "busybox", Cmd: ["sleep", "300"] });
     const before = at(await daemon.engine.inspect(id), "State", "Pid");
     expect(await daemon.stop()).toBe(0);
+    expect(cgroupFolders(daemon.cgroup).filter((path) => path.endsWith(id))).not.toEqual([]);
     await daemon.restart();
     expect(at(await daemon.engine.inspect(id), "State")).toMatchObject({
       Running: true,
       Pid: before,
     });
+    await daemon.engine.removeContainers();
+    expect(await daemon.stop()).toBe(0);
+    expect(cgroupFolders(daemon.cgroup)).toEqual([]);
+  });
+
+  test("takes away the control groups of one that was killed, once it stops itself", async () => {
+    await using daemon = await startDaemon({ flags: ["--shutdown-timeout", "1"] });
+    await daemon.engine.ensureImages("busybox");
+    await daemon.engine.runDetached({ Image: "busybox", Cmd: ["sleep", "300"] });
+    await daemon.kill9();
+    expect(cgroupFolders(daemon.cgroup)).not.toEqual([]);
+    await daemon.restart();
+    expect(await daemon.stop()).toBe(0);
+    expect(cgroupFolders(daemon.cgroup)).toEqual([]);
   });
 
   test("logs in JSON when asked, and less when asked", async () => {

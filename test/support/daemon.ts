@@ -16,7 +16,9 @@ import { type Engine, openEngine } from "./engine.ts";
 import { request } from "./http.ts";
 import { at, listAt, textAt } from "./json.ts";
 import {
+  cgroupFolders,
   containerCgroups,
+  killIfThere,
   linksOf,
   mountsUnder,
   type ProcessTrace,
@@ -24,6 +26,7 @@ import {
   readdirOptional,
   readlinkOptional,
   readOptional,
+  removeCgroups,
 } from "./leaks.ts";
 import { run, until } from "./process.ts";
 
@@ -46,6 +49,8 @@ export interface TestDaemon {
   readonly dataRoot: string;
   readonly execRoot: string;
   readonly bridge: string;
+  /** The control group above those of its containers. */
+  readonly cgroup: string;
   readonly pidFile: string;
   readonly configPath: string;
   readonly pid: number;
@@ -106,6 +111,10 @@ function planDaemon(options: DaemonOptions): Place {
   };
 }
 
+function cgroupOf(place: Place): string {
+  return `tug-${place.bridge}`;
+}
+
 function hasOwnAddress({ config = {}, flags = [] }: DaemonOptions): boolean {
   const isSaid = typeof config === "string" || "bip" in config;
   return isSaid || flags.some((flag) => flag.startsWith("--bip"));
@@ -144,6 +153,7 @@ export async function startDaemon(options: DaemonOptions = {}): Promise<TestDaem
     dataRoot: place.dataRoot,
     execRoot: place.execRoot,
     bridge: place.bridge,
+    cgroup: cgroupOf(place),
     pidFile: place.pidFile,
     configPath: place.configPath,
     get pid() {
@@ -254,8 +264,18 @@ async function findLeaks(
     ...(listed.size === 0 ? mountsUnder(place.folder).filter(isContainerMount) : []),
     ...(listed.size === 0 ? linksOf(place.bridge).map((name) => `link ${name}`) : []),
     ...containerCgroups(gone).map((path) => `cgroup ${path}`),
+    ...leakedCgroups(place, listed).map((path) => `cgroup ${path}`),
     ...folders.filter((name) => !listed.has(name)).map((name) => `folder containers/${name}`),
   ];
+}
+
+/** Groups of steps, and of containers that it has never told of; its own stays while it runs. */
+function leakedCgroups(place: Place, listed: ReadonlySet<string>): readonly string[] {
+  const marker = `/${cgroupOf(place)}/`;
+  return cgroupFolders(cgroupOf(place)).filter((path) => {
+    const [, below] = path.split(marker);
+    return below !== undefined && !listed.has(below.split("/")[0] ?? "");
+  });
 }
 
 /** A shim that waits for its first container is a spare; one whose container is gone is left over. */
@@ -288,12 +308,11 @@ async function clear(place: Place): Promise<void> {
     await run(["ip", "link", "del", place.bridge]);
   }
   await run(["nft", "delete", "table", "inet", `tug_${place.bridge}`]);
-  for (const id of await readdirIfThere(join(place.dataRoot, "containers"))) {
-    for (const cgroup of containerCgroups(new Set([id])).toReversed()) {
-      await run(["rmdir", cgroup]);
-    }
-  }
+  const ids = new Set(await readdirIfThere(join(place.dataRoot, "containers")));
+  for (const cgroup of containerCgroups(ids).toReversed()) await run(["rmdir", cgroup]);
+  const left = await removeCgroups(cgroupOf(place));
   await rm(place.folder, { recursive: true, force: true });
+  assert.deepEqual(left, [], "control groups that cannot be removed");
 }
 
 async function readdirIfThere(folder: string): Promise<readonly string[]> {
@@ -306,11 +325,5 @@ function killTree(pid: number): void {
     const path = `/proc/${pid}/task/${task}/children`;
     return (readOptional(path) ?? "").trim().split(" ").filter(Boolean);
   });
-  for (const target of [pid, ...children.map(Number)]) {
-    try {
-      process.kill(target, "SIGKILL");
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
-    }
-  }
+  for (const target of [pid, ...children.map(Number)]) killIfThere(target);
 }

@@ -1,7 +1,19 @@
 /** What a daemon may have left behind on the machine. */
-import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { codeOf } from "../../src/lib/errors.ts";
+
+const cgroupRoot = "/sys/fs/cgroup";
+const removeMaxMs = 2000;
+const removeRetryMs = 10;
 
 /** A process by what it was started with. */
 export interface ProcessTrace {
@@ -47,8 +59,57 @@ export function containerCgroups(ids: ReadonlySet<string>): readonly string[] {
       else if (depth > 0) look(path, depth - 1);
     }
   };
-  look("/sys/fs/cgroup", 2);
+  look(cgroupRoot, 2);
   return found;
+}
+
+/** The folders of a control group and of those below it, in every hierarchy, the deepest first. */
+export function cgroupFolders(group: string): readonly string[] {
+  const folders = ["", ...readdirOptional(cgroupRoot)].map((name) => join(cgroupRoot, name, group));
+  return folders.filter((folder) => existsSync(folder)).flatMap(foldersBelow);
+}
+
+function foldersBelow(folder: string): readonly string[] {
+  const below = readdirOptional(folder)
+    .map((name) => join(folder, name))
+    .filter((path) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true);
+  return [...below.flatMap(foldersBelow), folder];
+}
+
+/** Kills what is in a control group or below it, and removes all of it. @returns what stays */
+export async function removeCgroups(group: string): Promise<readonly string[]> {
+  const end = performance.now() + removeMaxMs;
+  for (;;) {
+    const folders = cgroupFolders(group);
+    if (folders.length === 0 || performance.now() > end) return folders;
+    for (const folder of folders) {
+      for (const pid of (readOptional(join(folder, "cgroup.procs")) ?? "").split("\n")) {
+        if (Number(pid) > 0) killIfThere(Number(pid));
+      }
+      // The dead leave a frozen group once it is thawed.
+      const freezer = join(folder, "freezer.state");
+      if (existsSync(freezer)) writeFileSync(freezer, "THAWED");
+      removeIfEmpty(folder);
+    }
+    await Bun.sleep(removeRetryMs);
+  }
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch (error) {
+    if (!["EBUSY", "ENOENT", "ENODEV"].includes(codeOf(error) ?? "")) throw error;
+  }
+}
+
+/** Kills a process unless it is gone. */
+export function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (codeOf(error) !== "ESRCH") throw error;
+  }
 }
 
 /** Entries of a folder; none when it is not there. */

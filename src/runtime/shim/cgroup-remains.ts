@@ -2,22 +2,11 @@
 import { readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { codeOf, EngineError } from "../../lib/errors.ts";
-import { cgroupPids, killCgroup } from "../../sys/cgroup.ts";
-import { readMountInfo } from "../../sys/mount/mount.ts";
+import { cgroupPids, cgroupRoots, killCgroup } from "../../sys/cgroup.ts";
 import type { RuntimeProgram } from "./runtime-call.ts";
 
 const attemptCountMax = 50;
 const attemptIntervalMs = 2;
-
-let roots: readonly string[] | undefined;
-
-/** Where hierarchies are mounted, the named ones and the empty unified one included. */
-export function cgroupRoots(): readonly string[] {
-  roots ??= readMountInfo()
-    .filter((info) => info.type === "cgroup" || info.type === "cgroup2")
-    .map((info) => info.target);
-  return roots;
-}
 
 /**
  * Kills what still runs in the control group, removes it from every hierarchy, and the runtime's
