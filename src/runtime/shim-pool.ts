@@ -15,9 +15,13 @@ import { shimProtocolVersion } from "./shim-protocol.ts";
 
 /** Shims being started at the same time; most of a start is waiting for the kernel. */
 const startingCountMax = 4;
-/** Spares kept after a burst, what counts as one, and for how long it is remembered. */
+/**
+ * Spares kept after a burst: as many as containers were started within the window and still ran at
+ * its end. One container after the other is no burst, its shim serves again.
+ */
 const burstSpareCountMax = 32;
 const burstWindowMs = 1000;
+/** How long a burst is remembered. */
 const burstMemoryMs = 60_000;
 /** A start uses both processors for about this long. */
 const replenishDelayMs = 30;
@@ -60,7 +64,8 @@ class SpareShimPool implements ShimPool {
   readonly #names = new Set<string>();
   #startingCount = 0;
   #renewingCount = 0;
-  #acquiredAtMs: number[] = [];
+  /** When containers were started that have not ended since, by their IDs, oldest first. */
+  readonly #recentStarts = new Map<string, number>();
   #wantedCount: number;
   #isClosed = false;
   #calm: ReturnType<typeof setTimeout> | undefined;
@@ -77,6 +82,7 @@ class SpareShimPool implements ShimPool {
 
   async acquire(containerId: string): Promise<Shim> {
     expectStart();
+    this.#noteStart(containerId);
     for (;;) {
       const shim = await this.#take();
       try {
@@ -121,8 +127,8 @@ class SpareShimPool implements ShimPool {
 
   async #take(): Promise<ShimClient> {
     if (this.#isClosed) throw closed();
-    this.#noteAcquired();
-    for (let spare = this.#spares.shift(); spare !== undefined; spare = this.#spares.shift()) {
+    // The one that has served last is the one whose code and pages are still near.
+    for (let spare = this.#spares.pop(); spare !== undefined; spare = this.#spares.pop()) {
       if (!spare.isAlive) continue;
       this.#replenishSoon();
       return spare;
@@ -134,12 +140,15 @@ class SpareShimPool implements ShimPool {
   }
 
   /** More spares for a while: who starts many containers at once does so again. */
-  #noteAcquired(): void {
+  #noteStart(containerId: string): void {
     const now = performance.now();
-    this.#acquiredAtMs = this.#acquiredAtMs.filter((atMs) => now - atMs < burstWindowMs);
-    this.#acquiredAtMs.push(now);
+    for (const [id, atMs] of this.#recentStarts) {
+      if (now - atMs >= burstWindowMs) this.#recentStarts.delete(id);
+    }
+    this.#recentStarts.delete(containerId);
+    this.#recentStarts.set(containerId, now);
     const restCount = this.#options.spareCount ?? spareCountDefault;
-    const burstCount = Math.min(this.#acquiredAtMs.length, burstSpareCountMax);
+    const burstCount = Math.min(this.#recentStarts.size, burstSpareCountMax);
     if (burstCount <= Math.max(this.#wantedCount, restCount)) return;
     this.#wantedCount = burstCount;
     clearTimeout(this.#calm);
@@ -159,6 +168,7 @@ class SpareShimPool implements ShimPool {
 
   /** A shim whose container has ended becomes a spare again where one is wanted, or goes. */
   #retire(shim: ShimClient): void {
+    this.#recentStarts.delete(shim.containerId);
     const thereCount = this.#spares.length + this.#startingCount + this.#renewingCount;
     const isWanted = this.#waiting.length > 0 || thereCount < this.#wantedCount;
     if (this.#isClosed || !isWanted || shim.servedCount >= servedCountMax) shim.disconnect();

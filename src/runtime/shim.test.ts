@@ -409,6 +409,32 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
     await own.close();
   }, 20_000);
 
+  test("one container after the other is no burst, many at once are", async () => {
+    const own = new ShimFixture({ spareCount: 2 });
+    const shimCount = (): number => readdirSync(join(own.root, "shims")).length;
+    for (let round = 0; round < 12; round += 1) {
+      const request = own.request({ args: ["true"] });
+      const { shim, told } = await own.acquire(request);
+      await shim.start(request);
+      await told.ended;
+      await own.pool.forget(shim.name);
+    }
+    await Bun.sleep(500);
+    expect(shimCount()).toBe(2);
+    const pids = await Promise.all(
+      Array.from({ length: 6 }, async () => {
+        const request = own.request({ args: ["sleep", "60"] });
+        const { shim } = await own.acquire(request);
+        return (await shim.start(request)).pid;
+      }),
+    );
+    await Bun.sleep(1500);
+    expect(shimCount()).toBe(12);
+    for (const pid of pids) signalProcess(pid, "SIGKILL");
+    await Bun.sleep(300);
+    await own.close();
+  }, 20_000);
+
   test("spares end with the daemon", async () => {
     const own = new ShimFixture();
     await Bun.sleep(400);
