@@ -1,6 +1,7 @@
 import { linkSync } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { Turns } from "../lib/concurrency/turn.ts";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import { createDigester, type Digest, digestAlgorithm, type Digester } from "../oci/digest.ts";
 import type { BlobInfo, Ingest } from "./content-store.ts";
@@ -25,6 +26,7 @@ export class FileIngest implements Ingest {
   readonly #options: FileIngestOptions;
   readonly #handle: FileHandle;
   readonly #digester: Digester;
+  readonly #turns = new Turns();
   #sizeBytes = 0;
   #state: "open" | "failed" | "closed" = "open";
   #isKept = false;
@@ -69,6 +71,7 @@ export class FileIngest implements Ingest {
     }
     this.#digester.update(bytes);
     this.#sizeBytes += bytes.byteLength;
+    await this.#turns.moved(bytes.byteLength);
   }
 
   async commit(

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { Turns } from "../lib/concurrency/turn.ts";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { toReadableStream } from "../lib/stream-limit.ts";
@@ -222,6 +223,7 @@ async function* readRange(
   range: { readonly digest: Digest; readonly offset: number; readonly end: number },
 ): AsyncGenerator<Uint8Array, void, undefined> {
   await using file = await open(path, "r");
+  const turns = new Turns();
   for (let at = range.offset; at < range.end; ) {
     const chunk = new Uint8Array(Math.min(readChunkBytes, range.end - at));
     const { bytesRead } = await file.read(chunk, 0, chunk.length, at);
@@ -230,6 +232,7 @@ async function* readRange(
     }
     at += bytesRead;
     yield chunk.subarray(0, bytesRead);
+    await turns.moved(bytesRead);
   }
 }
 

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { codeOf, EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
-import { TaskGroup } from "../lib/concurrency/task-group.ts";
 import type { Metadata, Table } from "../metadata/metadata.ts";
-import { makeSpreadFolder, removeTree, syncFileSystemAsync } from "../sys/fs/fs.ts";
+import { makeSpreadFolder, syncFileSystemAsync } from "../sys/fs/fs.ts";
+import { hasRoom, Removals } from "./_removals.ts";
 import { measureTree } from "./_tree-usage.ts";
 import type {
   CommitOptions,
@@ -71,10 +71,9 @@ export class DirectorySnapshotter implements Snapshotter {
   readonly #childCounts = new Map<string, number>();
   /** Keys that are being made. */
   readonly #making = new Map<string, number>();
-  /** Numbers whose directories are being removed. */
-  readonly #removing = new Set<number>();
-  readonly #removals: TaskGroup;
-  #lastRemoval: Promise<void> = Promise.resolve();
+  /** Keys of layers that are being filled. */
+  readonly #filling = new Set<string>();
+  readonly #removals: Removals;
   #lastNumber: number;
 
   constructor(layout: SnapshotLayout, options: DirectorySnapshotterOptions) {
@@ -82,8 +81,11 @@ export class DirectorySnapshotter implements Snapshotter {
     this.#root = options.root;
     this.#metadata = options.metadata;
     this.#table = options.metadata.table({ name: layout.tableName, decode: decodeRecord });
-    this.#removals = new TaskGroup({
-      onError: (error, name) => options.logger.warn(`${name}: left for the next sweep`, { error }),
+    this.#removals = new Removals({
+      logger: options.logger,
+      path: (number) => this.#path(number),
+      isInTheWay: () => this.#filling.size > 0,
+      hasRoom: () => hasRoom(this.#root),
     });
     this.#nursery = join(this.#root, "new");
     removeNow(this.#nursery);
@@ -139,10 +141,11 @@ export class DirectorySnapshotter implements Snapshotter {
       await this.#layout.make(directories);
       // A directory without a record is swept: who acknowledges the snapshot has more to write.
       this.#table.put(key, record, { durable: false });
+      if (forLayer) this.#filling.add(key);
       return this.#layout.mount(directories);
     } catch (error) {
       this.#countChild(parent, -1);
-      this.#removeLater(number);
+      this.#removals.add(number);
       throw error;
     } finally {
       this.#making.delete(key);
@@ -187,6 +190,7 @@ export class DirectorySnapshotter implements Snapshotter {
       this.#table.remove(key);
       this.#table.put(name, { ...before, kind: "committed", sizeBytes });
     });
+    this.#filling.delete(key);
     if (onto !== undefined) this.#countChild(onto.parent, 1);
   }
 
@@ -230,16 +234,17 @@ export class DirectorySnapshotter implements Snapshotter {
     }
     // The record first: a directory without one is garbage, a record without its directory a lie.
     this.#table.remove(key);
+    this.#filling.delete(key);
     this.#countChild(record.parent, -1);
-    this.#removeLater(record.number);
+    this.#removals.add(record.number);
     return true;
   }
 
   async sweep(): Promise<number> {
-    const known = new Set([...this.#making.values(), ...this.#removing]);
+    const known = new Set([...this.#making.values(), ...this.#removals.numbers]);
     for (const [, record] of this.#table.list()) known.add(record.number);
     const garbage = this.#numbersOnDisk().filter((number) => !known.has(number));
-    for (const number of garbage) this.#removeLater(number);
+    for (const number of garbage) this.#removals.add(number);
     return garbage.length;
   }
 
@@ -248,25 +253,7 @@ export class DirectorySnapshotter implements Snapshotter {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#removals.close();
-  }
-
-  /** Removes a directory that no record names, one at a time: a big one holds up no caller. */
-  #removeLater(number: number): void {
-    if (this.#removals.signal.aborted) return;
-    this.#removing.add(number);
-    const before = this.#lastRemoval;
-    const done = Promise.withResolvers<void>();
-    this.#lastRemoval = done.promise;
-    this.#removals.run(`remove directory of snapshot ${number}`, async (signal) => {
-      try {
-        await before;
-        if (!signal.aborted) await removeTree(this.#path(number));
-      } finally {
-        this.#removing.delete(number);
-        done.resolve();
-      }
-    });
+    await this.#removals[Symbol.asyncDispose]();
   }
 
   #get(key: string): SnapshotRecord {

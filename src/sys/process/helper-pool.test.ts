@@ -1,3 +1,4 @@
+import os from "node:os";
 import { afterEach, expect, test } from "bun:test";
 import { type HelperPool, type HelperPoolOptions, openHelperPool } from "./helper-pool.ts";
 
@@ -102,4 +103,9 @@ test("closing ends those at work and those at rest; a helper at rest goes by its
   await busy[Symbol.asyncDispose]();
   await expect(asked).rejects.toMatchObject({ kind: "canceled" });
   await expect(busy.ask("x")).rejects.toMatchObject({ kind: "canceled" });
+});
+
+test("helpers, and what they start, give way to who asked them", async () => {
+  const shell = pool("nice");
+  expect(Number(await shell.ask("how nice?"))).toBe(os.getPriority() + 5);
 });

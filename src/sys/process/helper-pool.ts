@@ -6,7 +6,7 @@
  */
 import type { ChildProcessByStdio } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
-import { EngineError, messageOf } from "../../lib/errors.ts";
+import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
 import { Semaphore } from "../../lib/concurrency/semaphore.ts";
 
 /** How helpers are kept. */
@@ -46,6 +46,9 @@ export interface AskOptions {
 
 /** Begins a line of a helper that is not its answer yet. */
 export const newsMark = "+";
+
+/** Helpers take a third of a contended processor's time: who answers requests goes first. */
+const helperNice = 5;
 
 const stderrMaxLength = 4000;
 const newline = 0x0a;
@@ -154,6 +157,7 @@ class Helper {
     // Helpers load this file too, and start none.
     const { spawn } = process.getBuiltinModule("node:child_process");
     this.#child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"] });
+    giveWay(this.#child.pid);
     const done = Promise.withResolvers<void>();
     this.ended = done.promise;
     const finish = (reason: string): void => {
@@ -230,6 +234,17 @@ class Helper {
     clearTimeout(this.#timer);
     this.#waiting?.reject(this.#end);
     this.#waiting = undefined;
+  }
+}
+
+/** Lowers the priority of a process that has just been started, before it has further threads. */
+function giveWay(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.getBuiltinModule("node:os").setPriority(pid, helperNice);
+  } catch (error) {
+    // It has ended already: its exit tells why.
+    if (codeOf(error) !== "ERR_SYSTEM_ERROR") throw error;
   }
 }
 
