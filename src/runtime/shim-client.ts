@@ -5,7 +5,9 @@ import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { codeOf, EngineError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
+import { setSocketTaker } from "../lib/socket-taker.ts";
 import { awaitAttached, connectShim, ShimConnection } from "./_shim-connection.ts";
+import { createAttachKey, shimAsSocketTaker } from "./_client-handover.ts";
 import { cleanUpBehind } from "./_shim-cleanup.ts";
 import { formatRuntimeSpec } from "./spec/rlimits.ts";
 import type { AttachOptions, Shim, ShimListener } from "./shim.ts";
@@ -86,10 +88,13 @@ export class ShimClient implements Shim {
 
   async attach(options: AttachOptions): Promise<Duplex> {
     const path = join(this.#options.directory, "shim.sock");
-    const socket = await connectShim(path, { kind: "attach", ...options });
+    const key = createAttachKey();
+    const socket = await connectShim(path, { kind: "attach", ...options, key });
     // The connection to nowhere fails as one to a shim that is just leaving.
     if (socket === undefined) throw this.#gone();
-    return await awaitAttached(socket);
+    const stream = await awaitAttached(socket);
+    setSocketTaker(stream, () => shimAsSocketTaker(this.#connection, key));
+    return stream;
   }
 
   async exec(request: Omit<ExecRequest, "op">): Promise<{ readonly pid: number }> {

@@ -22,6 +22,15 @@
  * further line is a `ShimRequest` from the daemon, a `ShimReply` or a `ShimEvent` from the shim. On an
  * attach connection all further bytes from the shim are output in Docker's stdcopy frames (raw when
  * the process has a terminal), and all bytes to it are stdin; half-close ends stdin.
+ *
+ * A client that is sent much is *handed over*, so that the daemon need not pass its bytes on:
+ *
+ * 1. `takeClient` names the descriptor of the client's socket in the daemon. The shim takes one of its
+ *    own, holds the output back, and answers how many bytes come by the attach connection in all.
+ * 2. The daemon passes these on, closes the socket, and asks to `serveClient`: the shim goes on with the
+ *    client itself. The attach connection is silent now. When it closes, the client is dropped; a byte
+ *    from the shim says that the client has vanished; the output's end is told by it first, and to the
+ *    client after `endClient`.
  */
 import type { RuntimeProcess, RuntimeSpec } from "../oci/runtime-spec.ts";
 import type { SnapshotMountPlan, SandboxPlan, BoundPort } from "./sandbox/sandbox-plan.ts";
@@ -43,6 +52,8 @@ export type ShimHello =
       /** Bytes, as `parseDetachKeys` gives them; when they come in on stdin of a terminal the
        * shim closes this connection and leaves the process alone. */
       readonly detachKeys?: readonly number[];
+      /** What `takeClient` calls this connection. */
+      readonly key?: string;
     };
 
 /** Where output is logged. */
@@ -117,6 +128,29 @@ export interface ExecRequest {
   readonly stdio: StdioPlan;
 }
 
+/** Has the shim take a client's socket, and hold its output back. */
+export interface TakeClient {
+  readonly op: "takeClient";
+  readonly key: string;
+  /** Of the daemon, whose descriptor it is. */
+  readonly pid: number;
+  readonly fd: number;
+}
+
+/** Result of `takeClient`. */
+export interface ClientTaken {
+  /** What comes by the attach connection, from its first byte on. */
+  readonly outputBytes: number;
+}
+
+/** Has the shim serve the client whose socket it took. */
+export interface ServeClient {
+  readonly op: "serveClient";
+  readonly key: string;
+  /** What the client's input by the attach connection comes to, from its first byte on. */
+  readonly inputBytes: number;
+}
+
 /** What a daemon asks. */
 export type ShimRequest =
   | { readonly op: "adopt"; readonly containerId: string; readonly logLevel: string }
@@ -129,6 +163,9 @@ export type ShimRequest =
       readonly columns: number;
     }
   | { readonly op: "closeStdin"; readonly execId?: string }
+  | TakeClient
+  | ServeClient
+  | { readonly op: "endClient"; readonly key: string }
   | { readonly op: "state" }
   /** Reopens or rotates nothing; asks for the counters of the log. */
   | { readonly op: "logState" }

@@ -57,6 +57,7 @@ export const systemCall = {
   fsmount: 432,
   pidfdOpen: 434,
   openat2: 437,
+  pidfdGetfd: 438,
   mountSetattr: 442,
 } as const;
 

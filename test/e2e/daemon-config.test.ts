@@ -265,6 +265,11 @@ ours("tcp", () => {
       const own = ["--tlscert", file("client.pem"), "--tlskey", file("client.key")];
       expect(await cli.ok(...flags, ...own, "ps", "-q")).toBe("");
       await cli.fails(...flags, "ps", "-q");
+      // What is much takes another way where the connection is plain.
+      await daemon.engine.ensureImages("busybox");
+      const run = ["run", "--rm", "busybox", "seq", "1", "500000"];
+      const lines = Array.from({ length: 500_000 }, (_, index) => `${index + 1}`).join("\n");
+      expect(await cli.ok(...flags, ...own, ...run)).toBe(lines);
     }
     rmSync(folder, { recursive: true, force: true });
   });

@@ -1,4 +1,5 @@
 import { Duplex } from "node:stream";
+import { setSocketTaker, socketTakerOf } from "../../lib/socket-taker.ts";
 
 /**
  * A client's attachment before there is anything to attach to.
@@ -12,6 +13,9 @@ export class PendingStream extends Duplex {
 
   constructor() {
     super({ allowHalfOpen: true, readableHighWaterMark: 256 * 1024 });
+    setSocketTaker(this, () => {
+      return this.#inner === undefined ? undefined : socketTakerOf(this.#inner);
+    });
   }
 
   /** Connects it to the real stream, which it owns from now on. */

@@ -16,6 +16,9 @@ class FakeConnection implements StreamConnection {
     this.taken += Buffer.from(bytes.subarray(0, count)).toString();
     return count;
   }
+  writeBoth(first: Uint8Array, second: Uint8Array): number {
+    return this.write(Buffer.concat([first, second]));
+  }
   pause(): void {
     this.isPaused = true;
   }

@@ -1,7 +1,9 @@
 /** One client of a process's output and input, as the shim serves it. */
-import type { StreamConnection } from "../../sys/net/stream-socket.ts";
+import { EngineError } from "../../lib/errors.ts";
+import type { StreamConnection, StreamHandlers } from "../../sys/net/stream-socket.ts";
 import type { LogStream } from "../log/json-records.ts";
 import { DetachMatcher } from "../detach-keys.ts";
+import { ClientHandover } from "./_client-handover.ts";
 import type { ShimHello } from "../shim-protocol.ts";
 
 /** Output a client may be behind before the process is made to wait. */
@@ -22,20 +24,25 @@ export interface AttachmentHandlers {
   onClose(): void;
 }
 
-/** Puts output into a frame of Docker's stdcopy format. */
-export function frameOutput(stream: LogStream, chunk: Uint8Array): Buffer {
-  const frame = Buffer.allocUnsafe(frameHeadBytes + chunk.length);
-  frame.writeUInt32BE(stream === "stdout" ? 0x01000000 : 0x02000000, 0);
-  frame.writeUInt32BE(chunk.length, 4);
-  frame.set(chunk, frameHeadBytes);
-  return frame;
+/** The head of a frame of Docker's stdcopy format. */
+export function frameHead(stream: LogStream, sizeBytes: number): Uint8Array {
+  const head = Buffer.allocUnsafe(frameHeadBytes);
+  head.writeUInt32BE(stream === "stdout" ? 0x01000000 : 0x02000000, 0);
+  head.writeUInt32BE(sizeBytes, 4);
+  return head;
 }
 
 /** A client that is attached. */
 export class Attachment {
   readonly hello: AttachHello;
+  /** The daemon's. */
   readonly #connection: StreamConnection;
   readonly #handlers: AttachmentHandlers;
+  /** Where output goes: the daemon's, or that of the client itself. */
+  #output: StreamConnection;
+  #handover: ClientHandover | undefined;
+  #sentBytes = 0;
+  #inputBytes = 0;
   #matcher: DetachMatcher | undefined;
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
@@ -45,27 +52,40 @@ export class Attachment {
 
   constructor(connection: StreamConnection, hello: AttachHello, handlers: AttachmentHandlers) {
     this.#connection = connection;
+    this.#output = connection;
     this.hello = hello;
     this.#handlers = handlers;
   }
 
   /** Whether the process should wait for this client. */
   get isBehind(): boolean {
-    return this.#waitingBytes > behindMaxBytes;
+    return this.#handover?.isMoving === true || this.#waitingBytes > behindMaxBytes;
   }
 
   get isClosed(): boolean {
     return this.#isClosed;
   }
 
-  /** Sends bytes as they are; they must not be changed any more. */
-  send(bytes: Uint8Array): void {
+  /** Sends bytes as they are, and what heads them; they must not be changed any more. */
+  send(head: Uint8Array | undefined, bytes: Uint8Array): void {
     if (this.#isClosed || this.#isEnding) return;
-    const taken = this.#waiting.length === 0 ? this.#connection.write(bytes) : 0;
-    if (taken === bytes.length) return;
-    const rest = bytes.subarray(taken);
+    if (this.#handover?.isMoving === true) {
+      this.#handover.hold(restOf(head, bytes, 0));
+      return;
+    }
+    const isFirst = this.#waiting.length === 0;
+    const taken = isFirst ? this.#write(head, bytes) : 0;
+    const rest = restOf(head, bytes, taken);
+    if (rest.length === 0) return;
     this.#waiting.push(rest);
     this.#waitingBytes += rest.length;
+  }
+
+  #write(head: Uint8Array | undefined, bytes: Uint8Array): number {
+    const taken =
+      head === undefined ? this.#output.write(bytes) : this.#output.writeBoth(head, bytes);
+    this.#sentBytes += taken;
+    return taken;
   }
 
   /** The kernel takes more. */
@@ -73,7 +93,7 @@ export class Attachment {
     if (this.#isClosed) return;
     while (this.#waiting.length > 0) {
       const bytes = this.#nextBlock();
-      const taken = this.#connection.write(bytes);
+      const taken = this.#write(undefined, bytes);
       this.#waitingBytes -= taken;
       if (taken > 0) this.#armLinger();
       if (taken < bytes.length) {
@@ -81,7 +101,7 @@ export class Attachment {
         break;
       }
     }
-    if (this.#isEnding && this.#waiting.length === 0) this.#connection.endWrite();
+    this.#endOutput();
     this.#handlers.onDrain();
   }
 
@@ -90,7 +110,74 @@ export class Attachment {
     if (this.#isClosed || this.#isEnding) return;
     this.#isEnding = true;
     this.#armLinger();
-    if (this.#waiting.length === 0) this.#connection.endWrite();
+    this.#endOutput();
+  }
+
+  #endOutput(): void {
+    if (!this.#isEnding || this.#waiting.length > 0) return;
+    const handover = this.#handover;
+    if (handover?.isMoving === true) return;
+    // The daemon is the first to know, for what it is asked then.
+    if (handover?.isEndSeen === false) handover.tellEnd();
+    else this.#output.endWrite();
+  }
+
+  /**
+   * Takes the client's socket from the daemon. Output is held back until `serveClient`.
+   *
+   * @returns how many bytes of output come by the daemon
+   * @throws conflict when it is too late; what `takeDescriptor` throws
+   */
+  takeClient(source: { readonly pid: number; readonly fd: number }): number {
+    if (this.#isClosed || this.#isEnding || this.#handover !== undefined) {
+      throw new EngineError("conflict", "take client: its attachment is ending");
+    }
+    const inputBytes = this.#inputBytes;
+    this.#handover = new ClientHandover(this.#connection, { ...source, inputBytes });
+    this.#handlers.onDrain();
+    return this.#sentBytes + this.#waitingBytes;
+  }
+
+  /** Goes on with the client itself, after the `inputBytes` of input that come by the daemon. */
+  async serveClient(
+    inputBytes: number,
+    handlers: Pick<StreamHandlers, "data" | "end">,
+  ): Promise<void> {
+    const handover = this.#handover;
+    if (handover?.isMoving !== true || this.#isClosed) {
+      throw new EngineError("conflict", "serve client: it was not taken");
+    }
+    try {
+      await handover.serve(inputBytes, {
+        ...handlers,
+        open: (client) => {
+          this.#output = client;
+          this.#waiting.push(...handover.takeHeld());
+          this.#waitingBytes = this.#waiting.reduce((sum, { length }) => sum + length, 0);
+          this.drained();
+        },
+        drain: () => this.drained(),
+        close: () => {
+          if (!this.#isClosed) handover.tellVanished();
+          this.#ended();
+        },
+      });
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** The daemon has seen the end of the output. */
+  endSeen(): void {
+    this.#handover?.endSeen();
+    if (!this.#isClosed) this.#endOutput();
+  }
+
+  /** Input has come by the daemon. */
+  received(sizeBytes: number): void {
+    this.#inputBytes += sizeBytes;
+    this.#handover?.inputReceived(sizeBytes);
   }
 
   /**
@@ -105,15 +192,25 @@ export class Attachment {
   }
 
   pauseInput(): void {
-    if (!this.#isClosed) this.#connection.pause();
+    if (this.#isClosed) return;
+    this.#connection.pause();
+    this.#handover?.pauseInput(true);
   }
 
   resumeInput(): void {
-    if (!this.#isClosed) this.#connection.resume();
+    if (this.#isClosed) return;
+    this.#connection.resume();
+    this.#handover?.pauseInput(false);
   }
 
-  /** The connection is gone. */
+  /** The daemon's connection is gone: the client is, too, unless it only has to take what is left. */
   closed(): void {
+    if (this.#isClosed || this.#handover?.outlivesDaemon(() => this.endSeen()) === true) return;
+    this.#handover?.close();
+    this.#ended();
+  }
+
+  #ended(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     clearTimeout(this.#linger);
@@ -126,7 +223,8 @@ export class Attachment {
   /** Drops the client. */
   close(): void {
     this.#connection.close();
-    this.closed();
+    this.#handover?.close();
+    this.#ended();
   }
 
   /** Small frames go out together, so that a slow client costs few system calls. */
@@ -146,4 +244,11 @@ export class Attachment {
     clearTimeout(this.#linger);
     this.#linger = setTimeout(() => this.close(), lingerMs);
   }
+}
+
+/** What of two pieces is left when so many bytes of them were taken. */
+function restOf(head: Uint8Array | undefined, bytes: Uint8Array, takenBytes: number): Uint8Array {
+  const headBytes = head?.length ?? 0;
+  if (takenBytes >= headBytes) return bytes.subarray(takenBytes - headBytes);
+  return Buffer.concat([head?.subarray(takenBytes) ?? new Uint8Array(0), bytes]);
 }

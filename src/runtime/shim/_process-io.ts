@@ -12,7 +12,7 @@ import {
   openFdWriter,
 } from "../../sys/fd-stream.ts";
 import type { StreamConnection } from "../../sys/net/stream-socket.ts";
-import { type AttachHello, Attachment, frameOutput } from "./_attachment.ts";
+import { type AttachHello, Attachment, frameHead } from "./_attachment.ts";
 import type { LogStream } from "../log/json-records.ts";
 import type { StdioPlan } from "../shim-protocol.ts";
 
@@ -238,13 +238,11 @@ export class ProcessIo {
 
   #output(output: Output, chunk: Uint8Array): void {
     this.#sink(output.stream, chunk);
-    let bytes: Uint8Array | undefined;
+    const head = this.#plan?.hasTty === true ? undefined : frameHead(output.stream, chunk.length);
     for (const attachment of this.#attachments) {
-      if (!attachment.hello[output.stream]) continue;
-      bytes ??= this.#plan?.hasTty === true ? chunk.slice() : frameOutput(output.stream, chunk);
-      attachment.send(bytes);
+      if (attachment.hello[output.stream]) attachment.send(head, chunk);
     }
-    if (bytes !== undefined) this.#balance();
+    if (this.#attachments.size > 0) this.#balance();
     if (!this.#hasExited) return;
     output.leftoverBytes += chunk.length;
     if (output.leftoverBytes > leftoverMaxBytes) this.#outputEnded(output);

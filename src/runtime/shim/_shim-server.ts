@@ -7,7 +7,15 @@ import {
 } from "../../sys/net/stream-socket.ts";
 import type { Attachment } from "./_attachment.ts";
 import type { ProcessIo } from "./_process-io.ts";
-import type { NumberedRequest, ShimEvent, ShimHello, ShimReply } from "../shim-protocol.ts";
+import type {
+  ClientTaken,
+  NumberedRequest,
+  ServeClient,
+  ShimEvent,
+  ShimHello,
+  ShimReply,
+  TakeClient,
+} from "../shim-protocol.ts";
 
 /** The longest line: a start with a large spec. */
 const lineMaxBytes = 32 * 1024 * 1024;
@@ -41,6 +49,8 @@ interface Peer {
 export class ShimServer {
   readonly #options: ShimServerOptions;
   readonly #peers = new Map<StreamConnection, Peer>();
+  /** Those of attachments with a key, as long as these last. */
+  readonly #byKey = new Map<string, Peer>();
   readonly #listener: StreamListener;
 
   constructor(options: ShimServerOptions) {
@@ -80,6 +90,7 @@ export class ShimServer {
 
   #received(peer: Peer, bytes: Buffer): void {
     if (peer.attachment !== undefined) {
+      peer.attachment.received(bytes.length);
       peer.io?.input(peer.attachment, bytes);
       return;
     }
@@ -120,12 +131,48 @@ export class ShimServer {
       this.#sendLine(peer, { ok: !io.isOver });
       const attachment = io.attach(peer.connection, hello, rest);
       if (attachment === undefined) peer.connection.endWrite();
-      else Object.assign(peer, { attachment, io });
+      else this.#attached(peer, { attachment, io, early: rest });
     } catch (error) {
       this.#sendLine(peer, { ok: false, error: messageOf(error) });
       peer.connection.endWrite();
     }
     return true;
+  }
+
+  #attached(
+    peer: Peer,
+    made: { readonly attachment: Attachment; readonly io: ProcessIo; readonly early: Buffer },
+  ): void {
+    const { attachment, io, early } = made;
+    Object.assign(peer, { attachment, io });
+    attachment.received(early.length);
+    const { key } = attachment.hello;
+    if (key !== undefined) this.#byKey.set(key, peer);
+  }
+
+  /** @throws not-found, or what `Attachment.takeClient` throws */
+  takeClient({ key, pid, fd }: TakeClient): ClientTaken {
+    return { outputBytes: this.#attachmentOf(key).attachment.takeClient({ pid, fd }) };
+  }
+
+  /** @throws not-found, or what `Attachment.serveClient` throws */
+  async serveClient({ key, inputBytes }: ServeClient): Promise<void> {
+    const { attachment, io } = this.#attachmentOf(key);
+    await attachment.serveClient(inputBytes, {
+      data: (_, bytes) => io.input(attachment, bytes),
+      end: () => io.inputEnded(attachment),
+    });
+  }
+
+  /** The daemon has seen the end of an attachment's output. */
+  endClient(key: string): void {
+    this.#byKey.get(key)?.attachment?.endSeen();
+  }
+
+  #attachmentOf(key: string): { readonly attachment: Attachment; readonly io: ProcessIo } {
+    const { attachment, io } = this.#byKey.get(key) ?? {};
+    if (attachment !== undefined && io !== undefined) return { attachment, io };
+    throw new EngineError("not-found", "no such attachment");
   }
 
   async #answer(peer: Peer, line: string): Promise<void> {
@@ -178,9 +225,17 @@ export class ShimServer {
     else peer.connection.close();
   }
 
+  /** One whose output still goes to its client is asked for by its key. */
+  #forgetEnded(): void {
+    for (const [key, { attachment }] of this.#byKey) {
+      if (attachment?.isClosed !== false) this.#byKey.delete(key);
+    }
+  }
+
   #closed(peer: Peer): void {
     this.#peers.delete(peer.connection);
     peer.attachment?.closed();
+    this.#forgetEnded();
     if (peer.kind === "attach") this.#options.onAttachmentClosed(peer.execId);
     if (peer.kind === "control") this.#options.onControlCount(this.#controls().length);
   }

@@ -88,6 +88,14 @@ export class ShimTerm {
       case "closeStdin":
         container.process(request.execId).io.closeStdin();
         return null;
+      case "takeClient":
+        return this.#server.takeClient(request);
+      case "serveClient":
+        await this.#server.serveClient(request);
+        return null;
+      case "endClient":
+        this.#server.endClient(request.key);
+        return null;
       case "state":
         return container.state();
       case "logState":

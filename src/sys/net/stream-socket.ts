@@ -4,11 +4,18 @@
  * Nothing is buffered here: `write` says how much the kernel took, `drain` when it takes more.
  * Made while in another network namespace (`inNamespace`), a socket stays of that one.
  */
+import { addressOf, keepAlive, lazyLibc } from "../libc.ts";
+
+const libc = lazyLibc({ sendmsg: { args: ["i32", "ptr", "i32"], returns: "i64" } });
+const messageDontWait = 0x40;
+const messageNoSignal = 0x4000;
 
 /** One connection. */
 export interface StreamConnection {
   /** Writes what the kernel takes now. @returns bytes taken; 0 also when the peer is gone */
   write(bytes: Uint8Array): number;
+  /** As `write`, of two pieces with one system call. */
+  writeBoth(first: Uint8Array, second: Uint8Array): number;
   /** Stops `data` until `resume`. */
   pause(): void;
   resume(): void;
@@ -81,6 +88,19 @@ export async function connectTcpStream(
   }
 }
 
+/**
+ * Takes a connected socket over, with its descriptor; `open` of `handlers` is called at once.
+ *
+ * @throws the runtime's error when it is no socket
+ */
+export async function adoptStream(fd: number, handlers: StreamHandlers): Promise<void> {
+  const options = { fd, allowHalfOpen: true, socket: callbacksOf(handlers) };
+  // The typings know a host or a path only.
+  await Bun.connect<StreamConnection>(
+    options as unknown as Bun.UnixSocketOptions<StreamConnection>,
+  );
+}
+
 function callbacksOf(handlers: StreamHandlers): Bun.SocketHandler<StreamConnection> {
   return {
     open(socket) {
@@ -99,10 +119,45 @@ function callbacksOf(handlers: StreamHandlers): Bun.SocketHandler<StreamConnecti
 function connectionOf(socket: Bun.Socket<StreamConnection>): StreamConnection {
   return {
     write: (bytes) => Math.max(0, socket.write(bytes)),
+    writeBoth: (first, second) => {
+      const sent = sendBoth(socket, first, second);
+      if (sent === first.length + second.length) return sent;
+      // The runtime tells of room once it has met the want of it.
+      const rest =
+        sent < first.length
+          ? Buffer.concat([first.subarray(sent), second])
+          : second.subarray(sent - first.length);
+      return sent + Math.max(0, socket.write(rest));
+    },
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     endWrite: () => socket.shutdown(),
     finish: () => void socket.end(),
     close: () => socket.terminate(),
   };
+}
+
+// struct iovec[2], and a struct msghdr that is nothing but them: those of a 64-bit Linux.
+const pieces = new BigUint64Array(4);
+const message = new BigUint64Array(7);
+
+/** Past the runtime, which has no call for it and keeps nothing back itself. */
+function sendBoth(
+  socket: Bun.Socket<StreamConnection>,
+  first: Uint8Array,
+  second: Uint8Array,
+): number {
+  const fd: unknown = Reflect.get(socket, "fd");
+  if (typeof fd !== "number" || fd < 0) return 0;
+  pieces[0] = addressOf(first);
+  pieces[1] = BigInt(first.length);
+  pieces[2] = addressOf(second);
+  pieces[3] = BigInt(second.length);
+  message[2] = addressOf(new Uint8Array(pieces.buffer));
+  message[3] = 2n;
+  const flags = messageDontWait | messageNoSignal;
+  const sent = Number(libc().sendmsg(fd, new Uint8Array(message.buffer), flags));
+  keepAlive(first, second);
+  // What went wrong is told by the write that follows.
+  return Math.max(0, sent);
 }

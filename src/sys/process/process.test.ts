@@ -11,6 +11,7 @@ import {
   selfExecutable,
   signalProcess,
   spawnDetached,
+  takeDescriptor,
   waitPid,
 } from "./process.ts";
 
@@ -136,4 +137,17 @@ test("selfExecutable() names programs that exist, by absolute path", () => {
   const [runtime = "", ...script] = selfExecutable();
   expect(existsSync(runtime)).toBe(true);
   expect(script).toEqual([join(import.meta.dirname, "../../main.ts")]);
+});
+
+test.skipIf(process.getuid?.() !== 0)("takeDescriptor() takes the same open file", async () => {
+  const child = Bun.spawn(["sh", "-c", "exec 7</etc/hostname; read x"], { stdin: "pipe" });
+  const path = `/proc/${child.pid}/fd/7`;
+  for (let round = 0; round < 100 && !existsSync(path); round += 1) await Bun.sleep(5);
+  const fd = takeDescriptor(child.pid, 7);
+  expect(readFileSync(fd, "utf8")).toBe(readFileSync("/etc/hostname", "utf8"));
+  closeSync(fd);
+  expect(() => takeDescriptor(child.pid, 99)).toThrow("take descriptor 99");
+  child.kill();
+  await child.exited;
+  expect(() => takeDescriptor(child.pid, 7)).toThrow("take descriptor 7");
 });

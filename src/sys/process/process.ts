@@ -327,3 +327,20 @@ function stopSweeping(): void {
   sweepTimer = undefined;
   process.off("SIGCHLD", reap);
 }
+
+/**
+ * Takes a descriptor of another process as one of its own, of the same open file and closed on exec;
+ * the caller closes it.
+ *
+ * @throws permission-denied when the process may not be looked into; what says that either is gone, or
+ * that the kernel knows no such call
+ */
+export function takeDescriptor(pid: number, fd: number): number {
+  const what = `take descriptor ${fd} of process ${pid}`;
+  const owner = check(pidfdLibc().syscall(systemCall.pidfdOpen, pid, 0, null, 0), what);
+  try {
+    return check(pidfdLibc().syscall(systemCall.pidfdGetfd, owner, fd, null, 0), what);
+  } finally {
+    closeSync(owner);
+  }
+}
