@@ -24,6 +24,11 @@ import type { Platform } from "../oci/platform.ts";
 /** A folder on this machine's disk that a build reads and never writes. */
 export interface ContextFolder extends AsyncDisposable {
   readonly path: string;
+  /**
+   * Whether files at a path of a kept folder or below it, a byte string, are others than when it was
+   * used last; "" is the whole. A hint: who acts on it is right in either case.
+   */
+  hasChanged?(path: string): boolean;
 }
 
 /** What to take from a client's folder. */

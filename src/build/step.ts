@@ -62,6 +62,8 @@ export type StepAction =
 export interface OpenedContext {
   readonly path: string;
   readonly hashCachePath?: string;
+  /** See `ContextFolder`. */
+  readonly hasChanged?: (path: string) => boolean;
 }
 
 /** A folder that the client or the network gives. Opened once a build, however many read it. */
@@ -179,6 +181,8 @@ export interface StepResult {
   readonly contextPath?: string;
   /** Where hashes of its files are kept, for one that stays from build to build. */
   readonly hashCachePath?: string;
+  /** See `ContextFolder`. */
+  readonly hasChanged?: (path: string) => boolean;
   readonly isCached: boolean;
 }
 

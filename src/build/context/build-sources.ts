@@ -7,7 +7,7 @@ import { redactText } from "../../lib/redact.ts";
 import { type Digest, digestHex, digestOf } from "../../oci/digest.ts";
 import { formatPlatform, hostPlatform, type Platform } from "../../oci/platform.ts";
 import { findReference, formatReference, withDefaultTag } from "../../oci/reference.ts";
-import type { BuildRequest, ContextSource } from "../build-service.ts";
+import type { BuildRequest, ContextFolder, ContextSource } from "../build-service.ts";
 import { BaseImages, type FoundImage } from "./base-images.ts";
 import { readInFolder, scopedFolder } from "./_context-files.ts";
 import { fetchGit } from "./_git-agent.ts";
@@ -22,7 +22,7 @@ import type { Progress, VertexProgress } from "../progress/progress.ts";
 import type { Material } from "../attestation/provenance.ts";
 import { parseContextUrl } from "../source/context-url.ts";
 import type { GitFolder, HttpFile } from "../source/source.ts";
-import type { Step } from "../step.ts";
+import type { OpenedContext, Step } from "../step.ts";
 
 /** Of a commit that is named by sha256. */
 const sha256Digits = 64;
@@ -226,7 +226,7 @@ export class BuildSources implements AsyncDisposable {
           open: async ({ vertex }) => {
             this.#mainFolder ??= this.#openMain(vertex);
             const path = await this.#mainFolder;
-            return { path, ...this.#hashCacheOf(main, path) };
+            return { path, ...this.#keptOf(main, path) };
           },
         },
       },
@@ -243,12 +243,19 @@ export class BuildSources implements AsyncDisposable {
   }
 
   /** A client's folder stays where it is, so that only what changed need be hashed again. */
-  #hashCacheOf(source: ContextSource, path: string): { readonly hashCachePath?: string } {
+  #keptOf(source: ContextSource, path: string): Omit<OpenedContext, "path"> {
     if (source.kind !== "local") return {};
     const folder = join(this.#options.dataRoot, "build", "hashes");
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    return { hashCachePath: join(folder, digestHex(digestOf(path)).slice(0, 32)) };
+    const opened = this.#opened.get(path);
+    return {
+      hashCachePath: join(folder, digestHex(digestOf(path)).slice(0, 32)),
+      hasChanged: (file) => opened?.hasChanged?.(file) === true,
+    };
   }
+
+  /** The client's folders of this build, by path. */
+  readonly #opened = new Map<string, ContextFolder>();
 
   async #openMain(vertex: VertexProgress): Promise<string> {
     const paths = [...this.#wantedPaths].map((path) => posix.join("/", path).slice(1));
@@ -290,6 +297,7 @@ export class BuildSources implements AsyncDisposable {
           signal,
         });
         this.#close.use(folder);
+        this.#opened.set(folder.path, folder);
         return folder.path;
       }
       case "git":
@@ -407,7 +415,7 @@ export class BuildSources implements AsyncDisposable {
           open: async ({ vertex }) => {
             folder ??= open(vertex);
             const path = await folder;
-            return { path, ...this.#hashCacheOf(source, path) };
+            return { path, ...this.#keptOf(source, path) };
           },
         },
       },

@@ -42,12 +42,35 @@ export interface MatchCopy {
   /** Undefined when files of this source must not be shared. */
   readonly shared: SharedSource | undefined;
   readonly excludes: PatternList;
+  /** Is told of each file before it is copied. */
+  readonly beside?: Visitor | undefined;
 }
 
 /** Copies what a match names: a file to a name, or a folder's content into a folder. */
 export function copyMatch(copy: MatchCopy, match: SourceMatch, place: CopyPlace): void {
   const visitor = new CopyVisitor(copy, { place, hasIncludes: match.includes !== undefined });
-  walkMatch(copy.source, match, { excludes: copy.excludes, visitor });
+  const { beside } = copy;
+  walkMatch(copy.source, match, {
+    excludes: copy.excludes,
+    visitor: beside === undefined ? visitor : bothVisitors(beside, visitor),
+  });
+}
+
+function bothVisitors(first: Visitor, second: Visitor): Visitor {
+  return {
+    enter: (folder) => {
+      first.enter(folder);
+      second.enter(folder);
+    },
+    leave: (folder) => {
+      first.leave(folder);
+      second.leave(folder);
+    },
+    file: (file) => {
+      first.file(file);
+      second.file(file);
+    },
+  };
 }
 
 /** Makes in the target what a walk finds. */

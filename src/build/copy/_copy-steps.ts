@@ -1,7 +1,8 @@
 import { writeSync } from "node:fs";
 import { encodeByteString } from "../../lib/tar/tar-header.ts";
 import * as calls from "../tree/calls.ts";
-import { notFound } from "../tree/checksum.ts";
+import { notFound, SelectionSum } from "../tree/checksum.ts";
+import { HashCaches } from "../tree/hash-cache.ts";
 import { type CopyPlace, copyMatch, type MatchCopy, type Written } from "./_copy-match.ts";
 import { FileData } from "./_file-data.ts";
 import { isFrozen, layersOf, layersOfTree, MergedTree, shown } from "../tree/merged-tree.ts";
@@ -10,8 +11,16 @@ import { type Owner, resolveOwner } from "../tree/owner.ts";
 import { cleanParts, resolveSelection } from "../tree/selection.ts";
 import { SharedFiles } from "./_shared-files.ts";
 import { type FolderAttributes, type TargetFolder, TargetTree } from "./_target-tree.ts";
+import { walkMatch } from "../tree/walk.ts";
 import { unpackArchive } from "./_unpack.ts";
-import type { CopyRequest, CopyResult, CopySource, CopyStep, FolderStep } from "./copy.ts";
+import type {
+  Checksum,
+  CopyRequest,
+  CopyResult,
+  CopySource,
+  CopyStep,
+  FolderStep,
+} from "./copy.ts";
 import { PatternList } from "../../lib/pattern/name-pattern.ts";
 
 const root: Owner = { uid: 0, gid: 0 };
@@ -19,7 +28,10 @@ const folderMode = 0o755;
 const contentMode = 0o644;
 
 /** Writes the steps into the target; see `Copier.copy`. Blocks: for a helper process. */
-export async function copySteps(request: CopyRequest): Promise<CopyResult> {
+export async function copySteps(
+  request: CopyRequest,
+  caches: HashCaches = new HashCaches(),
+): Promise<CopyResult> {
   const target = new TargetTree(layersOf(request.target));
   const users = request.usersFrom === undefined ? undefined : MergedTree.of(request.usersFrom);
   const work: Work = {
@@ -28,6 +40,8 @@ export async function copySteps(request: CopyRequest): Promise<CopyResult> {
     shared: new SharedFiles(layersOf(request.target), target.tree.root.stat.dev),
     written: { fileCount: 0, sizeBytes: 0 },
     data: new FileData(),
+    caches,
+    checksums: [],
     nowNs: request.epochS === undefined ? undefined : BigInt(request.epochS) * 1_000_000_000n,
   };
   try {
@@ -37,7 +51,7 @@ export async function copySteps(request: CopyRequest): Promise<CopyResult> {
     }
     work.shared.save();
     if (work.nowNs !== undefined) target.setMadeTimes(work.nowNs);
-    return work.written;
+    return { ...work.written, checksums: work.checksums };
   } finally {
     users?.close();
     target.close();
@@ -50,6 +64,8 @@ interface Work {
   readonly shared: SharedFiles;
   readonly written: Written;
   readonly data: FileData;
+  readonly caches: HashCaches;
+  readonly checksums: Checksum[];
   /** The time of what has none of its own; undefined leaves it to the clock. */
   readonly nowNs: bigint | undefined;
 }
@@ -112,17 +128,32 @@ async function copyFiles(
     const layers = layersOfTree(selection.tree);
     const shared = isFrozen(selection.tree) ? work.shared.from(layers) : undefined;
     const copy: MatchCopy = { ...work, source: tree, change, excludes, shared };
+    const sum = openSum(work, { source, tree });
     for (const match of resolveSelection(tree, selection, (path) => notFound(path, {}))) {
+      let beside = sum?.of(match);
       if (source.unpack === "archives" && match.node.stat.isFile()) {
+        if (beside !== undefined) walkMatch(tree, match, { excludes, visitor: beside });
+        beside = undefined;
         const openFolder = (): TargetFolder => archiveFolder(work, to);
         if (await unpackArchive(copy, { match, openFolder, owner: files.owner })) continue;
       }
       const isFolder = match.node.stat.isDirectory();
-      copyMatch(copy, match, placeOf(work.target, to, { name: match.name, isFolder }));
+      const place = placeOf(work.target, to, { name: match.name, isFolder });
+      copyMatch({ ...copy, beside }, match, place);
     }
+    if (sum !== undefined) work.checksums.push(sum.end());
   } finally {
     tree.close();
   }
+}
+
+function openSum(
+  { caches }: Work,
+  from: { readonly source: CopySource & { readonly kind: "files" }; readonly tree: MergedTree },
+): SelectionSum | undefined {
+  const { sum, selection } = from.source;
+  if (sum === undefined) return undefined;
+  return new SelectionSum(from.tree, { ...sum, isFrozen: isFrozen(selection.tree), caches });
 }
 
 /** Docker: the folder of an archive has mode 0755, whatever `--chmod` says, seen in 28.5. */

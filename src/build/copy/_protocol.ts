@@ -87,9 +87,11 @@ export function decodeAnswer(line: string): Answer {
   }
   if (fields["kind"] === "copy") {
     const result = Object(fields["result"]) as Partial<Record<keyof CopyResult, unknown>>;
-    const { fileCount, sizeBytes } = result;
+    const { fileCount, sizeBytes, checksums } = result;
     if (typeof fileCount !== "number" || typeof sizeBytes !== "number") throw malformed();
-    return { kind: "copy", result: { fileCount, sizeBytes } };
+    if (!Array.isArray(checksums)) throw malformed();
+    const decoded = checksums.map((checksum: unknown) => decodeChecksum(checksum));
+    return { kind: "copy", result: { fileCount, sizeBytes, checksums: decoded } };
   }
   if (fields["kind"] !== "checksum") throw malformed();
   return { kind: "checksum", checksum: decodeChecksum(fields["checksum"]) };

@@ -234,7 +234,7 @@ describe.skipIf(!isRoot)("trees of layers (need root)", () => {
       isReadOnly: false,
     } as const;
     const result = await copier.copy({ target, steps: [step(tree, { destination: "/var/" })] });
-    expect(result).toEqual({ fileCount: 2, sizeBytes: 4 });
+    expect(result).toEqual({ fileCount: 2, sizeBytes: 4, checksums: [] });
     const merged = makeTree(join(folder.path, "m"), []);
     mountOverlay({ lowerDirs: [low], upperDir: upper, workDir: work, target: merged });
     try {
@@ -276,6 +276,38 @@ describe.skipIf(!isRoot)("copy() (needs root)", () => {
     expect(Buffer.from(getXattr(copy, "security.capability") ?? [])).toEqual(capability);
     expect(String(Buffer.from(getXattr(copy, "user.kept") ?? []))).toBe("v");
     expect(getXattr(copy, "trusted.overlay.opaque")).toBeUndefined();
+  });
+
+  test("sums on the way what checksum() sums, archives and exceptions too", async () => {
+    using folder = openTestFolder();
+    const a = makeTree(join(folder.path, "a"), [...files, "x/ 700 1:2 9", "x/y 600 3:4 9 why"]);
+    linkSync(join(a, "x/y"), join(a, "x/z"));
+    spawnSync("tar", ["-C", a, "-cf", join(a, "d/t.tar"), "top"]);
+    const tree = { kind: "folder", path: a } as const;
+    const hashCachePath = join(folder.path, "hashes");
+    const cases = [
+      { paths: ["."] },
+      { paths: ["d/", "x/y"], sum: { ignoresOwners: true, listedFilesMax: 9 } },
+      { paths: ["d/t.tar", "top"], unpack: "archives", sum: { hashCachePath } },
+      { paths: ["*"], excludes: ["x/*", "!x/z", "d/f"] },
+    ] as const;
+    for (const [index, { paths, ...more }] of cases.entries()) {
+      const how = "sum" in more ? more.sum : {};
+      const excludes = "excludes" in more ? more.excludes : [];
+      const selection = { tree, paths, excludes, hasParents: false };
+      const unpack = "unpack" in more ? more.unpack : "never";
+      const source = { kind: "files", selection, unpack } as const;
+      const target = {
+        type: "bind",
+        source: makeTree(join(folder.path, `t${index}`), []),
+      } as const;
+      const sources = [source, { ...source, sum: how }];
+      const steps = [step(tree, { sources, destination: "/" })];
+      const { checksums } = await copier.copy({ target: { ...target, isReadOnly: false }, steps });
+      const { hashedBytes: _, ...apart } = await copier.checksum({ ...selection, ...how });
+      expect(checksums).toEqual([{ ...apart, hashedBytes: expect.any(Number) }]);
+      expect(checksums[0]?.entryCount).toBeGreaterThan(1);
+    }
   });
 
   test("no link of a source or a target leads outside", async () => {

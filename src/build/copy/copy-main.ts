@@ -61,7 +61,7 @@ async function run(job: Job, caches: HashCaches): Promise<Answer> {
     case "checksum":
       return { kind: "checksum", checksum: checksumOf(job.request, caches) };
     case "copy":
-      return { kind: "copy", result: await copySteps(job.request) };
+      return { kind: "copy", result: await copySteps(job.request, caches) };
     case "read": {
       const tree = MergedTree.of(job.tree);
       try {

@@ -59,8 +59,8 @@ export interface Selection {
   readonly isLiteral?: boolean;
 }
 
-/** What is to be read for a checksum. */
-export interface ChecksumRequest extends Selection {
+/** How a selection is summed. */
+export interface ChecksumHow {
   /**
    * Owners do not count, since the copy sets them: `chown` is given, or the tree is the client's.
    */
@@ -70,10 +70,14 @@ export interface ChecksumRequest extends Selection {
    * It is trusted: keep it beside the tree, not in it. Only for a tree whose paths stay the same.
    */
   readonly hashCachePath?: string;
-  /** What the "not found" sentence calls the tree; a random name, as BuildKit's, when absent. */
-  readonly refName?: string;
   /** Asks for a line per file, unless there are more. */
   readonly listedFilesMax?: number;
+}
+
+/** What is to be read for a checksum. */
+export interface ChecksumRequest extends Selection, ChecksumHow {
+  /** What the "not found" sentence calls the tree; a random name, as BuildKit's, when absent. */
+  readonly refName?: string;
 }
 
 /** What a copy of a selection would bring. */
@@ -102,7 +106,13 @@ export interface Match {
 
 /** What one COPY or ADD takes from: files, or content that stands in the Dockerfile. */
 export type CopySource =
-  | { readonly kind: "files"; readonly selection: Selection; readonly unpack?: Unpack }
+  | {
+      readonly kind: "files";
+      readonly selection: Selection;
+      readonly unpack?: Unpack;
+      /** Asks for the checksum of the selection, which is read anyway. */
+      readonly sum?: ChecksumHow;
+    }
   /** A here-document: a file of mode 0644 (unless `chmod`) and owner 0:0 (unless `chown`). */
   | { readonly kind: "content"; readonly name: string; readonly bytes: Uint8Array };
 
@@ -163,6 +173,8 @@ export interface CopyResult {
   readonly fileCount: number;
   /** Bytes of the files that were written, for `commit`. */
   readonly sizeBytes: number;
+  /** Of the sources that ask for one, in their order; the same as `Copier.checksum` gives. */
+  readonly checksums: readonly Checksum[];
 }
 
 /** What each call may have. */

@@ -44,6 +44,9 @@ import {
 /** Attributes that are taken over; others may mean something to overlayfs or a security module. */
 const keptAttribute = /^(?:user\.|security\.capability$)/;
 
+/** More changed paths than that are not told apart. */
+const changedCountMax = 1000;
+
 interface OpenFile {
   readonly fd: number;
   writtenBytes: number;
@@ -61,6 +64,8 @@ export class FolderTree implements FolderSink, Disposable {
   /** Second names of files, which can be made only when the files are here. */
   readonly #links: FileStat[] = [];
   readonly #open = new Map<string, OpenFile>();
+  /** Paths that are another than they were; undefined when there are too many to tell. */
+  #changed: string[] | undefined = [];
   /** The folder of the last file, which mostly is that of the next. */
   #parent: { readonly path: string; readonly fd: number } | undefined;
 
@@ -97,6 +102,7 @@ export class FolderTree implements FolderSink, Disposable {
       return false;
     }
     if (old !== undefined && this.#isSame(stat, { at, old, kind })) return false;
+    this.#noteChange(stat.path);
     if (old !== undefined) remove(at, old);
     if (kind === "file") {
       if (stat.size > 0) return true;
@@ -107,6 +113,13 @@ export class FolderTree implements FolderSink, Disposable {
     return false;
   }
 
+  /** Whether files at a path or below it came anew, were changed or removed; "" is the folder. */
+  hasChanged(path: string): boolean {
+    if (this.#changed === undefined) return true;
+    if (path === "") return this.#changed.length > 0;
+    return this.#changed.some((each) => each === path || each.startsWith(`${path}/`));
+  }
+
   endOfStats(): void {
     this.#closeParent();
     if (this.#isNew) return;
@@ -115,10 +128,13 @@ export class FolderTree implements FolderSink, Disposable {
       const fd = this.#openFolder(folder);
       try {
         const path = Buffer.from(`/proc/self/fd/${fd}/.`);
-        for (const name of readdirSync(path, { encoding: "buffer" })) {
-          if (names.has(name.toString("latin1"))) continue;
-          const old = factsAt(fd, name.toString("latin1"));
-          if (old !== undefined) remove(entryOf(fd, name.toString("latin1")), old);
+        for (const bytes of readdirSync(path, { encoding: "buffer" })) {
+          const name = bytes.toString("latin1");
+          if (names.has(name)) continue;
+          const old = factsAt(fd, name);
+          if (old === undefined) continue;
+          remove(entryOf(fd, name), old);
+          this.#noteChange(folder === "" ? name : `${folder}/${name}`);
         }
       } finally {
         closeSync(fd);
@@ -189,6 +205,7 @@ export class FolderTree implements FolderSink, Disposable {
       Number(old.uid) === stat.uid &&
       Number(old.gid) === stat.gid;
     if (!isSame) {
+      this.#noteChange(stat.path);
       const fd = this.#openFolder(stat.path, constants.O_RDONLY);
       try {
         fchownSync(fd, stat.uid, stat.gid);
@@ -236,6 +253,7 @@ export class FolderTree implements FolderSink, Disposable {
       if (old?.ino === target.ino) return;
       if (old !== undefined) remove(at, old);
       linkSync(from, at);
+      this.#noteChange(stat.path);
     } finally {
       closeSync(fd);
     }
@@ -279,6 +297,11 @@ export class FolderTree implements FolderSink, Disposable {
       this.#parent = { path: folder, fd: this.#openFolder(folder) };
     }
     return this.#parent.fd;
+  }
+
+  #noteChange(path: string): void {
+    this.#changed?.push(path);
+    if ((this.#changed?.length ?? 0) > changedCountMax) this.#changed = undefined;
   }
 
   #openFolder(folder: string, access = pathFlags): number {

@@ -138,7 +138,11 @@ async function syncFolder(
     call.end();
     isWhole = true;
     logger.debug("received a client's folder", { name: request.name, ...received });
-    return { path: taken.path, [Symbol.asyncDispose]: async () => await taken.release() };
+    return {
+      path: taken.path,
+      hasChanged: (path) => tree.hasChanged(path),
+      [Symbol.asyncDispose]: async () => await taken.release(),
+    };
   } catch (error) {
     throw named(error, request.name);
   } finally {

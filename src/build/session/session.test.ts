@@ -196,9 +196,14 @@ describe("a client's folder", () => {
     const request = { name: "context", excludes: [] };
     const first = await client.folder(request);
     expect(served.sent.length).toBe(5000);
+    expect(["", "d1", "d1/f1"].map((path) => first.hasChanged?.(path))).toEqual([true, true, true]);
     expect(await listing(first.path)).toBe(await listing(from));
     await first[Symbol.asyncDispose]();
     served.sent.length = 0;
+    {
+      await using same = await client.folder(request);
+      expect(["", "d1", "d1/f1"].map((path) => same.hasChanged?.(path))).not.toContain(true);
+    }
 
     writeFileSync(join(from, "d7/f7"), "changed");
     writeFileSync(join(from, "d8/new"), "new");
@@ -211,6 +216,10 @@ describe("a client's folder", () => {
     chmodSync(join(from, "d13/f3"), 0o600);
     await using second = await client.folder(request);
     expect(served.sent.toSorted()).toEqual(["d11", "d13/f3", "d7/f7", "d8/new"]);
+    const changed = ["", "d7", "d7/f7", "d8", "d9", "d10", "d10/f1", "d11", "d12/f2/sub", "d13/f3"];
+    expect(changed.filter((path) => second.hasChanged?.(path) !== true)).toEqual([]);
+    const others = ["d1", "d7/f", "d7/f8", "d10/f2", "d", "nothing"];
+    expect(others.filter((path) => second.hasChanged?.(path) !== false)).toEqual([]);
     expect(await listing(second.path)).toBe(await listing(from));
   }, 60_000);
 

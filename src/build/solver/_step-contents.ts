@@ -12,7 +12,7 @@ export type ChecksumReader = Pick<BuildServiceOptions, "copier" | "snapshots"> &
 };
 
 /** Files of one source that a list of them may have. */
-const listedFilesMax = 10_000;
+export const listedFilesMax = 10_000;
 
 /** The files of a step's result; undefined when there are none. */
 export function treeOf(
@@ -104,7 +104,8 @@ function missingInLayers(error: unknown): unknown {
   return new EngineError("not-found", message, { cause: error });
 }
 
-function hashCacheOf(result: StepResult | undefined): { readonly hashCachePath?: string } {
+/** Where hashes of a result's files are kept. */
+export function hashCacheOf(result: StepResult | undefined): { readonly hashCachePath?: string } {
   const path = result?.hashCachePath;
   return path === undefined ? {} : { hashCachePath: path };
 }

@@ -1,6 +1,6 @@
 /** COPY, ADD and WORKDIR: what a helper writes into a step's snapshot. */
 import { EngineError } from "../../lib/errors.ts";
-import type { CopySource } from "../copy/copy.ts";
+import type { Checksum, ChecksumHow, CopySource } from "../copy/copy.ts";
 import type { BuildServiceOptions } from "../environment.ts";
 import { treeOf } from "./_step-contents.ts";
 import type { CopyAction, Step, StepResult } from "../step.ts";
@@ -12,14 +12,20 @@ interface FileStepRequest {
   readonly signal: AbortSignal;
 }
 
-/** Does a COPY or ADD. @throws what the copier says */
+/**
+ * Does a COPY or ADD.
+ *
+ * @param request.sum asks for the checksum of each source of files
+ * @throws what the copier says
+ */
 export async function copyStep(
   options: Pick<BuildServiceOptions, "copier" | "snapshots">,
   request: FileStepRequest & {
     readonly copy: CopyAction;
     readonly results: ReadonlyMap<Step, StepResult>;
+    readonly sum?: ChecksumHow;
   },
-): Promise<void> {
+): Promise<readonly Checksum[]> {
   const { copy, results, snapshotKey, signal } = request;
   const files = copy.sources.filter((source) => source.kind === "files");
   const sources = copy.sources.map((source): CopySource => {
@@ -31,9 +37,10 @@ export async function copyStep(
       kind: "files",
       selection: { tree, paths, excludes, hasParents, isLiteral },
       unpack,
+      ...(request.sum === undefined ? {} : { sum: request.sum }),
     };
   });
-  await options.copier.copy(
+  const { checksums } = await options.copier.copy(
     {
       target: options.snapshots.mounts(snapshotKey),
       steps: [
@@ -50,6 +57,7 @@ export async function copyStep(
     },
     { signal },
   );
+  return checksums;
 }
 
 /** Makes a working folder. */

@@ -9,7 +9,6 @@
  * interest it is killed, and its snapshot goes.
  */
 import { EngineError, isKind, messageOf } from "../../lib/errors.ts";
-import { createId } from "../../lib/id.ts";
 import { Semaphore } from "../../lib/concurrency/semaphore.ts";
 import { nowNs } from "../../lib/time.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
@@ -18,6 +17,7 @@ import type { BuildExplainer } from "../progress/build-explainer.ts";
 import type { BuildRequest } from "../build-service.ts";
 import type { CacheMounts } from "../cache/cache-mounts.ts";
 import type { CacheTable } from "../cache/cache-table.ts";
+import { copyEarly, type EarlyCopy, type EarlyCopyRequest, prepareStep } from "./_early-copy.ts";
 import { type ChecksumReader, readContents } from "./_step-contents.ts";
 import { copyStep, folderStep } from "./copy-step.ts";
 import type { BuildServiceOptions } from "../environment.ts";
@@ -30,14 +30,7 @@ import { SharedWork } from "./_shared-work.ts";
 import { stepKey } from "../step-key.ts";
 import type { StepHistory } from "../progress/step-history.ts";
 import type { StepImages } from "../step-images.ts";
-import {
-  type BuiltLayer,
-  chainIdOf,
-  type MadeLayer,
-  type Step,
-  type StepResult,
-  stepSnapshotPrefix,
-} from "../step.ts";
+import { type BuiltLayer, chainIdOf, type MadeLayer, type Step, type StepResult } from "../step.ts";
 
 /** Steps that run at the same time on one machine, of all builds together. */
 export const stepsMax = 8;
@@ -178,7 +171,9 @@ export class Solver implements Disposable {
       const files = new Map<number, string>();
       const noteFiles = (index: number, lines: string): void => void files.set(index, lines);
       const reader = { ...this.#checksums, noteFiles };
-      const contents = await readContents(reader, { step, results });
+      await using early = await this.#copyEarly(step, { below, results });
+      if (early?.files !== undefined) noteFiles(0, early.files);
+      const contents = early?.contents ?? (await readContents(reader, { step, results }));
       const { sourceDateEpoch: epochS } = this.#options.request;
       const key = stepKey(step.action, {
         below: chainIdOf(below),
@@ -193,7 +188,7 @@ export class Solver implements Disposable {
           ...{ key, below: chainIdOf(below), contents, files },
           ...made,
         });
-      const { layer, isCached } = await this.#layer(step, { key, below, results });
+      const { layer, isCached } = await this.#layer(step, { key, below, results, early });
       this.#hold(key, layer);
       explain({ isCached, layer });
       this.#layers.set(key, layer);
@@ -206,6 +201,19 @@ export class Solver implements Disposable {
       progress.completed(step.digest, { error: messageOf(error) });
       throw placed(error, step.location);
     }
+  }
+
+  /** Not where a remote cache may have the step: what it takes to copy may be more than that. */
+  async #copyEarly(
+    step: Step,
+    on: Pick<EarlyCopyRequest, "below" | "results">,
+  ): Promise<EarlyCopy | undefined> {
+    const { options } = this.#shared;
+    const { request, signal } = this.#options;
+    const { sourceDateEpoch: epochS } = request;
+    if (request.cacheFrom.length > 0) return undefined;
+    const epoch = epochS === undefined ? {} : { epochS };
+    return await copyEarly(options, { step, ...on, ...epoch, signal });
   }
 
   async #needs(step: Step): Promise<[StepResult, ReadonlyMap<Step, StepResult>]> {
@@ -246,6 +254,7 @@ export class Solver implements Disposable {
       readonly key: Digest;
       readonly below: StepResult;
       readonly results: ReadonlyMap<Step, StepResult>;
+      readonly early: EarlyCopy | undefined;
     },
   ): Promise<Layered> {
     const { running } = this.#shared;
@@ -336,6 +345,7 @@ export class Solver implements Disposable {
     how: {
       readonly below: StepResult;
       readonly results: ReadonlyMap<Step, StepResult>;
+      readonly early: EarlyCopy | undefined;
       readonly leaseId: string;
       readonly signal: AbortSignal;
       readonly tell: (event: StepEvent) => void;
@@ -345,18 +355,15 @@ export class Solver implements Disposable {
     const { signal, below } = how;
     if (signal.aborted) throw new EngineError("canceled", "context canceled");
     const parent = chainIdOf(below);
-    const snapshotKey = `${stepSnapshotPrefix}${createId()}`;
-    await options.snapshots.prepare(snapshotKey, {
-      ...(parent === undefined ? {} : { parent }),
-      forLayer: true,
-    });
+    const filledKey = how.early?.take();
+    const snapshotKey = filledKey ?? (await prepareStep(options.snapshots, parent));
     let held: HeldStep | undefined;
     const onHeld = (given: HeldStep): void => {
       held = given;
     };
     const commit = { parent, leaseId: how.leaseId, signal };
     try {
-      await this.#fill(step, { ...how, snapshotKey, onHeld });
+      if (filledKey === undefined) await this.#fill(step, { ...how, snapshotKey, onHeld });
       return await this.#commit(snapshotKey, commit);
     } catch (error) {
       if (held !== undefined) await this.#keepFailed(step, { ...how, held, snapshotKey, commit });

@@ -5,10 +5,10 @@ import { decodeByteString, encodeByteString } from "../../lib/tar/tar-header.ts"
 import { parseDigest } from "../../oci/digest.ts";
 import { getXattr, listXattr } from "../../sys/fs/fs.ts";
 import { systemCode } from "../../sys/libc.ts";
-import type { Checksum, ChecksumRequest, Match } from "../copy/copy.ts";
+import type { Checksum, ChecksumHow, ChecksumRequest, Match } from "../copy/copy.ts";
 import type { HashCache, HashCaches } from "./hash-cache.ts";
 import { isFrozen, MergedTree, type TreeNode, vanished } from "./merged-tree.ts";
-import { resolveSelection } from "./selection.ts";
+import { resolveSelection, type SourceMatch } from "./selection.ts";
 import { type Visited, type Visitor, walkMatch } from "./walk.ts";
 import { PatternList } from "../../lib/pattern/name-pattern.ts";
 
@@ -18,30 +18,60 @@ const chunk = Buffer.alloc(readChunkBytes);
 /** Reads a selection and hashes it; see `Copier.checksum`. Blocks: for a helper process. */
 export function checksumOf(request: ChecksumRequest, caches: HashCaches): Checksum {
   const tree = MergedTree.of(request.tree);
-  const { hashCachePath } = request;
-  const cache =
-    hashCachePath === undefined ? undefined : caches.open(hashCachePath, mtimeOf(hashCachePath));
-  cache?.setFrozen(isFrozen(request.tree));
   try {
     const matches = resolveSelection(tree, request, (path) => notFound(path, request));
     const excludes = new PatternList(request.excludes.map(encodeByteString));
-    const sum = new TreeSum(tree, {
-      ignoresOwners: request.ignoresOwners === true,
-      cache,
-      listedFilesMax: request.listedFilesMax ?? 0,
-    });
-    for (const match of matches) {
-      sum.begin(match);
-      walkMatch(tree, match, { excludes, visitor: sum });
-    }
-    if (hashCachePath !== undefined && cache !== undefined) {
-      cache.save();
-      caches.written(hashCachePath, mtimeOf(hashCachePath));
-    }
-    return { ...sum.end(), matches: matches.map(({ path, node }) => matchOf(path, node)) };
+    const sum = new SelectionSum(tree, { ...request, isFrozen: isFrozen(request.tree), caches });
+    for (const match of matches) walkMatch(tree, match, { excludes, visitor: sum.of(match) });
+    return sum.end();
   } finally {
     tree.close();
   }
+}
+
+/** The sum of a selection that somebody walks through. */
+export class SelectionSum {
+  readonly #sum: TreeSum;
+  readonly #caches: HashCaches;
+  readonly #cachePath: string | undefined;
+  readonly #cache: HashCache | undefined;
+  readonly #matches: Match[] = [];
+
+  constructor(tree: MergedTree, options: SumRequest) {
+    const { hashCachePath: path, caches, isFrozen: hasFrozenFiles } = options;
+    this.#caches = caches;
+    this.#cachePath = path;
+    this.#cache = path === undefined ? undefined : caches.open(path, mtimeOf(path));
+    this.#cache?.setFrozen(hasFrozenFiles);
+    this.#sum = new TreeSum(tree, {
+      ignoresOwners: options.ignoresOwners === true,
+      cache: this.#cache,
+      listedFilesMax: options.listedFilesMax ?? 0,
+    });
+  }
+
+  /** Who is to walk through the next match. */
+  of(match: SourceMatch): Visitor {
+    this.#matches.push(matchOf(match.path, match.node));
+    this.#sum.begin(match);
+    return this.#sum;
+  }
+
+  /** What all matches came to; the last call. */
+  end(): Checksum {
+    if (this.#cachePath !== undefined && this.#cache !== undefined) {
+      this.#cache.save();
+      this.#caches.written(this.#cachePath, mtimeOf(this.#cachePath));
+    }
+    return { ...this.#sum.end(), matches: this.#matches };
+  }
+}
+
+/** How a selection is summed. */
+export interface SumRequest extends ChecksumHow {
+  /** Of the tree. */
+  readonly isFrozen: boolean;
+  readonly caches: HashCaches;
 }
 
 /** What a tree without a path says, in BuildKit's words. */

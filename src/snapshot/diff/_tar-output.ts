@@ -46,10 +46,12 @@ export class TarOutput {
   write(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length; ) {
       const room = this.#free();
-      const part = bytes.subarray(at, at + room.length);
-      room.set(part);
-      this.#fill(part.length);
-      at += part.length;
+      const countBytes = Math.min(bytes.length - at, this.#freeBytes);
+      // A view of bytes costs more than to copy a header.
+      const part = countBytes === bytes.length ? bytes : bytes.subarray(at, at + countBytes);
+      room.set(part, this.#usedBytes);
+      this.#fill(countBytes);
+      at += countBytes;
     }
   }
 
@@ -57,8 +59,9 @@ export class TarOutput {
   readFile(fd: number, sizeBytes: number): number {
     let leftBytes = sizeBytes - this.#takeFile(fd, sizeBytes);
     while (leftBytes > 0) {
-      const room = this.#free().subarray(0, leftBytes);
-      const countBytes = readSync(fd, room, 0, room.length, null);
+      const room = this.#free();
+      const wantedBytes = Math.min(leftBytes, this.#freeBytes);
+      const countBytes = readSync(fd, room, this.#usedBytes, wantedBytes, null);
       if (countBytes === 0) break;
       this.#fill(countBytes);
       leftBytes -= countBytes;
@@ -68,10 +71,11 @@ export class TarOutput {
 
   zeros(countBytes: number): void {
     for (let leftBytes = countBytes; leftBytes > 0; ) {
-      const room = this.#free().subarray(0, leftBytes);
-      room.fill(0);
-      this.#fill(room.length);
-      leftBytes -= room.length;
+      const room = this.#free();
+      const partBytes = Math.min(leftBytes, this.#freeBytes);
+      room.fill(0, this.#usedBytes, this.#usedBytes + partBytes);
+      this.#fill(partBytes);
+      leftBytes -= partBytes;
     }
   }
 
@@ -90,12 +94,17 @@ export class TarOutput {
     return countBytes;
   }
 
+  /** Memory that has room behind what is used of it. */
   #free(): Uint8Array {
-    if (this.#usedBytes === this.#room.length) {
+    if (this.#freeBytes === 0) {
       this.flush();
       this.#room = this.#sink.room();
     }
-    return this.#room.subarray(this.#usedBytes);
+    return this.#room;
+  }
+
+  get #freeBytes(): number {
+    return this.#room.length - this.#usedBytes;
   }
 
   #fill(countBytes: number): void {
