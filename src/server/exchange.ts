@@ -122,14 +122,25 @@ async function drained(response: ServerResponse): Promise<void> {
   });
 }
 
-/** Starts an answer of JSON lines. */
+/** Starts an answer of JSON lines; those of one turn of the event loop leave together. */
 export function beginJsonLines(exchange: Exchange): (value: unknown) => void {
   const { response } = exchange;
   response.statusCode = 200;
   response.setHeader("Content-Type", "application/json");
   response.flushHeaders();
+  let isHeld = false;
+  const release = (): void => {
+    isHeld = false;
+    if (!response.destroyed) response.uncork();
+  };
   return (value) => {
-    if (!response.destroyed) response.write(`${JSON.stringify(value)}\r\n`);
+    if (response.destroyed) return;
+    if (!isHeld) {
+      isHeld = true;
+      response.cork();
+      setImmediate(release);
+    }
+    response.write(`${JSON.stringify(value)}\r\n`);
   };
 }
 
