@@ -1,8 +1,8 @@
-import { closeSync, constants, fstatSync, openSync, readlinkSync } from "node:fs";
+import { closeSync, constants, openSync, readlinkSync } from "node:fs";
 import { codeOf, EngineError } from "../../lib/errors.ts";
 import { tarBlockBytes, tarPaddingBytes } from "../../lib/tar/tar-header.ts";
 import { encodeTarHeader, type TarHeaderInput } from "../../lib/tar/tar-writer.ts";
-import type { FileFacts } from "../../sys/fs/fs.ts";
+import { type FileFacts, factsOf } from "../../sys/fs/fs.ts";
 import { openFlags } from "../../sys/libc.ts";
 import { opaqueMarker, whiteoutPrefix } from "../tree/layer-names.ts";
 import { readLayerXattrs } from "../tree/layer-xattrs.ts";
@@ -20,9 +20,9 @@ export interface TreeEntry {
   readonly at: Buffer;
   readonly stat: FileFacts;
   /** Names of all its extended attributes, where they are known already. */
-  readonly xattrNames?: readonly string[];
+  readonly xattrNames?: readonly string[] | undefined;
   /** A regular file, open for reading; the giver's to close. */
-  readonly fd?: number;
+  readonly fd?: number | undefined;
 }
 
 /** How entries are written. */
@@ -125,7 +125,7 @@ export class LayerTarWriter {
   }
 
   #openFile(entry: TreeEntry, fd: number): void {
-    const stat = fstatSync(fd, { bigint: true });
+    const stat = factsOf(fd);
     if (!stat.isFile()) {
       throw new EngineError("conflict", "write layer: a file changed while it was read");
     }

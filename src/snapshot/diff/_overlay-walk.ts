@@ -4,7 +4,6 @@ import { type FileFacts, listOpenXattr, listXattr } from "../../sys/fs/fs.ts";
 import type { DiffVisitor } from "./_diff-visitor.ts";
 import { shown } from "../tree/entry-failure.ts";
 import { isEngineFile, isEngineFolder } from "./_engine-paths.ts";
-import type { TreeEntry } from "./_layer-tar-writer.ts";
 import { closeFd } from "../tree/tree-syscalls.ts";
 import { findPartialMark, isOpaqueFolder } from "../tree/layer-xattrs.ts";
 import { findInLayers, namesInLayers } from "../tree/lower-layers.ts";
@@ -12,6 +11,7 @@ import {
   differInOwnerOrMode,
   entryIn,
   isWhiteout,
+  type MetEntry,
   openFileIn,
   rootEntry,
   sortedNames,
@@ -67,7 +67,7 @@ function walkFolder(walk: OverlayWalk, { folder, isNew }: FolderStep): void {
 
 function walkFile(
   walk: OverlayWalk,
-  { entry, folder, isNew }: FolderStep & { readonly entry: TreeEntry },
+  { entry, folder, isNew }: FolderStep & { readonly entry: MetEntry },
 ): void {
   if (walk.omitsEngineFiles && isEngineFile(entry)) return;
   const change = isAdded(walk, { entry, isNew }) ? "added" : "modified";
@@ -77,20 +77,20 @@ function walkFile(
     return;
   }
   try {
-    walk.visitor.file(withXattrNames({ ...entry, fd }), change);
+    walk.visitor.file(withXattrNames(entry, fd), change);
   } finally {
     closeFd(fd);
   }
 }
 
 /** Who lists changes looks at no content. */
-function readsContent(walk: OverlayWalk, { stat }: TreeEntry): boolean {
+function readsContent(walk: OverlayWalk, { stat }: MetEntry): boolean {
   return !walk.isClassified && stat.isFile();
 }
 
 function isAdded(
   walk: OverlayWalk,
-  { entry, isNew }: { readonly entry: TreeEntry; readonly isNew: boolean },
+  { entry, isNew }: { readonly entry: MetEntry; readonly isNew: boolean },
 ): boolean {
   if (!walk.isClassified) return false;
   return isNew || findInLayers(walk.parentDirs, entry.path) === undefined;
@@ -98,7 +98,7 @@ function isAdded(
 
 function walkSubfolder(
   walk: OverlayWalk,
-  { entry: bare, folder, isNew }: FolderStep & { readonly entry: TreeEntry },
+  { entry: bare, folder, isNew }: FolderStep & { readonly entry: MetEntry },
 ): void {
   const entry = withXattrNames(bare);
   const { visitor } = walk;
@@ -124,7 +124,7 @@ function walkSubfolder(
 function folderChange(
   walk: OverlayWalk,
   options: {
-    readonly entry: TreeEntry;
+    readonly entry: MetEntry;
     readonly lower: FileFacts | undefined;
     readonly isEngines: boolean;
   },
@@ -143,7 +143,7 @@ function folderChange(
 /** A folder that was removed and made anew: what is not in it any more is removed. */
 function tellHidden(
   walk: OverlayWalk,
-  { entry, folder }: { readonly entry: TreeEntry; readonly folder: WalkedFolder },
+  { entry, folder }: { readonly entry: MetEntry; readonly folder: WalkedFolder },
 ): void {
   const work = (open: WalkedFolder): void => {
     const now = new Set(sortedNames(open));
@@ -164,13 +164,13 @@ function byBytes(left: string, right: string): number {
 }
 
 /**
- * The entry with the names of its attributes. What has its content in another layer is refused:
+ * The entry with the names of its attributes, and its open file. What has its content in another layer is refused:
  * written as it is here it would be damaged.
  */
-function withXattrNames(entry: TreeEntry): TreeEntry {
-  const xattrNames = entry.fd === undefined ? listXattr(entry.at) : listOpenXattr(entry.fd);
+function withXattrNames(entry: MetEntry, fd?: number): MetEntry {
+  const xattrNames = fd === undefined ? listXattr(entry.at) : listOpenXattr(fd);
   const mark = findPartialMark(xattrNames);
-  if (mark === undefined) return { ...entry, xattrNames };
+  if (mark === undefined) return entry.with({ xattrNames, fd });
   throw new EngineError(
     "not-implemented",
     `read layer: ${shown(entry.path)} has ${mark}: overlays must be mounted with redirect_dir=off and metacopy=off`,

@@ -64,15 +64,46 @@ export function sortedNames(folder: WalkedFolder): readonly string[] {
 }
 
 /** What has a name in a folder, a link itself; undefined when it is gone. */
-export function entryIn(folder: WalkedFolder, name: string): TreeEntry | undefined {
+export function entryIn(folder: WalkedFolder, name: string): MetEntry | undefined {
   const stat = factsAt(folder.fd, name);
-  if (stat === undefined) return undefined;
-  return { path: childPath(folder.path, name), at: procPath(folder.fd, name), stat };
+  return stat === undefined ? undefined : new MetEntry(folder, name, { stat });
+}
+
+/** What a walk has met in an open folder. Most of them are never asked where they are. */
+export class MetEntry implements TreeEntry {
+  readonly path: string;
+  readonly name: string;
+  readonly stat: FileFacts;
+  readonly xattrNames: readonly string[] | undefined;
+  readonly fd: number | undefined;
+  readonly #folder: WalkedFolder;
+
+  constructor(
+    folder: WalkedFolder,
+    name: string,
+    known: Pick<TreeEntry, "stat" | "xattrNames" | "fd">,
+  ) {
+    this.path = childPath(folder.path, name);
+    this.name = name;
+    this.stat = known.stat;
+    this.xattrNames = known.xattrNames;
+    this.fd = known.fd;
+    this.#folder = folder;
+  }
+
+  get at(): Buffer {
+    return procPath(this.#folder.fd, this.name);
+  }
+
+  /** The same, of which more is known. */
+  with(more: Pick<TreeEntry, "xattrNames" | "fd">): MetEntry {
+    const { stat, fd, xattrNames } = this;
+    return new MetEntry(this.#folder, this.name, { stat, fd, xattrNames, ...more });
+  }
 }
 
 /** Opens a regular file that was met for reading; undefined when it is gone, or a link by now. */
-export function openFileIn(folder: WalkedFolder, { path }: TreeEntry): number | undefined {
-  const name = path.slice(path.lastIndexOf("/") + 1);
+export function openFileIn(folder: WalkedFolder, { path, name }: MetEntry): number | undefined {
   const fd = tree.openFile(folder.fd, name);
   if (fd >= 0) return fd;
   const code = tree.resultCode(fd);

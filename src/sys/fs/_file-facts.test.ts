@@ -1,10 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   closeSync,
+  fstatSync,
   linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
+  renameSync,
   rmSync,
   symlinkSync,
   utimesSync,
@@ -12,7 +15,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type FileFacts, factsAt, makeNode, openRoot } from "./fs.ts";
+import { type FileFacts, factsAt, factsOf, makeNode, openRoot } from "./fs.ts";
 
 const fields = [
   ...(["dev", "ino", "mode", "nlink", "uid", "gid", "rdev", "size"] as const),
@@ -78,6 +81,19 @@ describe("facts of a file", () => {
       expect(factsAt(root, name)).toBeUndefined();
     },
   );
+
+  test("are those of an open file, whatever its name is by now", () => {
+    const path = join(folder, "opened");
+    const fd = openSync(path, "w+", 0o640);
+    try {
+      renameSync(path, join(folder, "renamed"));
+      expect(seen(factsOf(fd))).toEqual(seen(fstatSync(fd, { bigint: true })));
+      expect(factsOf(fd).nlink).toBe(1n);
+    } finally {
+      closeSync(fd);
+    }
+    expect(() => factsOf(fd)).toThrow("EBADF");
+  });
 
   test("stay as they were when another file is looked at", () => {
     const first = factsAt(root, "file");

@@ -30,6 +30,8 @@ export type FileFacts = Pick<
 
 /** `AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT`, linux/fcntl.h */
 const noFollow = 0x100 | 0x800;
+/** `AT_EMPTY_PATH`, linux/fcntl.h */
+const openFileItself = 0x1000;
 /** `STATX_BASIC_STATS | STATX_BTIME`, linux/stat.h */
 const wantedFacts = 0xfff;
 /** struct statx; the same on all machines. */
@@ -76,6 +78,15 @@ export function factsAt(folder: number, path: string): FileFacts | undefined {
   const code = errnoName(number);
   if (code === "ENOENT" || code === "ENOTDIR" || code === "ENAMETOOLONG") return undefined;
   throw systemFailure(number, `look at ${JSON.stringify(path)}`);
+}
+
+/** What an open file is. */
+export function factsOf(fd: number): FileFacts {
+  room[0] = 0;
+  if (libc().statx(fd, room, openFileItself, wantedFacts, answer) === 0) {
+    return new StatxFacts(answer.slice(0, word.count));
+  }
+  throw systemFailure(errno(), "look at an open file");
 }
 
 const secondNs = 1_000_000_000n;

@@ -33,7 +33,7 @@ export {
   statInRoot,
 } from "./_in-root.ts";
 export { changeOwner, deviceNumber, type FileTimes, makeNode, setTimes } from "./_node.ts";
-export { type FileFacts, factsAt } from "./_file-facts.ts";
+export { type FileFacts, factsAt, factsOf } from "./_file-facts.ts";
 export { makeSpreadFolder, spreadSubfolders } from "./_spread.ts";
 export { copyTree, removeTree, removeTreeInParts } from "./_tree.ts";
 export { getXattr, listOpenXattr, listXattr, removeXattr, setXattr } from "./_xattr.ts";
