@@ -92,7 +92,7 @@ describe("facts of a file", () => {
     } finally {
       closeSync(fd);
     }
-    expect(() => factsOf(fd)).toThrow("EBADF");
+    expect(() => factsOf(fd)).toThrow("Bad file descriptor");
   });
 
   test("stay as they were when another file is looked at", () => {
