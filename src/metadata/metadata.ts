@@ -32,8 +32,13 @@ export interface Table<T> {
 /** The database of one data root. */
 export interface Metadata extends Disposable {
   table<T>(definition: TableDefinition<T>): Table<T>;
-  /** Runs `work` so that all of its writes happen, or none. Synchronous; nests. */
-  transaction<T>(work: () => T): T;
+  /**
+   * Runs `work` so that all of its writes happen, or none. Synchronous; nests.
+   *
+   * @param options.durable false: as `put`; counts only where no transaction around it, and none
+   * inside, is durable
+   */
+  transaction<T>(work: () => T, options?: { readonly durable?: boolean }): T;
   /** What was quarantined since this database was opened, as sentences for the log and `info`. */
   readonly damages: readonly string[];
 }

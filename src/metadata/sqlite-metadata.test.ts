@@ -128,6 +128,31 @@ describe("records", () => {
     },
   );
 
+  test.skipIf(Bun.which("strace") === null)(
+    "a transaction is synced unless it, and all inside, need not be durable (needs strace)",
+    () => {
+      const syncs = (statements: string): number =>
+        runAndKill(statements, ["strace", "-f", "-e", "trace=fsync,fdatasync"]).match(
+          /f(data)?sync\(/g,
+        )?.length ?? 0;
+      // The first opening makes the file.
+      syncs("");
+      const none = syncs("");
+      const put = (key: string): string => `table.put("${key}", { name: "plum", weightGrams: 1 });`;
+      const loose = (work: string): string =>
+        `metadata.transaction(() => { ${work} }, { durable: false });`;
+      const firm = (work: string): string => `metadata.transaction(() => { ${work} });`;
+      expect(syncs(loose(put("a"))) - none).toBe(0);
+      expect(syncs(loose(loose(put("b")))) - none).toBe(0);
+      expect(syncs(loose(firm(""))) - none).toBe(0);
+      expect(syncs(loose(firm(put("c")))) - none).toBeGreaterThanOrEqual(1);
+      expect(syncs(firm(loose(put("d")))) - none).toBeGreaterThanOrEqual(1);
+      using metadata = open();
+      const keys = metadata.table(fruits).list();
+      expect(keys.map(([key]) => key).join("")).toBe("abcd");
+    },
+  );
+
   test("list() is in the order of the keys after every change", () => {
     using metadata = open();
     const table = metadata.table(fruits);

@@ -36,8 +36,8 @@ class SqliteMetadata implements Metadata {
   readonly #tables = new Map<string, CachedTable<unknown>>();
   /** Records of kinds whose table nobody has asked for yet. */
   readonly #unread: Documents = new Map();
-  /** Changes of the transaction that runs, oldest first; undefined outside of one. */
-  #pending: PendingChange[] | undefined;
+  /** Changes of the transaction that runs; undefined outside of one. */
+  #pending: PendingChanges | undefined;
   #database: RecordDatabase;
   #isDirty = false;
   #isClosed = false;
@@ -65,16 +65,17 @@ class SqliteMetadata implements Metadata {
     return table;
   }
 
-  transaction<T>(work: () => T): T {
-    if (this.#pending !== undefined) return this.#nested(this.#pending, work);
-    const pending: PendingChange[] = [];
+  transaction<T>(work: () => T, options: { readonly durable?: boolean } = {}): T {
+    const isDurable = options.durable !== false;
+    if (this.#pending !== undefined) return this.#nested(this.#pending, { work, isDurable });
+    const pending: PendingChanges = { changes: [], isDurable };
     this.#pending = pending;
     try {
       const result = work();
-      this.#write(lastOfEach(pending));
+      this.#write(lastOfEach(pending.changes), pending);
       return result;
     } catch (error) {
-      undo(pending, 0);
+      undo(pending.changes, 0);
       throw error;
     } finally {
       this.#pending = undefined;
@@ -88,12 +89,17 @@ class SqliteMetadata implements Metadata {
     this.#database[Symbol.dispose]();
   }
 
-  #nested<T>(pending: PendingChange[], work: () => T): T {
-    const mark = pending.length;
+  #nested<T>(
+    pending: PendingChanges,
+    { work, isDurable }: { readonly work: () => T; readonly isDurable: boolean },
+  ): T {
+    const mark = pending.changes.length;
     try {
-      return work();
+      const result = work();
+      pending.isDurable ||= isDurable && pending.changes.length > mark;
+      return result;
     } catch (error) {
-      undo(pending, mark);
+      undo(pending.changes, mark);
       throw error;
     }
   }
@@ -102,7 +108,7 @@ class SqliteMetadata implements Metadata {
   #change(kind: string, key: string, record: TableChange): void {
     const { document, revert, isNew, isDurable } = record;
     if (this.#pending !== undefined) {
-      this.#pending.push({ kind, key, ...record });
+      this.#pending.changes.push({ kind, key, ...record });
       return;
     }
     try {
@@ -296,6 +302,13 @@ class SqliteMetadata implements Metadata {
 interface PendingChange extends TableChange {
   readonly kind: string;
   readonly key: string;
+}
+
+interface PendingChanges {
+  /** Oldest first. */
+  readonly changes: PendingChange[];
+  /** Whether all of them together must be on the disk before they count. */
+  isDurable: boolean;
 }
 
 function documentsOf(documents: Documents, kind: string): Map<string, string> {

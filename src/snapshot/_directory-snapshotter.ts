@@ -186,10 +186,13 @@ export class DirectorySnapshotter implements Snapshotter {
     if (this.#table.find(name) !== undefined) throw exists(name);
     if (onto !== undefined) this.#committed(onto.parent, `commit snapshot ${quote(key)}`);
     this.#layout.settle(directories);
-    this.#metadata.transaction(() => {
-      this.#table.remove(key);
-      this.#table.put(name, { ...before, kind: "committed", sizeBytes });
-    });
+    this.#metadata.transaction(
+      () => {
+        this.#table.remove(key);
+        this.#table.put(name, { ...before, kind: "committed", sizeBytes });
+      },
+      { durable: options.durable !== false },
+    );
     this.#filling.delete(key);
     if (onto !== undefined) this.#countChild(onto.parent, 1);
   }
@@ -224,20 +227,42 @@ export class DirectorySnapshotter implements Snapshotter {
   }
 
   async remove(key: string): Promise<boolean> {
-    const record = this.#table.find(key);
-    if (record === undefined) return false;
-    if ((this.#childCounts.get(key) ?? 0) > 0) {
-      throw new EngineError(
-        "conflict",
-        `remove snapshot ${quote(key)}: other snapshots stand on it`,
-      );
+    const isHere = this.#table.find(key) !== undefined;
+    if (isHere) await this.removeAll([key]);
+    return isHere;
+  }
+
+  async removeAll(keys: readonly string[]): Promise<void> {
+    const going = this.#standingOnNone(keys);
+    // The records first: a directory without one is garbage, a record without its directory a lie.
+    this.#metadata.transaction(() => {
+      for (const key of going.keys()) this.#table.remove(key);
+    });
+    for (const [key, { parent, number }] of going) {
+      this.#filling.delete(key);
+      this.#countChild(parent, -1);
+      this.#removals.add(number);
     }
-    // The record first: a directory without one is garbage, a record without its directory a lie.
-    this.#table.remove(key);
-    this.#filling.delete(key);
-    this.#countChild(record.parent, -1);
-    this.#removals.add(record.number);
-    return true;
+  }
+
+  /** The records of what is there. @throws conflict when anything but those before stands on one */
+  #standingOnNone(keys: readonly string[]): ReadonlyMap<string, SnapshotRecord> {
+    const going = new Map<string, SnapshotRecord>();
+    const goneChildren = new Map<string, number>();
+    for (const key of keys) {
+      const record = this.#table.find(key);
+      if (record === undefined || going.has(key)) continue;
+      if ((this.#childCounts.get(key) ?? 0) > (goneChildren.get(key) ?? 0)) {
+        throw new EngineError(
+          "conflict",
+          `remove snapshot ${quote(key)}: other snapshots stand on it`,
+        );
+      }
+      going.set(key, record);
+      const { parent } = record;
+      if (parent !== undefined) goneChildren.set(parent, (goneChildren.get(parent) ?? 0) + 1);
+    }
+    return going;
   }
 
   async sweep(): Promise<number> {

@@ -190,6 +190,25 @@ export function testSnapshotter(
       expect(readdirSync(root)).toEqual(["new"]);
     });
 
+    test("removeAll() takes a stack from the top down, or none of it", async () => {
+      await layer("one", "first");
+      await layer("two", "second", "one");
+      await layer("three", "third", "two");
+      await snapshots.prepare("box", { parent: "two" });
+      await expect(snapshots.removeAll(["three", "two", "one"])).rejects.toMatchObject({
+        kind: "conflict",
+      });
+      await expect(snapshots.removeAll(["one", "three"])).rejects.toMatchObject({
+        kind: "conflict",
+      });
+      expect(snapshots.list().map(({ key }) => key)).toEqual(["box", "one", "three", "two"]);
+      await snapshots.removeAll(["three", "box", "gone", "two", "two"]);
+      expect(snapshots.list().map(({ key }) => key)).toEqual(["one"]);
+      expect(await snapshots.remove("one")).toBe(true);
+      await snapshots.idle();
+      expect(readdirSync(root)).toEqual(["new"]);
+    });
+
     test("sweep() removes what no record knows, and nothing else", async () => {
       await layer("one", "first");
       mkdirSync(join(root, "77", "fs", "deep"), { recursive: true });

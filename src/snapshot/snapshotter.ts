@@ -84,7 +84,8 @@ export interface Snapshotter extends AsyncDisposable {
    * @throws not-found */
   layersOf(key: string): SnapshotLayers;
   /** Makes the active snapshot `key` the committed snapshot `name`; durable when it returns, unless
-   * `durable: false`: then the caller syncs before it acknowledges. @throws already-exists */
+   * `durable: false`: then the caller syncs, and writes a record that is durable, before it
+   * acknowledges. @throws already-exists */
   commit(key: string, options: CommitOptions): Promise<void>;
   /** Whether `commit` takes `onto`: what a snapshot holds does not depend on its parent. */
   readonly stacksLate: boolean;
@@ -97,6 +98,9 @@ export interface Snapshotter extends AsyncDisposable {
   /** Tells whether there was one. The directory goes in background. @throws conflict when others
    * stand on it */
   remove(key: string): Promise<boolean>;
+  /** Removes several at once, each before what it stands on. @throws conflict, and removes none, when
+   * others stand on one */
+  removeAll(keys: readonly string[]): Promise<void>;
   /** Has directories that no record knows removed in background; tells how many there were. */
   sweep(): Promise<number>;
   /** Resolves when nothing is left to remove in background. `await using` does not wait for it:

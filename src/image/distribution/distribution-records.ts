@@ -42,7 +42,8 @@ export class DistributionRecords {
 
   /** Keeps blobs for a pull that may break off. @param key names the pull */
   keepPieces(key: string, digests: readonly Digest[]): void {
-    this.#pieces.put(key, { digests, startedMs: Date.now() });
+    // What comes before the next sync would be lost with it.
+    this.#pieces.put(key, { digests, startedMs: Date.now() }, { durable: false });
   }
 
   dropPieces(key: string): void {

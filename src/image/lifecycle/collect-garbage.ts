@@ -1,5 +1,10 @@
+import { nextTurn } from "../../lib/concurrency/turn.ts";
+import type { SnapshotInfo } from "../../snapshot/snapshotter.ts";
 import type { ImageContext } from "../context.ts";
 import { unpackSnapshotPrefix } from "../store-image.ts";
+
+/** Snapshots whose records go in one transaction. */
+const removedAtOnce = 64;
 
 /**
  * Removes blobs and layer snapshots that neither an image nor a lease nor a container needs.
@@ -32,7 +37,10 @@ export async function collectGarbage(
     for (const digest of attachments ?? []) blobs.add(digest);
   }
   const diffIds = new Set(index.list().flatMap((image) => image.layers.map((it) => it.diffId)));
-  context.distribution.retain({ blobs, diffIds });
+  // Should it be lost, the next collection forgets the same.
+  context.metadata.transaction(() => context.distribution.retain({ blobs, diffIds }), {
+    durable: false,
+  });
   for (const piece of context.distribution.pieces()) blobs.add(piece);
   let freedBytes = 0;
   for (const blob of await content.list()) {
@@ -45,9 +53,8 @@ export async function collectGarbage(
 }
 
 async function dropUnfinished({ snapshots }: ImageContext): Promise<void> {
-  for (const { key } of snapshots.list()) {
-    if (key.startsWith(unpackSnapshotPrefix)) await snapshots.remove(key);
-  }
+  const unfinished = snapshots.list().filter(({ key }) => key.startsWith(unpackSnapshotPrefix));
+  await snapshots.removeAll(unfinished.map(({ key }) => key));
 }
 
 /** Removes committed snapshots from the top down; one that others stand on stays. */
@@ -55,21 +62,36 @@ async function collectSnapshots(
   { snapshots, leases }: ImageContext,
   needed: ReadonlySet<string>,
 ): Promise<number> {
+  const isGarbage = ({ key, kind }: SnapshotInfo): boolean =>
+    kind === "committed" && !needed.has(key) && !leases.isHeld(`snapshot:${key}`);
   let freedBytes = 0;
   for (;;) {
-    const all = snapshots.list();
-    const parents = new Set(all.map((snapshot) => snapshot.parent));
-    const garbage = all.filter(
-      ({ key, kind }) =>
-        kind === "committed" &&
-        !needed.has(key) &&
-        !parents.has(key) &&
-        !leases.isHeld(`snapshot:${key}`),
-    );
+    const garbage = fromTheTop(snapshots.list(), isGarbage).slice(0, removedAtOnce);
     if (garbage.length === 0) return freedBytes;
-    for (const { key, sizeBytes } of garbage) {
-      await snapshots.remove(key);
-      freedBytes += sizeBytes ?? 0;
-    }
+    await snapshots.removeAll(garbage.map(({ key }) => key));
+    for (const { sizeBytes } of garbage) freedBytes += sizeBytes ?? 0;
+    await nextTurn();
   }
+}
+
+/** What is garbage and has nothing on it but garbage, each before what it stands on. */
+function fromTheTop(
+  all: readonly SnapshotInfo[],
+  isGarbage: (snapshot: SnapshotInfo) => boolean,
+): readonly SnapshotInfo[] {
+  const byKey = new Map(all.map((snapshot) => [snapshot.key, snapshot]));
+  const childCounts = new Map<string, number>();
+  for (const { parent } of all) {
+    if (parent !== undefined) childCounts.set(parent, (childCounts.get(parent) ?? 0) + 1);
+  }
+  const found = all.filter((each) => !childCounts.has(each.key) && isGarbage(each));
+  // It grows while it is walked: what stood on a snapshot has been found before.
+  for (const { parent } of found) {
+    if (parent === undefined) continue;
+    const left = (childCounts.get(parent) ?? 0) - 1;
+    childCounts.set(parent, left);
+    const below = byKey.get(parent);
+    if (left === 0 && below !== undefined && isGarbage(below)) found.push(below);
+  }
+  return found;
 }
