@@ -40,7 +40,7 @@ export interface ContainerChange {
   readonly args: readonly string[];
   readonly stdio?: Partial<StartRequest["stdio"]>;
   readonly log?: Partial<StartRequest["log"]>;
-  readonly sandbox?: Partial<StartRequest["sandbox"]>;
+  readonly networkSysctls?: StartRequest["networkSysctls"];
   readonly memoryBytes?: number;
 }
 
@@ -127,7 +127,7 @@ export class ShimFixture {
         isCompressed: false,
         ...change.log,
       },
-      sandbox: { isOwn: true, interfaces: [], ports: [], sysctls: {}, ...change.sandbox },
+      networkSysctls: change.networkSysctls ?? {},
       runtime: { path: "/usr/bin/crun", args: [], root: join(this.root, "crun") },
     };
   }

@@ -9,11 +9,13 @@ import { setSocketTaker } from "../lib/socket-taker.ts";
 import { awaitAttached, connectShim, ShimConnection } from "./_shim-connection.ts";
 import { createAttachKey, shimAsSocketTaker } from "./_client-handover.ts";
 import { cleanUpBehind } from "./_shim-cleanup.ts";
+import type { SandboxPlan } from "./sandbox/sandbox-plan.ts";
 import { formatRuntimeSpec } from "./spec/rlimits.ts";
 import type { AttachOptions, Shim, ShimListener } from "./shim.ts";
 import type {
   ExecRequest,
   ExitStatus,
+  SandboxResult,
   ShimEvent,
   ShimState,
   StartOrder,
@@ -66,10 +68,13 @@ export class ShimClient implements Shim {
     return !this.#connection.isClosed;
   }
 
-  /** Makes a spare the shim of a container. */
-  async adopt(containerId: string): Promise<void> {
+  /** Makes a spare the shim of a container; all that is asked later comes after it. */
+  adopt(containerId: string): void {
     this.#containerId = containerId;
-    await this.#connection.request({ op: "adopt", containerId, logLevel: "info" });
+    const { logger } = this.#options;
+    this.#connection
+      .request({ op: "adopt", containerId, logLevel: "info" })
+      .catch((error: unknown) => logger.debug("adopt a container", { shim: this.name, error }));
   }
 
   /** Takes the word of a shim that has been adopted before. */
@@ -80,6 +85,10 @@ export class ShimClient implements Shim {
   listen(listener: ShimListener): void {
     this.#listener = listener;
     for (const tell of this.#early.splice(0)) tell(listener);
+  }
+
+  async openSandbox(plan: SandboxPlan): Promise<SandboxResult> {
+    return (await this.#connection.request({ op: "sandbox", plan })) as SandboxResult;
   }
 
   async start(request: Omit<StartRequest, "op">): Promise<StartResult> {

@@ -83,18 +83,11 @@ class SpareShimPool implements ShimPool {
   async acquire(containerId: string): Promise<Shim> {
     expectStart();
     this.#noteStart(containerId);
-    for (;;) {
-      const shim = await this.#take();
-      try {
-        await shim.adopt(containerId);
-        this.#taken.add(shim);
-        return shim;
-      } catch (error) {
-        // It died between being offered and being asked.
-        shim.disconnect();
-        if (shim.isAlive) throw error;
-      }
-    }
+    const shim = await this.#take();
+    // Nobody waits for the answer: what is asked next is answered after it, or not at all.
+    shim.adopt(containerId);
+    this.#taken.add(shim);
+    return shim;
   }
 
   async recover(

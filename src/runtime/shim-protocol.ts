@@ -10,8 +10,9 @@
  * 2. `adopt` makes it the shim of one container. From now on it ends only when the container has
  *    ended, whatever happens to the daemon.
  * 3. Attach connections may come before `start`; they miss no byte.
- * 4. `start` mounts the root file system, configures the sandbox, binds host ports, opens stdio and
- *    log, runs the OCI runtime, and answers with the container's pid.
+ * 4. `sandbox` configures the interfaces that the daemon has put there, binds host ports and answers
+ *    names. Then `start` mounts the root file system, opens stdio and log, runs the OCI runtime, and
+ *    answers with the container's pid.
  * 5. `exec`, `resize`, `closeStdin`, … as asked.
  * 6. The container ends: the shim drains stdio into the log, unmounts, writes `<directory>/exit.json`
  *    (synced, before anybody is told), says `exit`, and serves attach readers to their end.
@@ -92,7 +93,8 @@ export interface StartRequest {
   readonly rootfs: SnapshotMountPlan;
   readonly stdio: StdioPlan;
   readonly log: LogPlan;
-  readonly sandbox: SandboxPlan;
+  /** Sysctls of the sandbox that the container asked for; set before it runs. */
+  readonly networkSysctls: Readonly<Record<string, string>>;
   readonly runtime: {
     readonly path: string;
     readonly args: readonly string[];
@@ -154,6 +156,7 @@ export interface ServeClient {
 /** What a daemon asks. */
 export type ShimRequest =
   | { readonly op: "adopt"; readonly containerId: string; readonly logLevel: string }
+  | { readonly op: "sandbox"; readonly plan: SandboxPlan }
   | StartOrder
   | ExecRequest
   | {
@@ -191,6 +194,11 @@ export interface StartResult {
   readonly pid: number;
   /** Start time of `pid` in clock ticks (/proc/<pid>/stat), as decimal digits: tells reuse of a pid. */
   readonly pidStartTime: string;
+}
+
+/** Result of `sandbox`. */
+export interface SandboxResult {
+  /** What was bound of the ports that were asked for. */
   readonly ports: readonly BoundPort[];
 }
 

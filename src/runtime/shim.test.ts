@@ -8,7 +8,10 @@ import { canRunContainers, listenTo, ShimFixture } from "./_shim-fixture.ts";
 import type { Shim } from "./shim.ts";
 import { readExitStatus } from "./shim-client.ts";
 import { EngineError } from "../lib/errors.ts";
+import type { PortPlan } from "./sandbox/sandbox-plan.ts";
 import type { StartRequest } from "./shim-protocol.ts";
+
+const emptySandbox = { interfaces: [], ports: [], sysctls: {} };
 
 let fixture: ShimFixture;
 
@@ -279,11 +282,7 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
   });
 
   test("host ports are bound, served, and refused when taken", async () => {
-    const port = (
-      hostPort: number,
-      group = 0,
-      hostIp = "127.0.0.1",
-    ): StartRequest["sandbox"]["ports"][0] => ({
+    const port = (hostPort: number, group = 0, hostIp = "127.0.0.1"): PortPlan => ({
       protocol: "tcp",
       hostIp,
       hostPortFirst: hostPort,
@@ -293,17 +292,18 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
     });
     // It stays a little, so that what the proxy holds comes through: its end cuts connections.
     const args = ["sh", "-c", "nc -l -p 8080 -e cat; sleep 1"];
-    const request = fixture.request({
-      args,
-      sandbox: { ports: [port(0), port(0, 0, "127.0.0.2")] },
-    });
+    const request = fixture.request({ args });
     const { shim, told } = await fixture.acquire(request);
-    const { ports } = await shim.start(request);
+    const { ports } = await shim.openSandbox({
+      ...emptySandbox,
+      ports: [port(0), port(0, 0, "127.0.0.2")],
+    });
+    await shim.start(request);
     expect(ports).toHaveLength(2);
     expect(ports[0]?.hostPort).toBe(ports[1]?.hostPort ?? 0);
-    const taken = fixture.request({ args, sandbox: { ports: [port(ports[0]?.hostPort ?? 0)] } });
-    const other = await fixture.acquire(taken);
-    await expect(other.shim.start(taken)).rejects.toMatchObject({
+    const other = await fixture.acquire(fixture.request({ args }));
+    const taken = { ...emptySandbox, ports: [port(ports[0]?.hostPort ?? 0)] };
+    await expect(other.shim.openSandbox(taken)).rejects.toMatchObject({
       kind: "conflict",
       details: { code: "EADDRINUSE" },
       message: `Bind for 127.0.0.1:${ports[0]?.hostPort} failed: port is already allocated`,
@@ -326,8 +326,9 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
     const script =
       "nslookup -type=a web 127.0.0.11; nslookup -type=a other.example 127.0.0.11; true";
     const dns = { upstreams: ["127.0.0.1"], names: { web: ["10.9.8.7"] } };
-    const request = fixture.request({ args: ["sh", "-c", script], sandbox: { dns } });
+    const request = fixture.request({ args: ["sh", "-c", script] });
     const { shim, told } = await fixture.acquire(request);
+    await shim.openSandbox({ ...emptySandbox, dns });
     await shim.start(request);
     await told.ended;
     expect(logged(request)).toContain("10.9.8.7");
@@ -359,21 +360,22 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
       const request = own.request({
         args: ["sh", "-c", "cat /proc/sys/net/ipv4/ip_default_ttl; read line"],
         stdio: { openStdin: true },
-        sandbox: {
-          sysctls: isMarked ? { "net.ipv4.ip_default_ttl": "100" } : {},
-          ports: [
-            {
-              containerPort: 80,
-              protocol: "tcp",
-              hostIp: "127.0.0.1",
-              hostPortFirst: 0,
-              hostPortLast: 0,
-              group: 0,
-            },
-          ],
-        },
+        networkSysctls: isMarked ? { "net.ipv4.ip_default_ttl": "100" } : {},
       });
       const { shim, told } = await own.acquire(request);
+      await shim.openSandbox({
+        ...emptySandbox,
+        ports: [
+          {
+            containerPort: 80,
+            protocol: "tcp",
+            hostIp: "127.0.0.1",
+            hostPortFirst: 0,
+            hostPortLast: 0,
+            group: 0,
+          },
+        ],
+      });
       await shim.start(request);
       terms.push({
         pid: shim.pid,

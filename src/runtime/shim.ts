@@ -6,9 +6,11 @@
  * that ended meanwhile.
  */
 import type { Duplex } from "node:stream";
+import type { SandboxPlan } from "./sandbox/sandbox-plan.ts";
 import type {
   ExecRequest,
   ExitStatus,
+  SandboxResult,
   ShimState,
   StartRequest,
   StartResult,
@@ -40,8 +42,10 @@ export interface Shim {
   /** `<exec-root>/shims/<name>`; name is stored with the container to find it again. */
   readonly name: string;
   listen(listener: ShimListener): void;
-  /** @throws invalid-argument with `details.exitCode` 126 or 127 when the command cannot be run,
-   * conflict with `details.code` `EADDRINUSE` when a host port is taken */
+  /** Configures the sandbox, before the start. @throws conflict with `details.code` `EADDRINUSE` when
+   * a host port is taken */
+  openSandbox(plan: SandboxPlan): Promise<SandboxResult>;
+  /** @throws invalid-argument with `details.exitCode` 126 or 127 when the command cannot be run */
   start(request: Omit<StartRequest, "op">): Promise<StartResult>;
   /** Resolves once attached: no byte written after is missed. Output in stdcopy frames, or raw. */
   attach(options: AttachOptions): Promise<Duplex>;
@@ -65,6 +69,7 @@ export type RecoveredShim =
 
 /** The shims of one daemon. */
 export interface ShimPool extends AsyncDisposable {
+  /** Gives a shim to a container. One that dies at this moment fails whatever it is asked first. */
   acquire(containerId: string): Promise<Shim>;
   /** Finds what an earlier daemon left under the exec root, by shim name and container. */
   recover(

@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
 import { createId } from "../../lib/id.ts";
 import type { AttachRequest, Endpoint } from "../../network/network-service.ts";
+import { planSandbox } from "../../runtime/sandbox/sandbox-plan.ts";
 import type { ExitStatus, StartRequest } from "../../runtime/shim-protocol.ts";
 import type { Shim } from "../../runtime/shim.ts";
 import { isSameProcess, signalProcess } from "../../sys/process/process.ts";
@@ -122,35 +123,21 @@ async function execute(options: RunStepOptions, running: Running): Promise<ExitS
     execExited: () => undefined,
     lost: (reason) => ended.reject(new EngineError("unavailable", `step lost: ${reason}`)),
   });
-  const output = await readOutput(shim, running);
   const inside = await options.networks.connect(endpoint, {
     request: attach,
     sandboxPid: shim.pid,
   });
+  const plan = planSandbox(inside);
+  const [output] = await Promise.all([
+    readOutput(shim, running),
+    plan === undefined ? undefined : shim.openSandbox(plan),
+  ]);
   const etcFiles = writeEtcFiles(running, { bundle, endpoint });
   const start = startRequest(options, { running, mounts, bundle, etcFiles });
-  const { spec, sysctls } = start;
-  const isOwn = run.network !== "host";
+  const networkSysctls = run.network === "host" ? {} : start.sysctls;
   let started: { readonly pid: number; readonly pidStartTime: string };
   try {
-    started = await shim.start({
-      ...start.request,
-      spec,
-      sandbox: {
-        isOwn,
-        interfaces: inside.interfaces,
-        ...(inside.dns === undefined ? {} : { dns: inside.dns }),
-        ports: [],
-        sysctls: {
-          ...Object.fromEntries(
-            inside.interfaces
-              .filter(({ addresses }) => !addresses.some((address) => address.includes(":")))
-              .map(({ name }) => [`net.ipv6.conf.${name}.disable_ipv6`, "1"]),
-          ),
-          ...(isOwn ? sysctls : {}),
-        },
-      },
-    });
+    started = await shim.start({ ...start.request, spec: start.spec, networkSysctls });
   } catch (error) {
     throw startFailed(running, error);
   }
@@ -269,7 +256,7 @@ function startRequest(
     readonly etcFiles: { readonly hosts: string; readonly resolvConf: string };
   },
 ): Pick<ReturnType<typeof stepSpec>, "spec" | "sysctls"> & {
-  readonly request: Omit<StartRequest, "op" | "sandbox" | "spec">;
+  readonly request: Omit<StartRequest, "op" | "networkSysctls" | "spec">;
 } {
   const { running, mounts, bundle, etcFiles } = plan;
   const { run, id, build } = running;

@@ -8,13 +8,19 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { cannotStartPaused, markedForRemoval } from "../../lib/docker-messages.ts";
 import { EngineError, isKind, messageOf } from "../../lib/errors.ts";
-import type { AttachRequest, Endpoint } from "../../network/network-service.ts";
+import type {
+  AttachRequest,
+  Endpoint,
+  InsidePlan,
+  PublishedPort,
+} from "../../network/network-service.ts";
 import { parsePublishRequests } from "../../network/ports.ts";
 import { generateSpec } from "../../runtime/spec/generate-spec.ts";
 import type { SpecInput } from "../../runtime/spec/spec-input.ts";
 import type { Shim } from "../../runtime/shim.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
-import type { StartRequest, StartResult } from "../../runtime/shim-protocol.ts";
+import { planSandbox } from "../../runtime/sandbox/sandbox-plan.ts";
+import type { SandboxResult, StartRequest, StartResult } from "../../runtime/shim-protocol.ts";
 import type { SnapshotMount } from "../../snapshot/snapshotter.ts";
 import { bundleFolder, type Context, logPath, publish } from "../context.ts";
 import { giveBack } from "./_give-back.ts";
@@ -40,7 +46,7 @@ export async function startContainer(context: Context, container: LiveContainer)
   refuseStart(container);
   const taken: Taken = {};
   try {
-    const started = await launch(context, container, taken);
+    const { shim, result, ports } = await launch(context, container, taken);
     context.store.update(container, {
       phase: "running",
       exitCode: 0,
@@ -48,11 +54,11 @@ export async function startContainer(context: Context, container: LiveContainer)
       isOomKilled: false,
       startedNs: String(context.now()),
       task: {
-        shimName: started.shim.name,
-        pid: started.result.pid,
-        pidStartTime: started.result.pidStartTime,
+        shimName: shim.name,
+        pid: result.pid,
+        pidStartTime: result.pidStartTime,
         ...(taken.endpoint === undefined ? {} : { endpoint: taken.endpoint }),
-        ports: started.result.ports,
+        ports,
       },
     });
   } catch (error) {
@@ -80,11 +86,14 @@ interface Taken {
   result?: StartResult;
 }
 
-async function launch(
-  context: Context,
-  container: LiveContainer,
-  taken: Taken,
-): Promise<{ readonly shim: Shim; readonly result: StartResult }> {
+/** What runs, and where it is reached. */
+interface Launched {
+  readonly shim: Shim;
+  readonly result: StartResult;
+  readonly ports: readonly PublishedPort[];
+}
+
+async function launch(context: Context, container: LiveContainer, taken: Taken): Promise<Launched> {
   const { record } = container;
   const { shims, networks } = context;
   const namespaces = resolveNamespaces(context, record);
@@ -98,12 +107,14 @@ async function launch(
   container.shim = shim;
   shim.listen(listenTo(context, container, shim));
   noteStart(context, container, { shim, endpoint });
-  const joined = joinPendingStreams(container, shim);
-  const connected =
+  const inside =
     attach === undefined || endpoint === undefined
       ? undefined
-      : networks.connect(endpoint, { request: attach, sandboxPid: shim.pid });
-  const { specInput, request } = await settled([joined, connected], () => {
+      : await networks.connect(endpoint, { request: attach, sandboxPid: shim.pid });
+  const joined = joinPendingStreams(container, shim);
+  const opened = openSandbox(shim, inside);
+  // The longest work of the daemon's own, while the shim is at its.
+  const { specInput, request } = await settled([joined, opened], () => {
     const etcFiles = writeEtcFiles(context, container, {
       endpoint,
       lender: namespaces.networkOf,
@@ -118,33 +129,23 @@ async function launch(
     return { specInput: input, request: startRequestOf(context, container, { input, rootfs }) };
   });
   container.specInput = specInput;
-  const inside = await connected;
+  const { ports } = await opened;
   const isOwn = namespaces.network.kind === "inherited";
-  const { spec, sysctls } = isOwn ? takeNetworkSysctls(request.spec) : { spec: request.spec };
-  const result = await shim.start({
-    ...request,
-    spec,
-    sandbox: {
-      isOwn,
-      interfaces: inside?.interfaces ?? [],
-      ...(inside?.dns === undefined ? {} : { dns: inside.dns }),
-      ports: inside?.ports ?? [],
-      // An endpoint without IPv6 must not give itself an address.
-      sysctls: {
-        ...Object.fromEntries(
-          (inside?.interfaces ?? [])
-            .filter(({ addresses }) => !addresses.some((address) => address.includes(":")))
-            .map(({ name }) => [`net.ipv6.conf.${name}.disable_ipv6`, "1"]),
-        ),
-        ...sysctls,
-      },
-    },
-  });
-  taken.result = result;
-  if (endpoint !== undefined && result.ports.length > 0) {
-    await networks.publish(endpoint, { containerId: record.id, ports: result.ports });
-  }
-  return { shim, result };
+  const { spec, sysctls } = isOwn ? takeNetworkSysctls(request.spec) : { ...request, sysctls: {} };
+  const published =
+    endpoint === undefined || ports.length === 0
+      ? undefined
+      : networks.publish(endpoint, { containerId: record.id, ports });
+  const started = shim.start({ ...request, spec, networkSysctls: sysctls });
+  void started.then((result) => (taken.result = result)).catch(() => undefined);
+  await settled([published, started], () => undefined);
+  return { shim, result: await started, ports };
+}
+
+/** Has the shim do its part of what the network wants inside. */
+async function openSandbox(shim: Shim, inside: InsidePlan | undefined): Promise<SandboxResult> {
+  const plan = inside === undefined ? undefined : planSandbox(inside);
+  return plan === undefined ? { ports: [] } : await shim.openSandbox(plan);
 }
 
 /**
@@ -286,7 +287,7 @@ function startRequestOf(
   context: Context,
   container: LiveContainer,
   plan: { readonly input: SpecInput; readonly rootfs: SnapshotMount },
-): Omit<StartRequest, "op" | "sandbox"> {
+): Omit<StartRequest, "op" | "networkSysctls"> {
   const { record } = container;
   const { config, hostConfig, id } = record;
   const runtimeName = hostConfig.Runtime ?? "";

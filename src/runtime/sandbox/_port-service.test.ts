@@ -21,7 +21,7 @@ async function open(ports: readonly Partial<PortPlan>[]): Promise<SandboxService
   }));
   const interfaces = [{ name: "eth0", addresses: ["127.0.0.9/8"] }];
   const service = await openPortService(
-    { isOwn: true, interfaces, ports: whole, sysctls: {} },
+    { interfaces, ports: whole, sysctls: {} },
     { hostNetworkFd: openNamespace("/proc/thread-self/ns/net"), onWarning: () => undefined },
   );
   opened.push(service);

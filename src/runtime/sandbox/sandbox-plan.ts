@@ -47,9 +47,6 @@ export interface BoundPort {
 
 /** The network sandbox of one container. */
 export interface SandboxPlan {
-  /** False: the container uses another's or the host's namespace (named in the spec's namespaces);
-   * the shim's own stays empty. */
-  readonly isOwn: boolean;
   readonly interfaces: readonly InterfacePlan[];
   /** Listen on 127.0.0.11:53 and forward. `upstreams` empty: the host's /etc/resolv.conf, read
    * again whenever it changes. `names`: answered here. */
@@ -58,6 +55,16 @@ export interface SandboxPlan {
     readonly names: Readonly<Record<string, readonly string[]>>;
   };
   readonly ports: readonly PortPlan[];
-  /** Sysctls of the namespace, `net.ipv4.ip_unprivileged_port_start` and the like. */
+  /** Sysctls that its interfaces need, before they are up. */
   readonly sysctls: Readonly<Record<string, string>>;
+}
+
+/** The plan for what networks want inside; undefined when they want nothing. */
+export function planSandbox(inside: Omit<SandboxPlan, "sysctls">): SandboxPlan | undefined {
+  const { interfaces, dns, ports } = inside;
+  if (interfaces.length === 0 && dns === undefined && ports.length === 0) return undefined;
+  // An endpoint without IPv6 must not give itself an address.
+  const plain = interfaces.filter(({ addresses }) => !addresses.some((each) => each.includes(":")));
+  const sysctls = plain.map(({ name }) => [`net.ipv6.conf.${name}.disable_ipv6`, "1"]);
+  return { ...inside, sysctls: Object.fromEntries(sysctls) };
 }

@@ -14,16 +14,19 @@ export function setLoopbackUp(): void {
   if (loopback !== undefined) netlink.setUp(loopback.index);
 }
 
-/** Gives the interfaces their addresses and routes, sets the parameters of the namespace. */
+/** Gives the interfaces their addresses and routes. */
 export function configureSandbox(plan: SandboxPlan): void {
-  if (!plan.isOwn) return;
-  for (const [name, value] of Object.entries(plan.sysctls)) setNetworkSysctl(name, value);
+  setNetworkSysctls(plan.sysctls);
   if (plan.interfaces.length === 0) return;
   using netlink = new Netlink();
   for (const each of plan.interfaces) configureInterface(netlink, each);
 }
 
-/** Names of the namespace's own parameters; `.` and `/` change places as in sysctl(8). */
+/** Sets parameters of this network namespace; `.` and `/` change places as in sysctl(8). */
+export function setNetworkSysctls(sysctls: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(sysctls)) setNetworkSysctl(name, value);
+}
+
 function setNetworkSysctl(name: string, value: string): void {
   const path = name.includes("/")
     ? name

@@ -77,6 +77,8 @@ export class ShimTerm {
           startTime: String(processStartTime(process.pid) ?? 0),
         });
         return null;
+      case "sandbox":
+        return await container.openSandbox(request.plan);
       case "start":
         this.#settled = setTimeout(releaseMemory, settledMs).unref();
         return await this.#start(request);

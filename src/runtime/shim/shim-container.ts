@@ -10,14 +10,20 @@ import type { WaitStatus } from "../../sys/process/process.ts";
 import { expectStart } from "../cgroup-warmth.ts";
 import { removeRemains } from "./cgroup-remains.ts";
 import { callRuntime } from "./runtime-call.ts";
-import { configureSandbox, mountRootfs, unmountRootfs } from "../sandbox/sandbox.ts";
+import {
+  configureSandbox,
+  mountRootfs,
+  setNetworkSysctls,
+  unmountRootfs,
+} from "../sandbox/sandbox.ts";
 import type { SandboxServices } from "../sandbox/sandbox-services.ts";
 import { exitStatusOf, ShimProcess } from "./_shim-process.ts";
 import { type JsonFileWriter, type LogState, openJsonFileWriter } from "../log/json-file-writer.ts";
-import type { BoundPort } from "../sandbox/sandbox-plan.ts";
+import type { BoundPort, SandboxPlan } from "../sandbox/sandbox-plan.ts";
 import type {
   ExecRequest,
   LogPlan,
+  SandboxResult,
   ShimEvent,
   ShimState,
   StartOrder,
@@ -92,7 +98,24 @@ export class ShimContainer {
     this.#note({ shimPid: shim.pid, shimStartTime: shim.startTime, containerId });
   }
 
-  /** @throws as `Shim.start`; everything is undone then */
+  /** @throws as `Shim.openSandbox` */
+  async openSandbox(plan: SandboxPlan): Promise<SandboxResult> {
+    if (this.#phase !== "adopted" || this.#services !== undefined) {
+      throw new EngineError("conflict", `open sandbox: the shim is ${this.#phase}`);
+    }
+    configureSandbox(plan);
+    if (plan.ports.length > 0 || plan.dns !== undefined) {
+      const { startSandboxServices } = await import("../sandbox/sandbox-services.ts");
+      this.#services = await startSandboxServices(plan, {
+        hostNetworkFd: this.#options.hostNetworkFd,
+        onWarning: (message) => this.#options.tell({ event: "warning", message }),
+      });
+      this.#ports = this.#services.ports;
+    }
+    return { ports: this.#ports };
+  }
+
+  /** @throws as `Shim.start`; everything is undone then, the sandbox too */
   async start(order: StartOrder): Promise<StartResult> {
     if (this.#phase !== "adopted") {
       throw new EngineError("conflict", `start container: the shim is ${this.#phase}`);
@@ -103,7 +126,7 @@ export class ShimContainer {
     this.#request = request;
     this.#note(this.#record(request));
     try {
-      const prepared = await this.#prepare(request, config);
+      const prepared = this.#prepare(request, config);
       await this.main.start(prepared);
     } catch (error) {
       await this.#undo(request);
@@ -113,11 +136,7 @@ export class ShimContainer {
     this.#phase = "running";
     this.#startedAtNs = String(nowNs());
     this.#watchMemory(request);
-    return {
-      pid: this.main.pid ?? 0,
-      pidStartTime: this.main.startTime,
-      ports: this.#ports,
-    };
+    return { pid: this.main.pid ?? 0, pidStartTime: this.main.startTime };
   }
 
   /** @throws as `Shim.exec` */
@@ -213,20 +232,12 @@ export class ShimContainer {
   }
 
   /** In the order that fails early and spawns soon; `main.start` follows. */
-  async #prepare(request: KeptOrder, config: string): Promise<Parameters<ShimProcess["start"]>[0]> {
+  #prepare(request: KeptOrder, config: string): Parameters<ShimProcess["start"]>[0] {
     mkdirSync(request.bundle, { recursive: true, mode: 0o711 });
     this.#log = openLog(request.log, (message) =>
       this.#options.tell({ event: "warning", message }),
     );
-    configureSandbox(request.sandbox);
-    if (request.sandbox.ports.length > 0 || request.sandbox.dns !== undefined) {
-      const { startSandboxServices } = await import("../sandbox/sandbox-services.ts");
-      this.#services = await startSandboxServices(request.sandbox, {
-        hostNetworkFd: this.#options.hostNetworkFd,
-        onWarning: (message) => this.#options.tell({ event: "warning", message }),
-      });
-      this.#ports = this.#services.ports;
-    }
+    setNetworkSysctls(request.networkSysctls);
     mountRootfs(request.rootfs);
     writeFileSync(join(request.bundle, "config.json"), config, { mode: 0o600 });
     const log = this.#log;

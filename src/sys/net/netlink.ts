@@ -120,7 +120,7 @@ export class Netlink implements Disposable {
   }
 
   /** Makes a pair: the host side up and in its bridge, the peer in its namespace at once. */
-  createVeth(options: VethOptions): number {
+  createVeth(options: VethOptions): void {
     const { name, peerName, peerPid, peerMac, mac, master, mtu } = options;
     const size = mtu === undefined ? {} : { mtu };
     const request = new RequestWriter(message.newLink, flagCreate);
@@ -139,7 +139,6 @@ export class Netlink implements Disposable {
       );
     });
     this.#socket.request(`create veth ${name}`, request);
-    return this.#indexOf(name);
   }
 
   /** The link of a name; undefined when there is none. */
