@@ -3,10 +3,11 @@
  * engine can do without.
  */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { rootTar } from "../test/support/images.ts";
 import { runOk } from "../test/support/process.ts";
 import { timed } from "./case.ts";
+import { startStubEngine, type StubEngine } from "./stub-engine.ts";
 
 /** A bundle, and the OCI runtime that runs it. */
 interface Bundle {
@@ -16,6 +17,8 @@ interface Bundle {
 
 const execName = "tugbench-exec";
 let opened: Promise<Bundle> | undefined;
+let stub: Promise<StubEngine> | undefined;
+let empty: Promise<string> | undefined;
 let count = 0;
 let isExecRunning = false;
 
@@ -43,9 +46,18 @@ export async function crunExec(): Promise<number> {
   return await timed(async () => await crun("exec", execName, "true"));
 }
 
-/** Starts the docker CLI, which prints its version and ends. */
-export async function dockerCli(): Promise<number> {
-  return await timed(async () => await runOk(["docker", "--version"]));
+/** Calls the docker CLI on an engine that does nothing. */
+export async function dockerCli(...args: readonly string[]): Promise<number> {
+  stub ??= startStubEngine();
+  const { host } = await stub;
+  return await timed(async () => await runOk(["docker", "--host", host, ...args]));
+}
+
+/** Runs an executable of our runtime that has nothing to do. */
+export async function emptyExecutable(): Promise<number> {
+  empty ??= makeEmpty();
+  const path = await empty;
+  return await timed(async () => await runOk([path]));
 }
 
 /** Passes bytes through a pipe. */
@@ -64,10 +76,21 @@ export async function writeBytes(sizeBytes: number): Promise<number> {
 
 /** Removes what was made. */
 export async function closeBare(): Promise<void> {
+  (await stub)?.[Symbol.dispose]();
+  if (empty !== undefined) rmSync(dirname(await empty), { recursive: true, force: true });
   if (opened === undefined) return;
   const { folder, crun } = await opened;
   if (isExecRunning) await crun("delete", "--force", execName);
   rmSync(folder, { recursive: true, force: true });
+}
+
+async function makeEmpty(): Promise<string> {
+  const folder = mkdtempSync("/tmp/tugbench-empty-");
+  const source = join(folder, "empty.ts");
+  writeFileSync(source, "");
+  const outfile = join(folder, "empty");
+  await Bun.build({ entrypoints: [source], bytecode: true, format: "esm", compile: { outfile } });
+  return outfile;
 }
 
 async function shell(script: string): Promise<number> {

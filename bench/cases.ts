@@ -16,7 +16,7 @@ import {
 } from "./engines.ts";
 import { buildCases, canMeasureBuilds } from "./build-cases.ts";
 import { canMeasureImages, imageCases } from "./image-cases.ts";
-import { crunExec, crunRun, dockerCli, pipeBytes, writeBytes } from "./bare.ts";
+import { crunExec, crunRun, dockerCli, emptyExecutable, pipeBytes, writeBytes } from "./bare.ts";
 import { loadArchive } from "./load-archive.ts";
 
 const idle = { Cmd: ["sleep", "600"], StopSignal: "SIGKILL" };
@@ -56,7 +56,7 @@ const runCase = (name: string, budget: number, flags: readonly string[]): Case =
   unit: "ms",
   budget,
   rounds: 10,
-  bare: crunRun,
+  bare: async () => (await dockerCli("run", "--rm", benchImage, "true")) + (await crunRun()),
   measure: async (contestant) =>
     await timedCli(contestant, ["run", "--rm", ...flags, benchImage, "true"]),
 });
@@ -99,7 +99,7 @@ export const cases: readonly Case[] = [
     unit: "ms",
     budget: 20,
     rounds: 10,
-    bare: crunExec,
+    bare: async () => (await dockerCli("exec", "any", "true")) + (await crunExec()),
     measure: async (contestant) =>
       await withContainer(contestant.engine, idle, async (id) => {
         await call(contestant.engine, "POST", `/containers/${id}/start`);
@@ -125,7 +125,7 @@ export const cases: readonly Case[] = [
     unit: "ms",
     budget: 12,
     rounds: 10,
-    bare: dockerCli,
+    bare: async () => await dockerCli("ps"),
     measure: async (contestant) => await timedCli(contestant, ["ps"]),
   },
   {
@@ -134,6 +134,7 @@ export const cases: readonly Case[] = [
     budget: 5,
     rounds: 20,
     isOursOnly: true,
+    bare: emptyExecutable,
     measure: async ({ engine }) => {
       const client = openClient("tug", { host: engine.host, home: "/tmp" });
       return await timed(async () => await client.ok("ps"));
