@@ -12,8 +12,21 @@ import type { DiffHasher } from "../snapshot/diff/diff-hasher.ts";
 import type { Unpacker } from "../snapshot/unpack/unpack-client.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { RegistryClient } from "../remote/registry-client.ts";
+import type { BuildRequest } from "./build-service.ts";
 import type { Copier } from "./copy/copy.ts";
+import type { Progress } from "./progress/progress.ts";
 import type { Sources } from "./source/source.ts";
+
+/** One build under way. */
+export interface BuildWork {
+  readonly request: BuildRequest;
+  /** Who is told how it goes on. */
+  readonly progress: Progress;
+  /** Holds what it uses until it is done. */
+  readonly leaseId: string;
+  /** Fires when it is over, whatever the reason. */
+  readonly signal: AbortSignal;
+}
 
 /** What the engine decides for all steps; asked anew each time. */
 export interface StepDefaults {

@@ -18,11 +18,12 @@ import { type Digest, digestOf } from "../../oci/digest.ts";
 import { encodeIndex, encodeManifest } from "../../oci/manifest.ts";
 import { dockerMediaTypes, ociMediaTypes } from "../../oci/media-types.ts";
 import type { BuildRequest, CachePlace, ClientContent } from "../build-service.ts";
+import type { BuildWork } from "../environment.ts";
 import { Progress } from "../progress/progress.ts";
 import type { MadeLayer } from "../step.ts";
 import { openCacheStore } from "./cache-store.ts";
 import { readCache } from "./read-cache.ts";
-import type { RemoteCacheOptions, RemoteCacheUse } from "./remote-caches.ts";
+import type { RemoteCacheOptions } from "./remote-caches.ts";
 import { inlineRecords, writeCache } from "./write-cache.ts";
 
 const root = mkdtempSync(join(tmpdir(), "cache-test-"));
@@ -79,7 +80,7 @@ const layers = new Map([
 /** What writes and reads, with a client that has one folder. */
 function parts(folder: MemoryFolder): {
   readonly options: RemoteCacheOptions;
-  readonly use: RemoteCacheUse;
+  readonly use: BuildWork;
   readonly events: object[];
 } {
   const events: object[] = [];

@@ -14,9 +14,9 @@ import { Semaphore } from "../../lib/concurrency/semaphore.ts";
 import { decodeInlineCache } from "../../oci/cache-config.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { imageConfigMaxBytes } from "../../oci/image-config.ts";
-import type { BuildRequest, CachePlace } from "../build-service.ts";
-import type { BuildServiceOptions } from "../environment.ts";
-import type { Progress, VertexProgress } from "../progress/progress.ts";
+import type { CachePlace } from "../build-service.ts";
+import type { BuildServiceOptions, BuildWork } from "../environment.ts";
+import type { VertexProgress } from "../progress/progress.ts";
 import { chainIdOf, type MadeLayer, type StepResult } from "../step.ts";
 import { openCacheStore } from "./cache-store.ts";
 import { type CachedLayer, type CachedLayers, readCache } from "./read-cache.ts";
@@ -30,15 +30,6 @@ export type RemoteCacheOptions = Pick<
   BuildServiceOptions,
   "registry" | "content" | "snapshots" | "images" | "leases" | "logger" | "unpacker" | "hasher"
 >;
-
-/** How caches are reached in one build. */
-export interface RemoteCacheUse {
-  readonly request: BuildRequest;
-  readonly progress: Progress;
-  readonly signal: AbortSignal;
-  /** Holds what is fetched. */
-  readonly leaseId: string;
-}
 
 /** A layer that is looked for. */
 export interface WantedLayer {
@@ -54,11 +45,11 @@ export interface WantedLayer {
 /** Caches that a build may take from. */
 export class RemoteCaches {
   readonly #options: RemoteCacheOptions;
-  readonly #use: RemoteCacheUse;
+  readonly #use: BuildWork;
   /** In the order in which the build names them. */
   #places: readonly CachedLayers[] = [];
 
-  constructor(options: RemoteCacheOptions, use: RemoteCacheUse) {
+  constructor(options: RemoteCacheOptions, use: BuildWork) {
     this.#options = options;
     this.#use = use;
   }

@@ -18,7 +18,8 @@ import type { CachePlace } from "../build-service.ts";
 import type { VertexProgress } from "../progress/progress.ts";
 import type { MadeLayer } from "../step.ts";
 import { type CacheStore, openCacheStore } from "./cache-store.ts";
-import type { RemoteCacheOptions, RemoteCacheUse } from "./remote-caches.ts";
+import type { BuildWork } from "../environment.ts";
+import type { RemoteCacheOptions } from "./remote-caches.ts";
 
 /** Layers that are packed and sent at once. */
 const sendingMax = 4;
@@ -34,7 +35,7 @@ export type KeyedLayers = ReadonlyMap<Digest, MadeLayer>;
  */
 export async function writeCache(
   options: RemoteCacheOptions,
-  use: RemoteCacheUse,
+  use: BuildWork,
   wanted: { readonly place: CachePlace; readonly layers: KeyedLayers },
 ): Promise<Readonly<Record<string, string>>> {
   const { place, layers } = wanted;
@@ -72,7 +73,7 @@ export function inlineRecords(
 
 class CacheWriter {
   readonly #options: RemoteCacheOptions;
-  readonly #use: RemoteCacheUse;
+  readonly #use: BuildWork;
   readonly #to: {
     readonly store: CacheStore;
     readonly place: CachePlace;
@@ -81,7 +82,7 @@ class CacheWriter {
 
   constructor(
     options: RemoteCacheOptions,
-    use: RemoteCacheUse,
+    use: BuildWork,
     to: {
       readonly store: CacheStore;
       readonly place: CachePlace;

@@ -4,7 +4,7 @@ import { formatPlatform, type Platform } from "../../oci/platform.ts";
 import { findReference, formatReference, withDefaultTag } from "../../oci/reference.ts";
 import type { ImageLayers } from "../../image/image-service.ts";
 import type { BuildRequest, ContextSource } from "../build-service.ts";
-import type { BuildServiceOptions } from "../environment.ts";
+import type { BuildServiceOptions, BuildWork } from "../environment.ts";
 import type { Progress, VertexProgress } from "../progress/progress.ts";
 import { openLayoutImage } from "../source/layout-image.ts";
 
@@ -23,16 +23,7 @@ export class BaseImages {
   readonly #leaseId: string;
   readonly #images = new Map<string, Promise<FoundImage>>();
 
-  constructor(
-    options: BuildServiceOptions,
-    build: {
-      readonly request: BuildRequest;
-      readonly progress: Progress;
-      /** Holds the images. */
-      readonly leaseId: string;
-      readonly signal: AbortSignal;
-    },
-  ) {
+  constructor(options: BuildServiceOptions, build: BuildWork) {
     this.#options = options;
     this.#request = build.request;
     this.#progress = build.progress;

@@ -13,7 +13,7 @@ import { readInFolder, scopedFolder } from "./_context-files.ts";
 import { fetchGit } from "./_git-agent.ts";
 import { clearIgnored } from "./_clear-ignored.ts";
 import { dockerfileBytesMax } from "../dockerfile/limits.ts";
-import type { BuildServiceOptions } from "../environment.ts";
+import type { BuildServiceOptions, BuildWork } from "../environment.ts";
 import { placed } from "../failure.ts";
 import type { GraphSources, NamedBase } from "../graph/graph.ts";
 import { imageStep, makeStep } from "../graph/make-step.ts";
@@ -47,15 +47,7 @@ export class BuildSources implements AsyncDisposable {
   #mainFolder: Promise<string> | undefined;
   #ignored: readonly string[] = [];
 
-  constructor(
-    options: BuildServiceOptions,
-    build: {
-      readonly request: BuildRequest;
-      readonly progress: Progress;
-      readonly leaseId: string;
-      readonly signal: AbortSignal;
-    },
-  ) {
+  constructor(options: BuildServiceOptions, build: BuildWork) {
     this.#options = options;
     this.#request = build.request;
     this.#progress = build.progress;

@@ -4,7 +4,8 @@ import { decodeByteString, type TarHeader } from "../../lib/tar/tar-header.ts";
 import type { EntrySink, TarHandler } from "../../lib/tar/tar-reader.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
 import { deviceNumber } from "../../sys/fs/fs.ts";
-import * as calls from "../tree/calls.ts";
+import * as calls from "../../snapshot/tree/tree-syscalls.ts";
+import { must } from "../tree/calls.ts";
 import { isKeptAttribute } from "../tree/checksum.ts";
 import { type MatchCopy, openSource, refuseWhiteout } from "./_copy-match.ts";
 import { shown, type TreeNode } from "../tree/merged-tree.ts";
@@ -72,7 +73,7 @@ export class ArchiveWriter implements TarHandler, EntrySink {
         this.#hardLink(header, at);
         return "skip";
       case "symlink":
-        this.#replacing(at, (fd) => calls.makeSymlinkAt(fd, at.name, header.linkName));
+        this.#replacing(at, (fd) => calls.makeSymlink(fd, at.name, header.linkName));
         this.#attributes(header, at);
         return "skip";
       case "char":
@@ -104,11 +105,11 @@ export class ArchiveWriter implements TarHandler, EntrySink {
     const open = this.#open;
     if (open === undefined) return;
     const { fd, header, at } = open;
-    if (this.#holeBytes > 0) calls.setSize(fd, this.#offset);
+    if (this.#holeBytes > 0) must(calls.setSize(fd, this.#offset), "set file size");
     const what = `unpack ${name(header.name)}`;
-    calls.must(calls.setOwnerAndMode(fd, this.#attributesOf(header)), what);
+    must(calls.setOwnerAndMode(fd, this.#attributesOf(header)), what);
     this.#xattrs(header, at);
-    calls.must(calls.setTimesOf(fd, header.mtimeNs), what);
+    must(calls.setTimesOf(fd, header.mtimeNs), what);
     this.close();
     this.#copy.written.fileCount += 1;
     this.#copy.written.sizeBytes += header.sizeBytes;
@@ -176,7 +177,7 @@ export class ArchiveWriter implements TarHandler, EntrySink {
     if (!isOwn && node.stat.isFile()) this.#copyUp(from, node);
     else if (node.places[0].layer !== 0) throw refused(header, "a link to no file of the archive");
     this.#replacing(at, (fd) =>
-      calls.makeHardLinkAt(fd, at.name, { folder: this.#target.fd(from.folder), name: from.name }),
+      calls.makeHardLink(fd, at.name, { folder: this.#target.fd(from.folder), name: from.name }),
     );
     if (!node.stat.isSymbolicLink()) this.#attributes(header, at);
   }
@@ -195,9 +196,9 @@ export class ArchiveWriter implements TarHandler, EntrySink {
         const { uid, gid, mode, mtimeNs } = node.stat;
         const owner = { uid: Number(uid), gid: Number(gid) };
         const attributes = { ...owner, mode: Number(mode) & 0o7777, mtimeNs };
-        calls.must(calls.setOwnerAndMode(fd, attributes), "copy file up");
+        must(calls.setOwnerAndMode(fd, attributes), "copy file up");
         copyXattrs(tree.hostPath(node), nameIn(this.#target.fd(at.folder), at.name));
-        calls.must(calls.setTimesOf(fd, mtimeNs), "copy file up");
+        must(calls.setTimesOf(fd, mtimeNs), "copy file up");
       } finally {
         closeSync(fd);
       }
@@ -226,7 +227,7 @@ export class ArchiveWriter implements TarHandler, EntrySink {
       this.#remove(at);
       made = make(this.#target.fd(at.folder));
     }
-    return calls.must(made, `unpack ${shown(at.name)}`);
+    return must(made, `unpack ${shown(at.name)}`);
   }
 
   #remove(at: Place): void {
@@ -244,11 +245,11 @@ export class ArchiveWriter implements TarHandler, EntrySink {
     const fd = this.#target.fd(at.folder);
     const what = `unpack ${name(header.name)}`;
     const attributes = this.#attributesOf(header);
-    calls.must(calls.setOwnerAt(fd, at.name, attributes), what);
+    must(calls.setOwnerAt(fd, at.name, attributes), what);
     const isLink = lstatSync(nameIn(fd, at.name)).isSymbolicLink();
-    if (!isLink) calls.must(calls.setModeAt(fd, at.name, attributes.mode), what);
+    if (!isLink) must(calls.setModeAt(fd, at.name, attributes.mode), what);
     this.#xattrs(header, at);
-    calls.must(calls.setTimesAt(fd, at.name, header.mtimeNs), what);
+    must(calls.setTimesAt(fd, at.name, header.mtimeNs), what);
   }
 
   #xattrs(header: TarHeader, at: Place): void {

@@ -1,7 +1,8 @@
 import { closeSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
 import { systemCode } from "../../sys/libc.ts";
-import * as calls from "../tree/calls.ts";
+import * as calls from "../../snapshot/tree/tree-syscalls.ts";
+import { must } from "../tree/calls.ts";
 import type { FileData } from "./_file-data.ts";
 import { type MergedTree, shown, type TreeNode, vanished } from "../tree/merged-tree.ts";
 import type { ModeChange } from "./_mode.ts";
@@ -141,7 +142,7 @@ class CopyVisitor implements Visitor {
     }
     const { target } = this.#copy;
     target.makeFile(folder, name, (fd) =>
-      calls.makeHardLinkAt(fd, name, { folder: target.fd(first.folder), name: first.name }),
+      calls.makeHardLink(fd, name, { folder: target.fd(first.folder), name: first.name }),
     );
     return true;
   }
@@ -153,7 +154,7 @@ class CopyVisitor implements Visitor {
     const from = source.linkSource(node);
     let made: calls.CallResult = 0;
     target.makeFile(this.#parent, name, (fd) => {
-      made = calls.makeHardLinkAt(fd, name, from);
+      made = calls.makeHardLink(fd, name, from);
       return canCopyInstead(made) ? 0 : made;
     });
     if (made < 0) return false;
@@ -173,9 +174,9 @@ class CopyVisitor implements Visitor {
         written.sizeBytes += data.copy(from, to);
         const attributes = this.#attributesOf(node, false);
         const what = `copy ${shown(node.places[0].path)}`;
-        calls.must(calls.setOwnerAndMode(to, attributes), what);
+        must(calls.setOwnerAndMode(to, attributes), what);
         copyXattrs(source.hostPath(node), nameIn(target.fd(folder), name));
-        calls.must(calls.setTimesOf(to, attributes.mtimeNs), what);
+        must(calls.setTimesOf(to, attributes.mtimeNs), what);
       } finally {
         closeSync(to);
       }
@@ -194,13 +195,13 @@ class CopyVisitor implements Visitor {
     if (stat.isCharacterDevice() && stat.rdev === 0n) throw refuseWhiteout(node.places[0].path);
     const folder = this.#parent;
     target.makeFile(folder, name, (fd) =>
-      isLink ? calls.makeSymlinkAt(fd, name, link) : calls.makeNodeAt(fd, name, kind),
+      isLink ? calls.makeSymlink(fd, name, link) : calls.makeNodeAt(fd, name, kind),
     );
     const fd = target.fd(folder);
     const what = `copy ${shown(node.places[0].path)}`;
-    calls.must(calls.setOwnerAt(fd, name, attributes), what);
-    if (!isLink) calls.must(calls.setModeAt(fd, name, attributes.mode), what);
-    calls.must(calls.setTimesAt(fd, name, attributes.mtimeNs), what);
+    must(calls.setOwnerAt(fd, name, attributes), what);
+    if (!isLink) must(calls.setModeAt(fd, name, attributes.mode), what);
+    must(calls.setTimesAt(fd, name, attributes.mtimeNs), what);
   }
 
   #attributesOf({ stat }: TreeNode, isFolder: boolean): calls.FileAttributes {

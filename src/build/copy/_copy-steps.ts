@@ -1,6 +1,7 @@
 import { writeSync } from "node:fs";
 import { encodeByteString } from "../../lib/tar/tar-header.ts";
-import * as calls from "../tree/calls.ts";
+import * as calls from "../../snapshot/tree/tree-syscalls.ts";
+import { must } from "../tree/calls.ts";
 import { notFound, SelectionSum } from "../tree/checksum.ts";
 import { HashCaches } from "../tree/hash-cache.ts";
 import { type CopyPlace, copyMatch, type MatchCopy, type Written } from "./_copy-match.ts";
@@ -210,8 +211,8 @@ function writeContent(
     for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at);
     const mtimeNs = work.nowNs ?? BigInt(Date.now()) * 1_000_000n;
     const what = `write ${shown(place.name)}`;
-    calls.must(calls.setOwnerAndMode(fd, { ...attributes, mtimeNs }), what);
-    if (work.nowNs !== undefined) calls.must(calls.setTimesOf(fd, mtimeNs), what);
+    must(calls.setOwnerAndMode(fd, { ...attributes, mtimeNs }), what);
+    if (work.nowNs !== undefined) must(calls.setTimesOf(fd, mtimeNs), what);
   } finally {
     calls.closeFd(fd);
   }

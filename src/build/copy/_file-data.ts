@@ -1,5 +1,6 @@
 import { fstatSync, readSync, writeSync } from "node:fs";
-import { cloneFile, copyRange, must, resultCode, seek, setSize } from "../tree/calls.ts";
+import { resultCode, setSize } from "../../snapshot/tree/tree-syscalls.ts";
+import { cloneFile, copyRange, must, seek } from "../tree/calls.ts";
 
 /** Most bytes of one call. */
 const copyChunkBytes = 64 * 1024 * 1024;
@@ -32,7 +33,7 @@ export class FileData {
       end = Math.min(must(seek(from, start, "hole"), "look for a hole"), size);
       this.#range(from, to, { start, end });
     }
-    setSize(to, size);
+    must(setSize(to, size), "set file size");
     return size;
   }
 

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { codeOf } from "../../lib/errors.ts";
 import { writeFileAtomic } from "../../sys/fs/fs.ts";
-import type { FileAttributes } from "../tree/calls.ts";
+import type { FileAttributes } from "../../snapshot/tree/tree-syscalls.ts";
 import type { TreeNode } from "../tree/merged-tree.ts";
 
 /** Lies beside the folder of a layer: inodes that it shares, and the folder that each is from. */

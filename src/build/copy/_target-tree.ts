@@ -1,8 +1,9 @@
 import { type BigIntStats, lstatSync, readdirSync } from "node:fs";
 import { EngineError } from "../../lib/errors.ts";
-import { getXattr, listXattr, setXattr } from "../../sys/fs/fs.ts";
+import { getXattr, listXattr, openRoot, setXattr } from "../../sys/fs/fs.ts";
 import { openFlags, systemCode } from "../../sys/libc.ts";
-import * as calls from "../tree/calls.ts";
+import * as calls from "../../snapshot/tree/tree-syscalls.ts";
+import { must } from "../tree/calls.ts";
 import { isKeptAttribute } from "../tree/checksum.ts";
 import {
   type LayerPath,
@@ -49,7 +50,7 @@ export class TargetTree {
   constructor(layers: readonly string[]) {
     this.#tree = new MergedTree(layers);
     this.#isLayered = layers.length > 1;
-    this.#rootFd = calls.openRootFolder(Buffer.from(layers[0] ?? "").toString("latin1"));
+    this.#rootFd = openRoot(layers[0] ?? "/");
     this.#folders.set("", {
       path: "",
       node: this.#tree.root,
@@ -130,14 +131,14 @@ export class TargetTree {
       if (node !== undefined) return { folder: this.#know(path, node), isNew: false };
     }
     const fd = this.fd(parent);
-    const made = calls.makeFolderAt(fd, name);
+    const made = calls.makeFolder(fd, name);
     if (made < 0 && calls.resultCode(made) === "EEXIST") {
       if (parent.isFresh) return this.makeFolder({ ...parent, isFresh: false }, name);
       // A whiteout: nothing of the folder below it may show through.
-      calls.must(calls.removeFileAt(fd, name), `replace ${shown(path)}`);
+      must(calls.removeFile(fd, name), `replace ${shown(path)}`);
       return { folder: this.makeOver(parent, name), isNew: true };
     }
-    calls.must(made, `make folder ${shown(path)}`);
+    must(made, `make folder ${shown(path)}`);
     return { folder: this.#knowFresh(path), isNew: true };
   }
 
@@ -145,7 +146,7 @@ export class TargetTree {
   makeOver(parent: TargetFolder, name: string): TargetFolder {
     const path = join(parent.path, name);
     const fd = this.fd(parent);
-    calls.must(calls.makeFolderAt(fd, name), `make folder ${shown(path)}`);
+    must(calls.makeFolder(fd, name), `make folder ${shown(path)}`);
     if (this.#isLayered) setXattr(nameIn(fd, name), opaqueAttribute, Buffer.from("y"));
     return this.#knowFresh(path);
   }
@@ -154,15 +155,15 @@ export class TargetTree {
   setAttributes(folder: TargetFolder, attributes: FolderAttributes): void {
     const fd = this.fd(folder);
     const what = `change owner and mode of ${shown(folder.path)}`;
-    calls.must(calls.setOwnerAt(fd, ".", attributes), what);
-    calls.must(calls.setModeAt(fd, ".", attributes.mode), what);
+    must(calls.setOwnerAt(fd, ".", attributes), what);
+    must(calls.setModeAt(fd, ".", attributes.mode), what);
   }
 
   /** Sets the time of a folder; whatever is put into it afterwards changes that. */
   setTime(folder: TargetFolder, mtimeNs: bigint): void {
     this.#made.delete(folder.path);
     const fd = this.fd(folder);
-    calls.must(calls.setTimesAt(fd, ".", mtimeNs), `set time of ${shown(folder.path)}`);
+    must(calls.setTimesAt(fd, ".", mtimeNs), `set time of ${shown(folder.path)}`);
   }
 
   /**
@@ -179,11 +180,11 @@ export class TargetTree {
     }
     const made = make(fd);
     if (made >= 0 || calls.resultCode(made) !== "EEXIST") {
-      return calls.must(made, `write ${shown(path)}`);
+      return must(made, `write ${shown(path)}`);
     }
     if (this.#folders.has(path) || this.#stat(path).isDirectory()) throw cannotReplace(path);
-    calls.must(calls.removeFileAt(fd, name), `replace ${shown(path)}`);
-    return calls.must(make(fd), `write ${shown(path)}`);
+    must(calls.removeFile(fd, name), `replace ${shown(path)}`);
+    return must(make(fd), `write ${shown(path)}`);
   }
 
   /** Makes a name free, whatever has it. What layers below have there is still to be hidden. */
@@ -193,9 +194,9 @@ export class TargetTree {
       if (known === path || known.startsWith(`${path}/`)) this.#forget(known);
     }
     const fd = this.fd(parent);
-    const removed = calls.removeFileAt(fd, name);
+    const removed = calls.removeFile(fd, name);
     if (removed >= 0 || calls.resultCode(removed) === "ENOENT") return;
-    if (calls.resultCode(removed) !== "EISDIR") calls.must(removed, `replace ${shown(path)}`);
+    if (calls.resultCode(removed) !== "EISDIR") must(removed, `replace ${shown(path)}`);
     this.#removeFolder(fd, name);
   }
 
@@ -212,7 +213,7 @@ export class TargetTree {
     if (folder.node.places[0].layer !== 0) this.#copyUp(folder);
     const flags = openFlags.path | openFlags.directory | openFlags.noFollow;
     const fd = calls.openBelow(this.#rootFd, folder.path, flags);
-    calls.must(fd, `open folder ${shown(folder.path)}`);
+    must(fd, `open folder ${shown(folder.path)}`);
     this.#fds.set(folder.path, fd);
     if (this.#fds.size > openFolderCountMax) this.#closeOldest();
     return fd;
@@ -234,16 +235,16 @@ export class TargetTree {
     const name = folder.path.slice(slash + 1);
     const fd = this.fd(parent);
     const before = this.#stat(parent.path).mtimeNs;
-    calls.must(calls.makeFolderAt(fd, name), `make folder ${shown(folder.path)}`);
+    must(calls.makeFolder(fd, name), `make folder ${shown(folder.path)}`);
     const from = this.#tree.hostPath(folder.node);
     const { uid, gid, mode, mtimeNs } = folder.node.stat;
     const what = `copy folder ${shown(folder.path)}`;
-    calls.must(calls.setOwnerAt(fd, name, { uid: Number(uid), gid: Number(gid) }), what);
-    calls.must(calls.setModeAt(fd, name, Number(mode) & 0o7777), what);
+    must(calls.setOwnerAt(fd, name, { uid: Number(uid), gid: Number(gid) }), what);
+    must(calls.setModeAt(fd, name, Number(mode) & 0o7777), what);
     copyXattrs(from, nameIn(fd, name));
-    calls.must(calls.setTimesAt(fd, name, mtimeNs), what);
+    must(calls.setTimesAt(fd, name, mtimeNs), what);
     // Nobody sees a change of the folder above: it had this one already.
-    calls.must(calls.setTimesAt(fd, ".", before), what);
+    must(calls.setTimesAt(fd, ".", before), what);
     const places: [LayerPath, ...LayerPath[]] = [
       { layer: 0, path: folder.path },
       ...folder.node.places,
@@ -290,19 +291,19 @@ export class TargetTree {
 
   #removeFolder(parent: number, name: string): void {
     const flags = openFlags.path | openFlags.directory | openFlags.noFollow;
-    const fd = calls.must(calls.openBelow(parent, name, flags), "open folder");
+    const fd = must(calls.openBelow(parent, name, flags), "open folder");
     try {
       for (const child of readdirSync(nameIn(fd, "."), { encoding: "buffer" })) {
         const childName = child.toString("latin1");
-        const removed = calls.removeFileAt(fd, childName);
+        const removed = calls.removeFile(fd, childName);
         if (removed < 0 && calls.resultCode(removed) === "EISDIR")
           this.#removeFolder(fd, childName);
-        else calls.must(removed, "remove file");
+        else must(removed, "remove file");
       }
     } finally {
       calls.closeFd(fd);
     }
-    calls.must(calls.removeEmptyFolderAt(parent, name), "remove folder");
+    must(calls.removeEmptyFolder(parent, name), "remove folder");
   }
 }
 

@@ -14,16 +14,14 @@ import { nowNs } from "../../lib/time.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { commitLayer } from "../../snapshot/commit-layer.ts";
 import type { BuildExplainer } from "../progress/build-explainer.ts";
-import type { BuildRequest } from "../build-service.ts";
 import type { CacheMounts } from "../cache/cache-mounts.ts";
 import type { CacheTable } from "../cache/cache-table.ts";
 import { copyEarly, type EarlyCopy, type EarlyCopyRequest, prepareStep } from "./_early-copy.ts";
 import { type ChecksumReader, readContents } from "./_step-contents.ts";
 import { copyStep, folderStep } from "./copy-step.ts";
-import type { BuildServiceOptions } from "../environment.ts";
+import type { BuildServiceOptions, BuildWork } from "../environment.ts";
 import { debugStatusId, type FailedSteps, type HeldStep } from "../failed-steps.ts";
 import { hinted, placed } from "../failure.ts";
-import type { Progress } from "../progress/progress.ts";
 import type { RemoteCaches } from "../cache/remote-caches.ts";
 import { runStep } from "./run-step.ts";
 import { SharedWork } from "./_shared-work.ts";
@@ -70,12 +68,7 @@ export function openSolverShared(shared: Omit<SolverShared, "running" | "places"
 }
 
 /** How one build is solved. */
-export interface SolveOptions {
-  readonly request: BuildRequest;
-  readonly progress: Progress;
-  /** Holds what this build uses until it is done. */
-  readonly leaseId: string;
-  readonly signal: AbortSignal;
+export interface SolveOptions extends BuildWork {
   readonly caches: RemoteCaches;
   /** Told when a step is really done, not found. */
   readonly onBegun?: (step: Step) => void;

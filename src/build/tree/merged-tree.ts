@@ -2,9 +2,10 @@ import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from "node:fs"
 import { codeOf, EngineError } from "../../lib/errors.ts";
 import { decodeByteString, encodeByteString } from "../../lib/tar/tar-header.ts";
 import type { SnapshotMount } from "../../snapshot/snapshotter.ts";
-import { getXattr } from "../../sys/fs/fs.ts";
+import { getXattr, openRoot } from "../../sys/fs/fs.ts";
 import { openFlags } from "../../sys/libc.ts";
-import { closeFd, must, openBelow, openRootFolder } from "./calls.ts";
+import { closeFd, openBelow } from "../../snapshot/tree/tree-syscalls.ts";
+import { must } from "./calls.ts";
 import type { FileTree } from "../copy/copy.ts";
 
 /** Links that one path may lead through; as containerd's RootPath. */
@@ -233,7 +234,7 @@ export class MergedTree {
   #fd(number: number): number {
     const layer = this.#layers[number];
     if (layer === undefined) throw new EngineError("internal", `read tree: no layer ${number}`);
-    if (layer.fd < 0) layer.fd = openRootFolder(layer.path);
+    if (layer.fd < 0) layer.fd = openRoot(decodeByteString(layer.path));
     return layer.fd;
   }
 }

@@ -5,6 +5,7 @@ import { isEngineFile, isEngineFolder } from "./_engine-paths.ts";
 import type { TreeEntry } from "./_layer-tar-writer.ts";
 import { readLayerXattrs } from "../tree/layer-xattrs.ts";
 import {
+  byBytes,
   childPath,
   differInOwnerOrMode,
   entryIn,
@@ -118,8 +119,4 @@ function haveSameXattrs(entry: TreeEntry, previous: TreeEntry): boolean {
     const other = before.get(name);
     return other !== undefined && Buffer.compare(value, other) === 0;
   });
-}
-
-function byBytes(left: string, right: string): number {
-  return left < right ? -1 : 1;
 }

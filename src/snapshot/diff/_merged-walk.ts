@@ -2,6 +2,7 @@ import type { DiffVisitor } from "./_diff-visitor.ts";
 import type { TreeEntry } from "./_layer-tar-writer.ts";
 import { isOpaqueFolder } from "../tree/layer-xattrs.ts";
 import {
+  byBytes,
   entryIn,
   isWhiteout,
   rootEntry,
@@ -86,8 +87,4 @@ function withFolders(
     depth,
     work: (folder) => withFolders(others, { depth, open: [...open, folder], work }),
   });
-}
-
-function byBytes(left: string, right: string): number {
-  return left < right ? -1 : 1;
 }

@@ -8,6 +8,7 @@ import { closeFd } from "../tree/tree-syscalls.ts";
 import { findPartialMark, isOpaqueFolder } from "../tree/layer-xattrs.ts";
 import { findInLayers, namesInLayers } from "../tree/lower-layers.ts";
 import {
+  byBytes,
   differInOwnerOrMode,
   entryIn,
   isWhiteout,
@@ -157,10 +158,6 @@ function tellHidden(
     }
   };
   withFolder(entry, { depth: folder.depth + 1, work });
-}
-
-function byBytes(left: string, right: string): number {
-  return left < right ? -1 : 1;
 }
 
 /**

@@ -60,7 +60,12 @@ function openFolder(at: Buffer): number | undefined {
 
 /** The names in a folder, in the order of their bytes. */
 export function sortedNames(folder: WalkedFolder): readonly string[] {
-  return namesIn(folder.fd).toSorted((left, right) => (left < right ? -1 : 1));
+  return namesIn(folder.fd).toSorted(byBytes);
+}
+
+/** The order of names that are byte strings, no two of them the same. */
+export function byBytes(left: string, right: string): number {
+  return left < right ? -1 : 1;
 }
 
 /** What has a name in a folder, a link itself; undefined when it is gone. */

@@ -32,11 +32,13 @@ const secondNs = 1_000_000_000n;
 const secondsMax = 2n ** 62n;
 // linux/openat2.h
 const resolveNoMagicLinks = 2n;
+const resolveNoSymlinks = 4n;
+const resolveBeneath = 8n;
 const resolveInRoot = 0x10n;
 const openHowBytes = 24;
 const retryCountMax = 32;
 
-/** Room for the longest name that a reader lets through, twice: links have two. */
+/** Room for more than the kernel takes: a name that is cut is too long for it as well. Links have two. */
 const nameRoomBytes = 8192;
 const rooms = [Buffer.alloc(nameRoomBytes), Buffer.alloc(nameRoomBytes)] as const;
 const times = new BigInt64Array(4);
@@ -65,9 +67,24 @@ export function resultCode(value: CallResult): string {
 
 /** Opens the folder `path` as if `root` were "/": links stay inside. */
 export function openFolderInRoot(root: number, path: string): CallResult {
-  how[0] = BigInt(openFlags.path | openFlags.directory | openFlags.closeOnExec);
+  const flags = openFlags.path | openFlags.directory;
+  return openResolved(root, path, { flags, resolve: resolveInRoot });
+}
+
+/** Opens `path` below `root`, "" being the root; a link anywhere on the way is refused (ELOOP). */
+export function openBelow(root: number, path: string, flags: number): CallResult {
+  const resolve = resolveBeneath | resolveNoSymlinks;
+  return openResolved(root, path === "" ? "." : path, { flags, resolve });
+}
+
+function openResolved(
+  root: number,
+  path: string,
+  options: { readonly flags: number; readonly resolve: bigint },
+): CallResult {
+  how[0] = BigInt(options.flags | openFlags.closeOnExec);
   how[1] = 0n;
-  how[2] = resolveInRoot | resolveNoMagicLinks;
+  how[2] = options.resolve | resolveNoMagicLinks;
   for (let attempt = 1; ; attempt += 1) {
     const call = libc().syscall(systemCall.openat2, root, named(path), how, openHowBytes);
     const fd = result(call);
@@ -191,8 +208,12 @@ export function setTimesOf(fd: number, mtimeNs: bigint): CallResult {
 }
 
 /** Sets owner and group of a name; links are not followed. */
-export function setOwnerAt(folder: number, name: string, attributes: FileAttributes): CallResult {
-  return result(libc().fchownat(folder, named(name), attributes.uid, attributes.gid, noFollow));
+export function setOwnerAt(
+  folder: number,
+  name: string,
+  { uid, gid }: Pick<FileAttributes, "uid" | "gid">,
+): CallResult {
+  return result(libc().fchownat(folder, named(name), uid, gid, noFollow));
 }
 
 /** Never for a symbolic link: it would be followed. */
