@@ -18,19 +18,23 @@ export interface ShimConnectionHandlers {
 /** A control connection. */
 export class ShimConnection {
   readonly #socket: Socket;
-  readonly #handlers: ShimConnectionHandlers;
+  #handlers: ShimConnectionHandlers = { onEvent: () => undefined, onClose: () => undefined };
   readonly #calls = new Map<number, PromiseWithResolvers<unknown>>();
   #seq = 0;
   #rest: Buffer = Buffer.alloc(0);
   #isClosed = false;
 
-  constructor(socket: Socket, handlers: ShimConnectionHandlers) {
+  constructor(socket: Socket) {
     this.#socket = socket;
-    this.#handlers = handlers;
     socket.on("data", (chunk: Buffer) => this.#received(chunk));
     socket.on("error", () => socket.destroy());
     socket.on("end", () => socket.destroy());
     socket.on("close", () => this.#closed());
+  }
+
+  /** Whom to tell, in place of whoever was told before. */
+  listen(handlers: ShimConnectionHandlers): void {
+    this.#handlers = handlers;
   }
 
   get isClosed(): boolean {

@@ -1,12 +1,11 @@
 /** A shim as the daemon sees it, over its socket. */
 import { readFileSync } from "node:fs";
-import type { Socket } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { codeOf, EngineError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { setSocketTaker } from "../lib/socket-taker.ts";
-import { awaitAttached, connectShim, ShimConnection } from "./_shim-connection.ts";
+import { awaitAttached, connectShim, type ShimConnection } from "./_shim-connection.ts";
 import { createAttachKey, shimAsSocketTaker } from "./_client-handover.ts";
 import { cleanUpBehind } from "./_shim-cleanup.ts";
 import type { SandboxPlan } from "./sandbox/sandbox-plan.ts";
@@ -46,15 +45,17 @@ export class ShimClient implements Shim {
   #containerId = "";
   #listener: ShimListener | undefined;
   #isOver = false;
+  #isGivenAway = false;
   /** Told when a spare is gone. */
   onSpareLost: () => void = () => undefined;
 
-  constructor(socket: Socket, options: ShimClientOptions) {
+  constructor(connection: ShimConnection, options: ShimClientOptions) {
     this.#options = options;
     this.name = options.name;
     this.pid = options.pid;
     this.servedCount = options.servedCount ?? 0;
-    this.#connection = new ShimConnection(socket, {
+    this.#connection = connection;
+    connection.listen({
       onEvent: (event) => this.#event(event),
       onClose: () => void this.#closed(),
     });
@@ -134,15 +135,22 @@ export class ShimClient implements Shim {
     this.#connection.close();
   }
 
-  /** Makes the ended shim a spare that listens at `directory`. @throws conflict, unavailable */
-  async renew(directory: string): Promise<void> {
+  /**
+   * Makes the ended shim a spare that listens at `directory`.
+   *
+   * @returns the connection to it, which this client gives away
+   * @throws conflict, unavailable
+   */
+  async renew(directory: string): Promise<ShimConnection> {
     await this.#connection.request({ op: "renew", directory });
+    this.#isGivenAway = true;
+    return this.#connection;
   }
 
   /** Hangs up; a shim with a container lives on, a spare ends. */
   disconnect(): void {
     this.#isOver = true;
-    this.#connection.close();
+    if (!this.#isGivenAway) this.#connection.close();
   }
 
   #gone(): EngineError {

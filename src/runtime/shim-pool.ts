@@ -1,13 +1,12 @@
 /** Starts shims, keeps spares warm, finds those of an earlier daemon again. */
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
-import type { Socket } from "node:net";
 import { join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
 import { spawnDetached } from "../sys/process/process.ts";
 import { expectStart } from "./cgroup-warmth.ts";
-import { connectShim } from "./_shim-connection.ts";
+import { connectShim, ShimConnection } from "./_shim-connection.ts";
 import { cleanUpBehind, isShimAlive, readShimRecord } from "./_shim-cleanup.ts";
 import { readExitStatus, ShimClient, type ShimClientOptions } from "./shim-client.ts";
 import type { RecoveredShim, Shim, ShimPool } from "./shim.ts";
@@ -172,9 +171,9 @@ class SpareShimPool implements ShimPool {
     const { name, directory } = this.#makeDirectory();
     this.#renewingCount += 1;
     try {
-      await ended.renew(directory);
+      const connection = await ended.renew(directory);
       const servedCount = ended.servedCount + 1;
-      this.#offer(await this.#connect({ name, directory, pid: ended.pid, servedCount }));
+      this.#offer(this.#client(connection, { name, directory, pid: ended.pid, servedCount }));
     } catch (error) {
       // It has served, and another takes its place: nothing is lost but the saving.
       this.#options.logger.debug("shim is not renewed", { shim: ended.name, error });
@@ -266,14 +265,13 @@ class SpareShimPool implements ShimPool {
     readonly name: string;
     readonly directory: string;
     readonly pid: number;
-    readonly servedCount?: number;
   }): Promise<ShimClient> {
     const deadline = performance.now() + readyMaxMs;
     const path = join(shim.directory, "shim.sock");
     while (performance.now() < deadline) {
       const socket = existsSync(path) ? await connectShim(path, { kind: "control" }) : undefined;
       if (socket !== undefined) {
-        return this.#client(socket, shim);
+        return this.#client(new ShimConnection(socket), shim);
       }
       await new Promise((resolve) => setTimeout(resolve, readyLookMs));
     }
@@ -281,11 +279,11 @@ class SpareShimPool implements ShimPool {
   }
 
   #client(
-    socket: Socket,
+    connection: ShimConnection,
     shim: Pick<ShimClientOptions, "directory" | "name" | "pid" | "servedCount">,
   ): ShimClient {
     const { logger } = this.#options;
-    return new ShimClient(socket, { ...shim, logger, retire: (ended) => this.#retire(ended) });
+    return new ShimClient(connection, { ...shim, logger, retire: (ended) => this.#retire(ended) });
   }
 
   #directory(name: string): string {
@@ -328,7 +326,11 @@ class SpareShimPool implements ShimPool {
     if (record === undefined || !isShimAlive(record)) return undefined;
     const socket = await connectShim(join(directory, "shim.sock"), { kind: "control" });
     if (socket === undefined) return undefined;
-    const shim = this.#client(socket, { directory, name, pid: record.shimPid });
+    const shim = this.#client(new ShimConnection(socket), {
+      directory,
+      name,
+      pid: record.shimPid,
+    });
     shim.adopted(containerId);
     return shim;
   }

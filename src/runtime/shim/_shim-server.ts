@@ -45,17 +45,30 @@ interface Peer {
   execId?: string;
 }
 
-/** Serves the socket of a shim. */
+/** Serves the socket of a shim: of one term after the other. */
 export class ShimServer {
-  readonly #options: ShimServerOptions;
+  #options: ShimServerOptions;
   readonly #peers = new Map<StreamConnection, Peer>();
   /** Those of attachments with a key, as long as these last. */
   readonly #byKey = new Map<string, Peer>();
-  readonly #listener: StreamListener;
+  #listener: StreamListener;
 
   constructor(options: ShimServerOptions) {
     this.#options = options;
-    this.#listener = listenUnixStream(options.path, {
+    this.#listener = this.#listen(options.path);
+  }
+
+  /** Goes on at another path for another term. Whoever controls the shim goes on controlling it. */
+  moveTo(options: ShimServerOptions): void {
+    const listener = this.#listen(options.path);
+    this.#listener.close();
+    this.#listener = listener;
+    this.#options = options;
+    options.onControlCount(this.#controls().length);
+  }
+
+  #listen(path: string): StreamListener {
+    return listenUnixStream(path, {
       open: (connection) => this.#opened(connection),
       data: (connection, bytes) => this.#received(this.#peer(connection), asBuffer(bytes)),
       drain: (connection) => this.#drained(this.#peer(connection)),

@@ -13,7 +13,7 @@ import { EngineError } from "../../lib/errors.ts";
 import { releaseMemory } from "../../sys/memory.ts";
 import { processStartTime } from "../../sys/process/process.ts";
 import { ShimContainer } from "./shim-container.ts";
-import { ShimServer } from "./_shim-server.ts";
+import type { ShimServer, ShimServerOptions } from "./_shim-server.ts";
 import type { NumberedRequest, StartOrder, StartResult } from "../shim-protocol.ts";
 
 /** How long a shim without a container waits for a daemon. */
@@ -30,6 +30,8 @@ export interface ShimTermOptions {
   /** Exists, and is this term's alone. */
   readonly directory: string;
   readonly hostNetworkFd: number;
+  /** Has the shim's socket served by this term. */
+  readonly serve: (options: ShimServerOptions) => ShimServer;
   /** Opens the sandbox and the term of another directory. */
   readonly renew: (directory: string) => void;
   /** The shim is to end. */
@@ -56,7 +58,7 @@ export class ShimTerm {
       tell: (event) => this.#server.tell(event),
       onOver: () => void this.#leave(),
     });
-    this.#server = new ShimServer({
+    this.#server = options.serve({
       path: join(directory, "shim.sock"),
       handle: (request) => this.#handle(request),
       io: (execId) => this.#container.process(execId).io,
@@ -65,7 +67,7 @@ export class ShimTerm {
       },
       onControlCount: (count) => this.#controlsChanged(count),
     });
-    this.#armLonely();
+    if (this.#controlCount === 0) this.#armLonely();
   }
 
   async #handle(request: NumberedRequest): Promise<unknown> {
@@ -145,6 +147,7 @@ export class ShimTerm {
       rmSync(join(this.#options.directory, "shim.json"), { force: true });
       this.#container.release();
       this.#options.renew(directory);
+      this.#onHangUp();
     } catch (error) {
       setTimeout(() => this.#end({ removesDirectory: false }), 0);
       throw error;
@@ -157,8 +160,7 @@ export class ShimTerm {
     if (count > 0) return;
     this.#onHangUp();
     const { phase } = this.#container;
-    if (this.#isRenewed) this.#server.close();
-    else if (phase === "spare") this.#end({ removesDirectory: true });
+    if (phase === "spare") this.#end({ removesDirectory: true });
     else if (phase === "adopted") this.#armLonely();
   }
 

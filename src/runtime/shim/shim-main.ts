@@ -5,6 +5,7 @@ import { becomeSubreaper, redirectOutput } from "../../sys/process/process.ts";
 import { join } from "node:path";
 import { watchOrphans } from "./_orphans.ts";
 import { setLoopbackUp } from "../sandbox/sandbox.ts";
+import { ShimServer, type ShimServerOptions } from "./_shim-server.ts";
 import { ShimTerm } from "./_shim-term.ts";
 import { warmProcessStart } from "./_shim-process.ts";
 
@@ -30,11 +31,18 @@ export async function shimMain(argv: readonly string[]): Promise<number> {
   for (const signal of ["SIGHUP", "SIGINT", "SIGTERM", "SIGPIPE"] as const) {
     process.on(signal, () => undefined);
   }
+  let server: ShimServer | undefined;
+  const serve = (options: ShimServerOptions): ShimServer => {
+    server?.moveTo(options);
+    server ??= new ShimServer(options);
+    return server;
+  };
   const over = Promise.withResolvers<void>();
   const begin = (of: string): void => {
     new ShimTerm({
       directory: of,
       hostNetworkFd,
+      serve,
       renew: (next) => {
         openSandbox();
         redirectOutput(join(next, "shim.log"));
