@@ -5,7 +5,7 @@ import { setImmediate } from "node:timers/promises";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { TaskGroup } from "../lib/concurrency/task-group.ts";
-import { makeSpreadFolder, syncFileSystemAsync } from "../sys/fs/fs.ts";
+import { makeSpreadFolder, removeTree, syncFileSystemAsync } from "../sys/fs/fs.ts";
 import { readMountInfo, unmount } from "../sys/mount/mount.ts";
 import type {
   BuildRequest,
@@ -121,9 +121,7 @@ class LocalBuildService implements OpenedBuildService {
     mkdirSync(path, { recursive: true, mode: 0o700 });
     return await Promise.resolve({
       path,
-      async [Symbol.asyncDispose]() {
-        await Promise.resolve(rmSync(path, { recursive: true, force: true }));
-      },
+      [Symbol.asyncDispose]: async () => await removeTree(path),
     });
   }
 

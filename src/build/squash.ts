@@ -1,5 +1,5 @@
 /** One layer in place of all that a build has made. */
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { createId } from "../lib/id.ts";
@@ -8,6 +8,7 @@ import { type Digest, digestOf } from "../oci/digest.ts";
 import { openDiff } from "../snapshot/diff/diff-client.ts";
 import { unpackSnapshot } from "../snapshot/unpack/unpack-snapshot.ts";
 import { mountOverlay, unmount } from "../sys/mount/mount.ts";
+import { removeTree } from "../sys/fs/fs.ts";
 import type { BuildServiceOptions } from "./environment.ts";
 import type { PlatformResult } from "./export/result.ts";
 import { type MadeLayer, stepSnapshotPrefix } from "./step.ts";
@@ -66,7 +67,7 @@ export async function squashResult(
       result: { layers: [...kept, layer], isCached: false },
     };
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    await removeTree(scratch);
   }
 }
 

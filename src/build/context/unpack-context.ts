@@ -1,7 +1,9 @@
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
+import { Turns } from "../../lib/concurrency/turn.ts";
 import { EngineError, messageOf } from "../../lib/errors.ts";
+import { gather } from "../../lib/gather.ts";
 import { createId } from "../../lib/id.ts";
 import { removeTree } from "../../sys/fs/fs.ts";
 import type { ContextFolder } from "../build-service.ts";
@@ -57,7 +59,7 @@ export async function unpackContext(
     if (existsSync(join(files, name))) {
       throw new EngineError("invalid-argument", "the build context is no tar archive");
     }
-    rmSync(packed, { recursive: true, force: true });
+    await removeTree(packed);
     return { path: files, [Symbol.asyncDispose]: async () => await removeTree(own) };
   } catch (error) {
     await removeTree(own);
@@ -72,8 +74,9 @@ async function receive(
   to: { readonly path: string; readonly signal: AbortSignal },
 ): Promise<void> {
   await using file = await open(to.path, "wx", 0o600);
+  const turns = new Turns();
   let sizeBytes = 0;
-  for await (const chunk of source) {
+  for await (const chunk of gather(source)) {
     if (to.signal.aborted) throw new EngineError("canceled", "context canceled");
     sizeBytes += chunk.length;
     if (sizeBytes > contextMaxBytes) {
@@ -83,6 +86,7 @@ async function receive(
       );
     }
     await writeAll(file, chunk);
+    await turns.moved(chunk.length);
   }
   if (sizeBytes === 0) throw new EngineError("invalid-argument", "the build context is empty");
 }
