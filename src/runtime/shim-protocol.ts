@@ -15,7 +15,7 @@
  *    answers with the container's pid.
  * 5. `exec`, `resize`, `closeStdin`, … as asked.
  * 6. The container ends: the shim drains stdio into the log, unmounts, writes `<directory>/exit.json`
- *    (synced, before anybody is told), says `exit`, and serves attach readers to their end.
+ *    (before anybody is told), says `exit`, and serves attach readers to their end.
  * 7. The daemon hangs up, and the shim goes; or it asks to `renew`, and the shim listens at another
  *    directory, a spare once more.
  *

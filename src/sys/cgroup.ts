@@ -50,8 +50,18 @@ export function controllers(): string[] {
   return (readOptional(join(folder, "cgroup.controllers")) ?? "").split(/\s+/).filter(Boolean);
 }
 
-/** Mounted version 1 hierarchies; named ones (`name=systemd`) have no controllers here. */
-function hierarchies(): Hierarchy[] {
+let mounted: readonly Hierarchy[] | undefined;
+
+/**
+ * Mounted version 1 hierarchies; named ones (`name=systemd`) have no controllers here. Looked for once:
+ * where a system has them it decides when it starts.
+ */
+function hierarchies(): readonly Hierarchy[] {
+  mounted ??= findHierarchies();
+  return mounted;
+}
+
+function findHierarchies(): Hierarchy[] {
   const known = new Set(
     (readOptional("/proc/cgroups") ?? "").split("\n").map((line) => line.split("\t")[0] ?? ""),
   );
@@ -79,6 +89,7 @@ export function ensureCgroupMounts(): string[] {
   translated(`make folder ${target}`, () => mkdirSync(target, { recursive: true }));
   mount({ source: name, target, type: "cgroup", data: name });
   roots = undefined;
+  mounted = undefined;
   return [name];
 }
 

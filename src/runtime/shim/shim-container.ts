@@ -301,7 +301,10 @@ export class ShimContainer {
     this.main.setExit(exit);
     this.#phase = "exited";
     await this.#attempt("store exit status", () =>
-      writeFileAtomic(join(this.#options.directory, "exit.json"), JSON.stringify(exit)),
+      // For the next daemon; the exec root is that of one boot of the machine, and needs no sync.
+      writeFileAtomic(join(this.#options.directory, "exit.json"), JSON.stringify(exit), {
+        durable: false,
+      }),
     );
     this.#options.tell({ event: "exit", status: exit });
     this.#options.onOver();
