@@ -36,40 +36,43 @@ export class ChunkTaker {
   }
 }
 
-/** The writer's side; its calls block. */
-export class ChunkWriter {
-  readonly #ring: SlotRing;
-  readonly #words: Int32Array;
-  readonly #give: (chunk: Uint8Array) => void;
-  #givenCount = 0;
-  #slot: Uint8Array | undefined;
+/** Where `ChunkFiller` gets room, and what becomes of it. */
+export interface ChunkRoom {
+  /** Free memory for the next chunk, which is its own until it was given; empty when there is no more
+   * use in writing. */
+  readonly next: () => Uint8Array;
+  /** Sees each chunk. */
+  readonly give: (chunk: Uint8Array) => void;
+}
+
+/** Cuts what is written into chunks of the size of their room. */
+export class ChunkFiller {
+  readonly #room: ChunkRoom;
+  #chunk: Uint8Array | undefined;
   #filledBytes = 0;
 
-  /** @param options.give sees each chunk, and tells the reader how many bytes it has */
-  constructor(ring: SharedSlots, options: { readonly give: (chunk: Uint8Array) => void }) {
-    this.#ring = new SlotRing(ring);
-    this.#words = new Int32Array(ring.words);
-    this.#give = options.give;
+  constructor(room: ChunkRoom) {
+    this.#room = room;
   }
 
-  /** Whether the reader wants no more. */
+  /** Whether who takes the chunks wants no more. */
   get isStopped(): boolean {
-    return Atomics.load(this.#words, stoppedWord) === 1;
+    return false;
   }
 
-  /** The free part of the slot that is being filled; waits for one. Empty once stopped. */
+  /** The free part of the chunk that is being filled; waits for one. Empty once stopped. */
   room(): Uint8Array {
-    this.#slot ??= this.#next();
-    return this.#slot.subarray(this.#filledBytes);
+    this.#chunk ??= this.#room.next();
+    return this.#chunk.subarray(this.#filledBytes);
   }
 
   /** Says how much of `room` was filled. */
   filled(sizeBytes: number): void {
     this.#filledBytes += sizeBytes;
-    if (this.#slot !== undefined && this.#filledBytes === this.#slot.byteLength) this.flush();
+    if (this.#chunk !== undefined && this.#filledBytes === this.#chunk.byteLength) this.flush();
   }
 
-  /** Copies bytes into as many slots as they take. */
+  /** Copies bytes into as many chunks as they take. */
   write(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.byteLength && !this.isStopped; ) {
       const room = this.room();
@@ -80,22 +83,48 @@ export class ChunkWriter {
     }
   }
 
-  /** Gives the slot away as it is. */
+  /** Gives the chunk away as it is. */
   flush(): void {
-    if (this.#slot === undefined || this.#filledBytes === 0 || this.isStopped) return;
-    this.#give(this.#slot.subarray(0, this.#filledBytes));
-    this.#givenCount += 1;
-    this.#slot = undefined;
+    if (this.#chunk === undefined || this.#filledBytes === 0 || this.isStopped) return;
+    const chunk = this.#chunk.subarray(0, this.#filledBytes);
+    this.#chunk = undefined;
     this.#filledBytes = 0;
+    this.#room.give(chunk);
+  }
+}
+
+/** The writer's side of the ring; its calls block. */
+export class ChunkWriter extends ChunkFiller {
+  readonly #words: Int32Array;
+
+  /** @param options.give sees each chunk, and tells the reader how many bytes it has */
+  constructor(shared: SharedSlots, { give }: Pick<ChunkRoom, "give">) {
+    const ring = new SlotRing(shared);
+    const words = new Int32Array(shared.words);
+    let givenCount = 0;
+    super({
+      next: () => {
+        ring.waitForRoom(givenCount);
+        return hasStopped(words) ? new Uint8Array(0) : ring.slot(givenCount);
+      },
+      give: (chunk) => {
+        give(chunk);
+        givenCount += 1;
+      },
+    });
+    this.#words = words;
+  }
+
+  override get isStopped(): boolean {
+    return hasStopped(this.#words);
   }
 
   /** Blocks for a while, or until stopped. */
   pause(timeMs: number): void {
     Atomics.wait(this.#words, stoppedWord, 0, timeMs);
   }
+}
 
-  #next(): Uint8Array {
-    this.#ring.waitForRoom(this.#givenCount);
-    return this.isStopped ? new Uint8Array(0) : this.#ring.slot(this.#givenCount);
-  }
+function hasStopped(words: Int32Array): boolean {
+  return Atomics.load(words, stoppedWord) === 1;
 }

@@ -7,7 +7,7 @@ import {
   type ExpansionLimits,
 } from "../../lib/compression/compression.ts";
 import type { BlobFile } from "./_blob-file.ts";
-import type { ChunkWriter } from "./_chunk-ring.ts";
+import type { ChunkFiller } from "./_chunk-ring.ts";
 
 /** Bytes read from the blob at once. */
 const readChunkBytes = 256 * 1024;
@@ -16,11 +16,11 @@ const readChunkBytes = 256 * 1024;
 export interface BlobExpansion {
   readonly blob: BlobFile;
   readonly limits: ExpansionLimits;
-  readonly writer: ChunkWriter;
+  readonly writer: ChunkFiller;
 }
 
 /**
- * Unpacks a blob of any packing into a ring, in a thread that may block.
+ * Unpacks a blob of any packing into chunks, in a thread that may block.
  *
  * What is plain or packed with gzip goes without the event loop; the rest is decoded by streams.
  *

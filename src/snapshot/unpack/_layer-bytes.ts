@@ -1,13 +1,13 @@
-import { createReadStream, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { Worker } from "node:worker_threads";
-import { decompress, type ExpansionLimits } from "../../lib/compression/compression.ts";
+import type { ExpansionLimits } from "../../lib/compression/compression.ts";
 import { EngineError, type ErrorKind, messageOf } from "../../lib/errors.ts";
-import { withProgress } from "../../lib/stream-limit.ts";
 import { createDigester, type Digest } from "../../oci/digest.ts";
 import { workerProgram } from "../../sys/process/process.ts";
-import type { BlobSource } from "./_blob-file.ts";
-import { ChunkTaker } from "./_chunk-ring.ts";
-import type { SharedSlots } from "../slot-ring.ts";
+import { BlobFile, type BlobSource } from "./_blob-file.ts";
+import { ChunkFiller, ChunkTaker } from "./_chunk-ring.ts";
+import { expandBlob } from "./_expand-blob.ts";
+import { type SharedSlots, slotBytes } from "../slot-ring.ts";
 
 /** What the worker thread is asked. */
 export interface BytesRequest {
@@ -33,9 +33,6 @@ interface LayerWorker {
 
 /** The worker of the layer before: starting one takes as long as a small layer does. */
 let resting: LayerWorker | undefined;
-
-/** Bytes read from the blob at once. */
-const readChunkBytes = 512 * 1024;
 
 /** A blob to unpack. */
 export interface LayerSource extends BlobSource {
@@ -64,13 +61,22 @@ export async function readLayerBytes(source: LayerSource, sink: LayerSink): Prom
   if (isOnItsWay || statSync(source.blobPath).size >= workerBlobMinBytes) {
     return readInWorker(source, sink);
   }
+  return await readHere(source, sink);
+}
+
+async function readHere(source: LayerSource, sink: LayerSink): Promise<Digest> {
   const digester = createDigester(source.like);
-  const blob = createReadStream(source.blobPath, { highWaterMark: readChunkBytes });
-  const read = withProgress(blob, sink.onRead ?? ((): undefined => undefined));
-  for await (const chunk of decompress(read, source.limits)) {
-    digester.update(chunk);
-    sink.take(chunk);
-  }
+  const room = Buffer.allocUnsafeSlow(slotBytes);
+  using blob = new BlobFile(source, { pause: () => true });
+  const writer = new ChunkFiller({
+    next: () => room,
+    give: (chunk) => {
+      digester.update(chunk);
+      sink.take(chunk);
+      sink.onRead?.(blob.readBytes);
+    },
+  });
+  await expandBlob({ blob, limits: source.limits, writer });
   return digester.digest();
 }
 
