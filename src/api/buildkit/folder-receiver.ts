@@ -94,7 +94,7 @@ class FolderReceiver {
 
   async run(): Promise<ReceivedFolder> {
     for (;;) {
-      const packet = await this.#next();
+      const packet = this.#port.queued?.() ?? (await this.#next());
       if (packet === undefined) throw new EngineError("data-loss", "receive folder: ended early");
       if (packet.type === packetType.finish) break;
       this.#take(packet);

@@ -8,6 +8,8 @@ export interface PacketPort {
   send(packet: Partial<Packet>): Promise<void>;
   /** Undefined when the other side has ended. */
   next(): Promise<Packet | undefined>;
+  /** The next packet when it is here already. */
+  queued?(): Packet | undefined;
 }
 
 /** A folder to send. */

@@ -45,6 +45,8 @@ export interface ClientCall<Request, Response> {
   end(): void;
   /** The next message; undefined when the call has ended well. @throws what it ended with */
   next(): Promise<Response | undefined>;
+  /** The next message when it is here already. */
+  queued(): Response | undefined;
   /** Gives up. */
   cancel(): void;
 }
@@ -143,6 +145,10 @@ export class GrpcClient {
         if (status === undefined) throw lost(method.path);
         if (status.code !== grpcCode.ok) throw errorOfStatus(status);
         return undefined;
+      },
+      queued: () => {
+        const bytes = messages.queued();
+        return bytes === undefined ? undefined : decodeMessage(method.response, bytes);
       },
       cancel: () => {
         release();

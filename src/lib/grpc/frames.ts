@@ -23,8 +23,8 @@ export class FrameReader {
   readonly #messageMaxBytes: number;
   #chunks: Buffer[] = [];
   #sizeBytes = 0;
-  /** Size of the frame that is being read, with its head; undefined before the head is there. */
-  #wantedBytes: number | undefined;
+  /** With fewer bytes than that nothing is to be done: a head, or a frame whose head is here. */
+  #wantedBytes = headBytes;
 
   constructor(options: { readonly messageMaxBytes: number }) {
     this.#messageMaxBytes = options.messageMaxBytes;
@@ -44,28 +44,33 @@ export class FrameReader {
   push(chunk: Buffer): Buffer[] {
     this.#chunks.push(chunk);
     this.#sizeBytes += chunk.length;
+    if (this.#sizeBytes < this.#wantedBytes) return [];
+    const all = this.#join();
     const messages: Buffer[] = [];
-    for (;;) {
-      if (this.#wantedBytes === undefined) {
-        if (this.#sizeBytes < headBytes) return messages;
-        this.#wantedBytes = headBytes + this.#readLength();
+    let at = 0;
+    this.#wantedBytes = headBytes;
+    while (all.length - at >= headBytes) {
+      const frameBytes = headBytes + this.#lengthAt(all, at);
+      if (all.length - at < frameBytes) {
+        this.#wantedBytes = frameBytes;
+        break;
       }
-      if (this.#sizeBytes < this.#wantedBytes) return messages;
-      messages.push(this.#take(this.#wantedBytes).subarray(headBytes));
-      this.#wantedBytes = undefined;
+      messages.push(all.subarray(at + headBytes, at + frameBytes));
+      at += frameBytes;
     }
+    this.#sizeBytes = all.length - at;
+    this.#chunks = this.#sizeBytes === 0 ? [] : [all.subarray(at)];
+    return messages;
   }
 
-  #readLength(): number {
-    const first = this.#chunks[0];
-    const head = first !== undefined && first.length >= headBytes ? first : this.#join();
-    if (head[0] !== 0) {
+  #lengthAt(bytes: Buffer, at: number): number {
+    if (bytes[at] !== 0) {
       throw new EngineError(
         "not-implemented",
         "read gRPC message: compressed, which is not served",
       );
     }
-    const length = head.readUInt32BE(1);
+    const length = bytes.readUInt32BE(at + 1);
     if (length <= this.#messageMaxBytes) return length;
     throw new EngineError(
       "invalid-argument",
@@ -73,18 +78,8 @@ export class FrameReader {
     );
   }
 
-  #take(count: number): Buffer {
-    const all = this.#join();
-    this.#sizeBytes -= count;
-    this.#chunks = this.#sizeBytes === 0 ? [] : [all.subarray(count)];
-    return all.subarray(0, count);
-  }
-
   #join(): Buffer {
     const [only] = this.#chunks;
-    if (this.#chunks.length === 1 && only !== undefined) return only;
-    const all = Buffer.concat(this.#chunks);
-    this.#chunks = [all];
-    return all;
+    return this.#chunks.length === 1 && only !== undefined ? only : Buffer.concat(this.#chunks);
   }
 }

@@ -45,6 +45,28 @@ describe("a stream of messages", () => {
     expect(pipe.isPaused()).toBe(false);
   });
 
+  test("gives what is here without waiting, in its order, and lets the sender go on", async () => {
+    const pipe = new PassThrough({ highWaterMark: 4 * 1024 * 1024 });
+    const messages = new MessageStream(pipe);
+    expect(messages.queued()).toBeUndefined();
+    const sizes = Array.from({ length: 30 }, (_, index) => 60_000 + index);
+    for (const size of sizes) {
+      for (const piece of encodeMessageFrame(noteType, { data: new Uint8Array(size) })) {
+        pipe.write(piece);
+      }
+    }
+    await Bun.sleep(5);
+    expect(pipe.isPaused()).toBe(true);
+    const lengths: number[] = [];
+    for (let count = 0; count < sizes.length; count += 1) {
+      const next = count % 2 === 0 ? messages.queued() : undefined;
+      lengths.push((next ?? (await messages.next()))?.length ?? 0);
+    }
+    expect(lengths).toEqual(sizes.map((size) => size + 4));
+    expect(pipe.isPaused()).toBe(false);
+    expect(messages.queued()).toBeUndefined();
+  });
+
   test("messages go in pieces as there is room, each message whole before the next", async () => {
     const pipe = new PassThrough({ highWaterMark: 1000 });
     const window = handWindow();

@@ -64,21 +64,26 @@ export class MessageStream {
   /** The next message; undefined at the end. @throws what ended the stream */
   async next(): Promise<Buffer | undefined> {
     for (;;) {
-      const message = this.#queue.shift();
-      if (message !== undefined) {
-        this.#queueBytes -= message.length + messageCostBytes;
-        if (this.#isPaused && this.#queueBytes < queueMaxBytes / 2) {
-          this.#isPaused = false;
-          this.#stream.resume();
-        }
-        return message;
-      }
+      const message = this.queued();
+      if (message !== undefined) return message;
       if (this.#failure !== undefined) throw this.#failure;
       if (this.#isEnded) return undefined;
       const waiting = Promise.withResolvers<void>();
       this.#wake = waiting.resolve;
       await waiting.promise;
     }
+  }
+
+  /** The next message when it is here already: many small ones cost more to wait for than to read. */
+  queued(): Buffer | undefined {
+    const message = this.#queue.shift();
+    if (message === undefined) return undefined;
+    this.#queueBytes -= message.length + messageCostBytes;
+    if (this.#isPaused && this.#queueBytes < queueMaxBytes / 2) {
+      this.#isPaused = false;
+      this.#stream.resume();
+    }
+    return message;
   }
 
   /**
