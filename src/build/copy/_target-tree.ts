@@ -179,9 +179,8 @@ export class TargetTree {
       throw cannotReplace(path);
     }
     const made = make(fd);
-    if (made >= 0 || calls.resultCode(made) !== "EEXIST") {
-      return must(made, `write ${shown(path)}`);
-    }
+    if (made >= 0) return made;
+    if (calls.resultCode(made) !== "EEXIST") return must(made, `write ${shown(path)}`);
     if (this.#folders.has(path) || this.#stat(path).isDirectory()) throw cannotReplace(path);
     must(calls.removeFile(fd, name), `replace ${shown(path)}`);
     return must(make(fd), `write ${shown(path)}`);
