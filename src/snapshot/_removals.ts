@@ -7,7 +7,7 @@
  */
 import type { Logger } from "../lib/log.ts";
 import { TaskGroup } from "../lib/concurrency/task-group.ts";
-import { fileSystemStats, removeTreeInParts } from "../sys/fs/fs.ts";
+import { fileSystemStats, removeTree, removeTreeInParts } from "../sys/fs/fs.ts";
 
 /** What `Removals` needs. */
 export interface RemovalsOptions {
@@ -64,6 +64,12 @@ export class Removals implements AsyncDisposable {
         done.resolve();
       }
     });
+  }
+
+  /** Removes a small tree that nothing needs any more, now and off the loop. */
+  drop(path: string): void {
+    if (this.#tasks.signal.aborted) return;
+    this.#tasks.run(`remove ${JSON.stringify(path)}`, async () => await removeTree(path));
   }
 
   async idle(): Promise<void> {

@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { copyTree } from "../sys/fs/fs.ts";
 import {
@@ -19,13 +18,13 @@ const copyLayout: SnapshotLayout = {
   tableName: "snapshot-vfs",
   layerKind: "copy",
 
-  async make({ own, parents, kind }: SnapshotDirectories): Promise<void> {
+  async make({ own, parents, kind }, makeFolder): Promise<void> {
     const [parent] = parents;
-    mkdirSync(whole(own), { mode: 0o755 });
+    await makeFolder(whole(own), 0o755);
     if (parent !== undefined && kind === "active") await copyTree(whole(parent), whole(own));
   },
 
-  settle(): void {
+  leftover(): undefined {
     // A committed copy is the active one as it stands.
   },
 

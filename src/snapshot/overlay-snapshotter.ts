@@ -1,9 +1,8 @@
-import { chmodSync, chownSync, mkdirSync, statSync } from "node:fs";
+import { chmodSync, chownSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
   DirectorySnapshotter,
   type DirectorySnapshotterOptions,
-  removeNow,
   type SnapshotDirectories,
   type SnapshotLayout,
 } from "./_directory-snapshotter.ts";
@@ -23,17 +22,16 @@ const overlayLayout: SnapshotLayout = {
   tableName: "snapshot",
   layerKind: "overlay",
 
-  async make({ own, parents, kind }: SnapshotDirectories): Promise<void> {
-    const folder = layer(own);
-    mkdirSync(folder, { mode: 0o755 });
-    if (kind === "active") mkdirSync(join(own, "work"), { mode: 0o700 });
+  async make({ own, parents, kind }, makeFolder): Promise<void> {
+    await makeFolder(layer(own), 0o755);
+    if (kind === "active") await makeFolder(join(own, "work"), 0o700);
     takeRoot({ own, parents });
   },
 
   takeRoot,
 
-  settle({ own }: SnapshotDirectories): void {
-    removeNow(join(own, "work"));
+  leftover({ own }: SnapshotDirectories): string {
+    return join(own, "work");
   },
 
   mount({ own, parents, kind }: SnapshotDirectories): SnapshotMount {

@@ -25,7 +25,7 @@ describe("nextTurn()", () => {
       })();
       const answer = await new Promise<string>((resolve, reject) => {
         const client = connect(path);
-        client.on("data", (bytes) => void resolve(String(bytes)));
+        client.on("data", (bytes) => resolve(String(bytes)));
         client.on("error", reject);
       });
       isOver = true;
