@@ -1,4 +1,11 @@
-import { type BigIntStats, readFileSync } from "node:fs";
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  openSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
 import { codeOf } from "../../lib/errors.ts";
 import { writeFileAtomic } from "../../sys/fs/fs.ts";
 
@@ -23,12 +30,16 @@ const settledNs = 50_000_000n;
 export class HashCache {
   readonly #path: string;
   readonly #hashes: Map<string, string>;
-  #isChanged = false;
+  /** Lines that the file does not have yet. */
+  #newLines: string[] = [];
+  /** The file is one, and has all others. */
+  #isStored: boolean;
   #isFrozen = false;
 
-  private constructor(path: string, hashes: Map<string, string>) {
+  private constructor(path: string, hashes: Map<string, string> | undefined) {
     this.#path = path;
-    this.#hashes = hashes;
+    this.#hashes = hashes ?? new Map<string, string>();
+    this.#isStored = hashes !== undefined;
   }
 
   /** Says whether the files to come are never changed in place. */
@@ -57,8 +68,9 @@ export class HashCache {
   /** Remembers the hash of a file that looked so before and after it was read. */
   put(stat: BigIntStats, hash: string): void {
     if (BigInt(Date.now()) * 1_000_000n - stat.ctimeNs < settledNs) return;
-    this.#hashes.set(this.#keyOf(stat), hash);
-    this.#isChanged = true;
+    const key = this.#keyOf(stat);
+    this.#hashes.set(key, hash);
+    this.#newLines.push(lineOf(key, hash));
   }
 
   #keyOf(stat: BigIntStats): string {
@@ -68,18 +80,46 @@ export class HashCache {
     return `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${time}`;
   }
 
-  /** Writes the file when there is something new. */
+  /** Writes down what is new, behind what the file has: mostly little of much. */
   save(): void {
-    if (!this.#isChanged) return;
+    if (this.#newLines.length === 0) return;
+    const isFull = this.#hashes.size > entriesMax;
+    if (isFull || !this.#isStored || !appendTo(this.#path, this.#newLines.join(""))) {
+      this.#writeAll();
+    }
+    this.#newLines = [];
+  }
+
+  #writeAll(): void {
     for (const key of this.#hashes.keys()) {
       if (this.#hashes.size <= entriesMax) break;
       this.#hashes.delete(key);
     }
-    const lines = [header];
-    for (const [key, hash] of this.#hashes) lines.push(`${key} ${hash}`);
-    lines.push("");
-    writeFileAtomic(this.#path, lines.join("\n"), { mode: 0o600, durable: false });
-    this.#isChanged = false;
+    const lines = [`${header}\n`];
+    for (const [key, hash] of this.#hashes) lines.push(lineOf(key, hash));
+    writeFileAtomic(this.#path, lines.join(""), { mode: 0o600, durable: false });
+    this.#isStored = true;
+  }
+}
+
+function lineOf(key: string, hash: string): string {
+  return `${key} ${hash}\n`;
+}
+
+/** Adds to a file; false when it is gone. A line that is cut is none to a reader, nor is the next. */
+function appendTo(path: string, text: string): boolean {
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_WRONLY | constants.O_APPEND);
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return false;
+    throw error;
+  }
+  try {
+    writeFileSync(fd, text, "latin1");
+    return true;
+  } finally {
+    closeSync(fd);
   }
 }
 
@@ -107,10 +147,11 @@ export class HashCaches {
   }
 }
 
-function readHashes(path: string): Map<string, string> {
+/** Undefined for what is no such file. */
+function readHashes(path: string): Map<string, string> | undefined {
   const hashes = new Map<string, string>();
   const lines = readText(path).split("\n");
-  if (lines[0] !== header) return hashes;
+  if (lines[0] !== header) return undefined;
   for (const line of lines.slice(1)) {
     const space = line.indexOf(" ");
     // A line that was cut has no whole hash.
