@@ -134,11 +134,10 @@ export class DirectorySnapshotter implements Snapshotter {
     this.#making.set(key, number);
     // Held from now on: the parent must not go while the directory is filled.
     this.#countChild(parent, 1);
+    const born = forLayer ? join(this.#nursery, createId()) : own;
     try {
       const makeFolder = forLayer ? makeLater : makeNow;
-      const born = forLayer ? join(this.#nursery, createId()) : own;
       await makeFolder(born, 0o700);
-      if (born !== own) await rename(born, own);
       const record: SnapshotRecord = {
         kind,
         number,
@@ -146,7 +145,8 @@ export class DirectorySnapshotter implements Snapshotter {
         ...(parent === undefined ? {} : { parent }),
       };
       const directories = this.#directories(record);
-      await this.#layout.make(directories, makeFolder);
+      await this.#layout.make({ ...directories, own: born }, makeFolder);
+      if (born !== own) await rename(born, own);
       // A directory without a record is swept: who acknowledges the snapshot has more to write.
       this.#table.put(key, record, { durable: false });
       if (forLayer) this.#filling.add(key);
@@ -154,6 +154,7 @@ export class DirectorySnapshotter implements Snapshotter {
     } catch (error) {
       this.#countChild(parent, -1);
       this.#removals.add(number);
+      if (born !== own) this.#removals.drop(born);
       throw error;
     } finally {
       this.#making.delete(key);
