@@ -55,6 +55,8 @@ export interface TestImages {
   blobs(): Promise<readonly Digest[]>;
   hasSnapshot(key: string): boolean;
   snapshotCount(): number;
+  /** Resolves when the directories of snapshots that are gone are gone, too. */
+  removalsDone(): Promise<void>;
   close(): void;
 }
 
@@ -93,6 +95,7 @@ export async function openTestImages(): Promise<TestImages> {
     blobs: async () => (await test.content.list()).map((blob) => blob.digest),
     hasSnapshot: (key) => opened.snapshots.find(key) !== undefined,
     snapshotCount: () => opened.snapshots.list().length,
+    removalsDone: async () => await opened.snapshots.idle(),
     close() {
       opened.close();
       rmSync(root, { recursive: true, force: true });
