@@ -60,7 +60,7 @@ test("a directory is removed slowly while something is written, unless the room 
   isRoom = false;
   const neededMs = await removalMs();
   expect(besideMs).toBeGreaterThan(2.5 * Math.min(aloneMs, neededMs));
-});
+}, 30_000);
 
 test("it goes on at once when the writing has ended", async () => {
   fill(1);
