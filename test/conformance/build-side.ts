@@ -182,9 +182,9 @@ function errorIn({ stderr }: Result, folder: string): string {
       .replaceAll(folder, "<folder>")
       .replace(/^(ERROR|Error): /, "")
       .replace(/^failed to build: /, "")
-      // A race in the client.
-      .replace(/^failed to solve: failed to run Build function: /, "failed to solve: ")
       .replace(/^(failed to solve: |Error response from daemon: )/, "")
+      // A race in the client: said or not, behind the words above or without them.
+      .replace(/^failed to run Build function: /, "")
       .replace(/ref \S+: "/, 'ref <ref>: "')
       .replace(/\/\S+\/merged\//, "/")
       // Why a registry is out of reach is the machine's matter.
