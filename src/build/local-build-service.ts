@@ -1,7 +1,7 @@
 /** The builder of one data root. */
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
+import { nextTurn } from "../lib/concurrency/turn.ts";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import { TaskGroup } from "../lib/concurrency/task-group.ts";
@@ -185,7 +185,7 @@ class LocalBuildService implements OpenedBuildService {
     if (history.isChanged) {
       this.#tasks.run("store what steps were made of", async () => {
         // The build's answer goes first.
-        await setImmediate();
+        await nextTurn();
         history.save();
       });
     }
@@ -198,7 +198,7 @@ class LocalBuildService implements OpenedBuildService {
         this.#cache.flush(keys);
       } else {
         // A build that found all that it needs has nothing to wait for.
-        await setImmediate();
+        await nextTurn();
         this.#cache.flushUses();
       }
       const { cacheMaxBytes } = this.#options;

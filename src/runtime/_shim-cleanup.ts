@@ -1,6 +1,7 @@
 /** Removes what a shim that was killed has left: its container, mounts, control groups. */
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { sleep } from "../lib/concurrency/retry.ts";
 import { codeOf } from "../lib/errors.ts";
 import { killCgroup } from "../sys/cgroup.ts";
 import { isSameProcess, signalProcess } from "../sys/process/process.ts";
@@ -55,6 +56,6 @@ async function endShim(record: ShimRecord): Promise<void> {
   signalProcess(record.shimPid, "SIGKILL", { startTime });
   const deadline = performance.now() + shimEndMaxMs;
   while (isShimAlive(record) && performance.now() < deadline) {
-    await new Promise((resolve) => setTimeout(resolve, lookIntervalMs));
+    await sleep(lookIntervalMs);
   }
 }

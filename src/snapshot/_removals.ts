@@ -5,6 +5,7 @@
  * while layers are written, removal takes little of the time. On a disk that is almost full it does
  * not: what is written may need the room.
  */
+import { sleep } from "../lib/concurrency/retry.ts";
 import type { Logger } from "../lib/log.ts";
 import { TaskGroup } from "../lib/concurrency/task-group.ts";
 import { fileSystemStats, removeTree, removeTreeInParts } from "../sys/fs/fs.ts";
@@ -99,7 +100,7 @@ export class Removals implements AsyncDisposable {
     while (this.#options.isInTheWay() && !signal.aborted) {
       const leftMs = endMs - performance.now();
       if (leftMs <= 0) return;
-      await new Promise((resolve) => void setTimeout(resolve, Math.min(leftMs, lookMs)));
+      await sleep(Math.min(leftMs, lookMs));
     }
   }
 }

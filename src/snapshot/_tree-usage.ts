@@ -1,4 +1,5 @@
 import { lstatSync, readdirSync } from "node:fs";
+import { nextTurn } from "../lib/concurrency/turn.ts";
 import { codeOf } from "../lib/errors.ts";
 
 /** How long the measuring keeps the event loop at a time. */
@@ -28,7 +29,7 @@ export async function measureTree(
       if (stat.nlink > 1 && !stat.isDirectory()) seen.add(stat.ino);
       inodeCount += 1;
       if (performance.now() < sliceEndMs) continue;
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await nextTurn();
       sliceEndMs = performance.now() + sliceMs;
     }
   }

@@ -5,6 +5,7 @@
  * pipes; these two are what the engine uses instead. Both own their descriptor.
  */
 import { closeSync } from "node:fs";
+import { nextTurn } from "../lib/concurrency/turn.ts";
 import { EngineError } from "../lib/errors.ts";
 import { check, cstring, errno, errnoName, lazyLibc, nodeFailure, openFlags } from "./libc.ts";
 
@@ -84,7 +85,7 @@ export function openFdReader(fd: number, handlers: FdReaderHandlers): FdReader {
       const { done, value } = await reader.read();
       // Of a pipe that is never empty each read is answered at once, and nothing else gets a turn.
       if (performance.now() > turnEndMs) {
-        await new Promise((resolve) => setImmediate(resolve));
+        await nextTurn();
         turnEndMs = performance.now() + turnMaxMs;
       }
       // While a read was waiting, its reader may have been told to pause.
@@ -92,7 +93,7 @@ export function openFdReader(fd: number, handlers: FdReaderHandlers): FdReader {
       if (isClosed || done) return;
       const isMuch = value.length >= readMuchBytes && value.length < readMaxBytes;
       handlers.onData(value);
-      if (isMuch) await new Promise((resolve) => setImmediate(resolve));
+      if (isMuch) await nextTurn();
     }
   };
   const finish = (error?: EngineError): void => {

@@ -10,6 +10,7 @@ import {
   readSync,
 } from "node:fs";
 import { posix } from "node:path";
+import { nextTurn } from "../../lib/concurrency/turn.ts";
 import type { FolderSource } from "../../api/buildkit/folder-sender.ts";
 import { type FileStat, fileStatType, goModeOf } from "../../api/buildkit/fsutil.ts";
 import { codeOf } from "../../lib/errors.ts";
@@ -80,7 +81,7 @@ async function* walkFolder(state: Walk, folder: Folder): AsyncGenerator<FileStat
   let { held } = folder;
   for (const name of namesIn(state.root, folder.path)) {
     state.count += 1;
-    if (state.count % batchCount === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (state.count % batchCount === 0) await nextTurn();
     const path = folder.path === "" ? name : `${folder.path}/${name}`;
     if (state.followed?.wants(path) === false) continue;
     const { isMatch, below } = state.excludes.match(path, folder.match);

@@ -8,6 +8,7 @@
  * Bytes are removed under the lock of their digest, which every push holds from its last byte to its
  * record.
  */
+import { nextTurn } from "../../lib/concurrency/turn.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { CatalogChange, Repository } from "./_catalog.ts";
 import { type RegistryContext, withDigest } from "./_context.ts";
@@ -42,7 +43,7 @@ export async function collectGarbage(
     manifestCount += changes.filter(({ kind }) => kind === "remove-manifest").length;
     blobCount += changes.filter(({ kind }) => kind === "remove-blob").length;
     // Requests go on between two repositories.
-    await new Promise<void>((resolve) => void setImmediate(resolve));
+    await nextTurn();
   }
   const { fileCount, freedBytes } = await removeUnheld(context);
   const durationMs = Math.round(performance.now() - startMs);

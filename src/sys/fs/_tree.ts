@@ -15,6 +15,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { nextTurn } from "../../lib/concurrency/turn.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { openInRoot } from "./_in-root.ts";
 import { changeOwner, makeNode, quoted, setTimes } from "./_node.ts";
@@ -154,7 +155,7 @@ async function copyFolder(copy: TreeCopy, folder: FolderCopy): Promise<void> {
   }
   for (const name of readdirSync(fdPath(folder.from), { encoding: "buffer" })) {
     if (performance.now() > copy.sliceEndMs) {
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await nextTurn();
       copy.sliceEndMs = performance.now() + sliceMs;
     }
     const from = entryPath(folder.from, name);
@@ -299,7 +300,7 @@ async function copyRange(
     if (count === 0) return;
     offset += count;
     if (performance.now() > copy.sliceEndMs) {
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await nextTurn();
       copy.sliceEndMs = performance.now() + sliceMs;
     }
   }
