@@ -41,37 +41,47 @@ interface Hierarchy {
 
 /** 1 when the memory controller is mounted as version 1, as in the hybrid layout; else 2. */
 export function cgroupVersion(): 1 | 2 {
-  return hierarchies().some(({ controllers: names }) => names.includes("memory")) ? 1 : 2;
+  return cgroupMounts().hierarchies.some(({ controllers: names }) => names.includes("memory"))
+    ? 1
+    : 2;
 }
 
 /** The controllers that can be used. */
 export function controllers(): string[] {
-  if (cgroupVersion() === 1) return hierarchies().flatMap((hierarchy) => hierarchy.controllers);
+  if (cgroupVersion() === 1)
+    return cgroupMounts().hierarchies.flatMap((hierarchy) => hierarchy.controllers);
   return (readOptional(join(folder, "cgroup.controllers")) ?? "").split(/\s+/).filter(Boolean);
 }
 
-let mounted: readonly Hierarchy[] | undefined;
-
-/**
- * Mounted version 1 hierarchies; named ones (`name=systemd`) have no controllers here. Looked for once:
- * where a system has them it decides when it starts.
- */
-function hierarchies(): readonly Hierarchy[] {
-  mounted ??= findHierarchies();
-  return mounted;
+/** What is mounted of control groups. */
+interface CgroupMounts {
+  /** Of version 1; named ones (`name=systemd`) have no controllers here. */
+  readonly hierarchies: readonly Hierarchy[];
+  /** Where any of them is. */
+  readonly roots: readonly string[];
 }
 
-function findHierarchies(): Hierarchy[] {
+let mounts: CgroupMounts | undefined;
+
+/** Looked for once: a system decides when it starts where it has them. */
+function cgroupMounts(): CgroupMounts {
+  mounts ??= findMounts();
+  return mounts;
+}
+
+function findMounts(): CgroupMounts {
   const known = new Set(
     (readOptional("/proc/cgroups") ?? "").split("\n").map((line) => line.split("\t")[0] ?? ""),
   );
-  return readMountInfo()
+  const all = readMountInfo().filter(({ type }) => type === "cgroup" || type === "cgroup2");
+  const hierarchies = all
     .filter((info) => info.type === "cgroup")
     .map((info) => ({
       controllers: info.superOptions.filter((option) => known.has(option)),
       target: info.target,
     }))
     .filter((hierarchy) => hierarchy.controllers.length > 0);
+  return { hierarchies, roots: all.map((info) => info.target) };
 }
 
 /**
@@ -88,19 +98,13 @@ export function ensureCgroupMounts(): string[] {
   const target = join(folder, name);
   translated(`make folder ${target}`, () => mkdirSync(target, { recursive: true }));
   mount({ source: name, target, type: "cgroup", data: name });
-  roots = undefined;
-  mounted = undefined;
+  mounts = undefined;
   return [name];
 }
 
-let roots: readonly string[] | undefined;
-
 /** Where hierarchies are mounted, the named ones and the empty unified one included. */
 export function cgroupRoots(): readonly string[] {
-  roots ??= readMountInfo()
-    .filter((info) => info.type === "cgroup" || info.type === "cgroup2")
-    .map((info) => info.target);
-  return roots;
+  return cgroupMounts().roots;
 }
 
 /** Where a cgroup lies: controller → folder on version 1, `""` → folder on version 2. */
@@ -113,7 +117,7 @@ export function cgroupPaths(relativePath: string): ReadonlyMap<string, string> {
   }
   if (cgroupVersion() === 2) return new Map([["", join(folder, relativePath)]]);
   return new Map(
-    hierarchies().flatMap(({ controllers: names, target }) =>
+    cgroupMounts().hierarchies.flatMap(({ controllers: names, target }) =>
       names.map((name): [string, string] => [name, join(target, relativePath)]),
     ),
   );

@@ -1,7 +1,7 @@
 /** What builds ask of the kernel beside `snapshot/tree/tree-syscalls.ts`, and what its refusals mean. */
 import { EngineError } from "../../lib/errors.ts";
-import { type CallResult, resultCode } from "../../snapshot/tree/tree-syscalls.ts";
-import { errno, lazyLibc, systemFailure } from "../../sys/libc.ts";
+import { type CallResult, result, resultCode } from "../../snapshot/tree/tree-syscalls.ts";
+import { lazyLibc, systemFailure } from "../../sys/libc.ts";
 
 const libc = lazyLibc({
   ioctl: { args: ["i32", "u64", "i64"], returns: "i32" },
@@ -55,9 +55,4 @@ export function copyRange(
 /** Where the next data begins, or the next hole; -ENXIO behind the last. */
 export function seek(fd: number, offset: number, to: "data" | "hole"): CallResult {
   return result(libc().lseek(fd, offset, to === "data" ? seekData : seekHole));
-}
-
-function result(value: number | bigint): CallResult {
-  const number = Number(value);
-  return number < 0 ? -errno() : number;
 }

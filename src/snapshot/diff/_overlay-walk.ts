@@ -161,8 +161,8 @@ function tellHidden(
 }
 
 /**
- * The entry with the names of its attributes, and its open file. What has its content in another layer is refused:
- * written as it is here it would be damaged.
+ * The entry with the names of its attributes, and its open file. What has its content in another
+ * layer is refused: written as it is here it would be damaged.
  */
 function withXattrNames(entry: MetEntry, fd?: number): MetEntry {
   const xattrNames = fd === undefined ? listXattr(entry.at) : listOpenXattr(fd);

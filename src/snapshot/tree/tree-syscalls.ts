@@ -55,7 +55,8 @@ function named(name: string, room: 0 | 1 = 0): Buffer {
   return buffer;
 }
 
-function result(value: number | bigint): CallResult {
+/** The result for what libc returned just now. */
+export function result(value: number | bigint): CallResult {
   const number = Number(value);
   return number < 0 ? -errno() : number;
 }
