@@ -8,7 +8,7 @@ import { setSocketTaker } from "../lib/socket-taker.ts";
 import { awaitAttached, connectShim, type ShimConnection } from "./_shim-connection.ts";
 import { createAttachKey, shimAsSocketTaker } from "./_client-handover.ts";
 import { cleanUpBehind } from "./_shim-cleanup.ts";
-import type { SandboxPlan } from "./sandbox/sandbox-plan.ts";
+import { planSandbox, type SandboxWishes } from "./sandbox/sandbox-plan.ts";
 import { formatRuntimeSpec } from "./spec/rlimits.ts";
 import type { AttachOptions, Shim, ShimListener } from "./shim.ts";
 import type {
@@ -88,7 +88,9 @@ export class ShimClient implements Shim {
     for (const tell of this.#early.splice(0)) tell(listener);
   }
 
-  async openSandbox(plan: SandboxPlan): Promise<SandboxResult> {
+  async openSandbox(inside: SandboxWishes): Promise<SandboxResult> {
+    const plan = planSandbox(inside);
+    if (plan === undefined) return { ports: [] };
     return (await this.#connection.request({ op: "sandbox", plan })) as SandboxResult;
   }
 

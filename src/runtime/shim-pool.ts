@@ -1,6 +1,7 @@
 /** Starts shims, keeps spares warm, finds those of an earlier daemon again. */
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { sleep } from "../lib/concurrency/retry.ts";
 import { EngineError } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
@@ -63,7 +64,7 @@ class SpareShimPool implements ShimPool {
   readonly #names = new Set<string>();
   #startingCount = 0;
   #renewingCount = 0;
-  /** When containers were started that have not ended since, by their IDs, oldest first. */
+  /** When containers were started that have not ended since, by their IDs. */
   readonly #recentStarts = new Map<string, number>();
   #wantedCount: number;
   #isClosed = false;
@@ -137,7 +138,6 @@ class SpareShimPool implements ShimPool {
     for (const [id, atMs] of this.#recentStarts) {
       if (now - atMs >= burstWindowMs) this.#recentStarts.delete(id);
     }
-    this.#recentStarts.delete(containerId);
     this.#recentStarts.set(containerId, now);
     const restCount = this.#options.spareCount ?? spareCountDefault;
     const burstCount = Math.min(this.#recentStarts.size, burstSpareCountMax);
@@ -273,7 +273,7 @@ class SpareShimPool implements ShimPool {
       if (socket !== undefined) {
         return this.#client(new ShimConnection(socket), shim);
       }
-      await new Promise((resolve) => setTimeout(resolve, readyLookMs));
+      await sleep(readyLookMs);
     }
     throw new EngineError("unavailable", `start shim: process ${shim.pid} does not answer`);
   }
@@ -360,7 +360,7 @@ async function removeDirectory(path: string): Promise<void> {
   for (let attempt = 1; attempt <= removeAttemptCountMax; attempt += 1) {
     rmSync(path, { recursive: true, force: true });
     if (!existsSync(path)) return;
-    await new Promise((resolve) => setTimeout(resolve, attempt));
+    await sleep(attempt);
   }
 }
 

@@ -11,7 +11,7 @@ import { EngineError } from "../lib/errors.ts";
 import type { PortPlan } from "./sandbox/sandbox-plan.ts";
 import type { StartRequest } from "./shim-protocol.ts";
 
-const emptySandbox = { interfaces: [], ports: [], sysctls: {} };
+const emptySandbox = { interfaces: [], ports: [] };
 
 let fixture: ShimFixture;
 

@@ -6,7 +6,7 @@
  * that ended meanwhile.
  */
 import type { Duplex } from "node:stream";
-import type { SandboxPlan } from "./sandbox/sandbox-plan.ts";
+import type { SandboxWishes } from "./sandbox/sandbox-plan.ts";
 import type {
   ExecRequest,
   ExitStatus,
@@ -42,9 +42,9 @@ export interface Shim {
   /** `<exec-root>/shims/<name>`; name is stored with the container to find it again. */
   readonly name: string;
   listen(listener: ShimListener): void;
-  /** Configures the sandbox, before the start. @throws conflict with `details.code` `EADDRINUSE` when
-   * a host port is taken */
-  openSandbox(plan: SandboxPlan): Promise<SandboxResult>;
+  /** Does inside the sandbox what networks want, before the start; asks for nothing where that is
+   * nothing. @throws conflict with `details.code` `EADDRINUSE` when a host port is taken */
+  openSandbox(inside: SandboxWishes): Promise<SandboxResult>;
   /** @throws invalid-argument with `details.exitCode` 126 or 127 when the command cannot be run */
   start(request: Omit<StartRequest, "op">): Promise<StartResult>;
   /** Resolves once attached: no byte written after is missed. Output in stdcopy frames, or raw. */

@@ -11,10 +11,10 @@
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { sleep } from "../../lib/concurrency/retry.ts";
 import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
 import { createId } from "../../lib/id.ts";
 import type { AttachRequest, Endpoint } from "../../network/network-service.ts";
-import { planSandbox } from "../../runtime/sandbox/sandbox-plan.ts";
 import type { ExitStatus, StartRequest } from "../../runtime/shim-protocol.ts";
 import type { Shim } from "../../runtime/shim.ts";
 import { isSameProcess, signalProcess } from "../../sys/process/process.ts";
@@ -127,11 +127,7 @@ async function execute(options: RunStepOptions, running: Running): Promise<ExitS
     request: attach,
     sandboxPid: shim.pid,
   });
-  const plan = planSandbox(inside);
-  const [output] = await Promise.all([
-    readOutput(shim, running),
-    plan === undefined ? undefined : shim.openSandbox(plan),
-  ]);
+  const [output] = await Promise.all([readOutput(shim, running), shim.openSandbox(inside)]);
   const etcFiles = writeEtcFiles(running, { bundle, endpoint });
   const start = startRequest(options, { running, mounts, bundle, etcFiles });
   const networkSysctls = run.network === "host" ? {} : start.sysctls;
@@ -193,7 +189,7 @@ async function endShim(options: RunStepOptions, shim: Shim): Promise<void> {
       signalProcess(pid, "SIGKILL", { startTime });
       const deadline = performance.now() + endMaxMs;
       while (isSameProcess(pid, startTime) && performance.now() < deadline) {
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await sleep(5);
       }
     } else if (phase !== "exited") await shim.abandon();
   } catch (error) {

@@ -8,19 +8,13 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { cannotStartPaused, markedForRemoval } from "../../lib/docker-messages.ts";
 import { EngineError, isKind, messageOf } from "../../lib/errors.ts";
-import type {
-  AttachRequest,
-  Endpoint,
-  InsidePlan,
-  PublishedPort,
-} from "../../network/network-service.ts";
+import type { AttachRequest, Endpoint, PublishedPort } from "../../network/network-service.ts";
 import { parsePublishRequests } from "../../network/ports.ts";
 import { generateSpec } from "../../runtime/spec/generate-spec.ts";
 import type { SpecInput } from "../../runtime/spec/spec-input.ts";
 import type { Shim } from "../../runtime/shim.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
-import { planSandbox } from "../../runtime/sandbox/sandbox-plan.ts";
-import type { SandboxResult, StartRequest, StartResult } from "../../runtime/shim-protocol.ts";
+import type { StartRequest, StartResult } from "../../runtime/shim-protocol.ts";
 import type { SnapshotMount } from "../../snapshot/snapshotter.ts";
 import { bundleFolder, type Context, logPath, publish } from "../context.ts";
 import { giveBack } from "./_give-back.ts";
@@ -112,7 +106,7 @@ async function launch(context: Context, container: LiveContainer, taken: Taken):
       ? undefined
       : await networks.connect(endpoint, { request: attach, sandboxPid: shim.pid });
   const joined = joinPendingStreams(container, shim);
-  const opened = openSandbox(shim, inside);
+  const opened = inside === undefined ? undefined : shim.openSandbox(inside);
   // The longest work of the daemon's own, while the shim is at its.
   const { specInput, request } = await settled([joined, opened], () => {
     const etcFiles = writeEtcFiles(context, container, {
@@ -129,41 +123,31 @@ async function launch(context: Context, container: LiveContainer, taken: Taken):
     return { specInput: input, request: startRequestOf(context, container, { input, rootfs }) };
   });
   container.specInput = specInput;
-  const { ports } = await opened;
+  const ports = (await opened)?.ports ?? [];
   const isOwn = namespaces.network.kind === "inherited";
-  const { spec, sysctls } = isOwn ? takeNetworkSysctls(request.spec) : { ...request, sysctls: {} };
+  const parted = isOwn ? takeNetworkSysctls(request.spec) : { networkSysctls: {} };
   const published =
     endpoint === undefined || ports.length === 0
       ? undefined
       : networks.publish(endpoint, { containerId: record.id, ports });
-  const started = shim.start({ ...request, spec, networkSysctls: sysctls });
-  void started.then((result) => (taken.result = result)).catch(() => undefined);
+  const started = shim.start({ ...request, ...parted }).then((result) => (taken.result = result));
   await settled([published, started], () => undefined);
   return { shim, result: await started, ports };
-}
-
-/** Has the shim do its part of what the network wants inside. */
-async function openSandbox(shim: Shim, inside: InsidePlan | undefined): Promise<SandboxResult> {
-  const plan = inside === undefined ? undefined : planSandbox(inside);
-  return plan === undefined ? { ports: [] } : await shim.openSandbox(plan);
 }
 
 /**
  * Takes the sysctls of the network out of a spec: the shim sets them, whose namespace it is. runc
  * takes the namespace that it inherits for the host's, and refuses them.
  */
-function takeNetworkSysctls(spec: RuntimeSpec): {
-  readonly spec: RuntimeSpec;
-  readonly sysctls: Readonly<Record<string, string>>;
-} {
+function takeNetworkSysctls(spec: RuntimeSpec): Pick<StartRequest, "spec" | "networkSysctls"> {
   const { linux } = spec;
-  if (linux?.sysctl === undefined) return { spec, sysctls: {} };
+  if (linux?.sysctl === undefined) return { spec, networkSysctls: {} };
   const all = Object.entries(linux.sysctl);
   const isOfNetwork = ([name]: readonly [string, string]): boolean => name.startsWith("net.");
   const sysctl = Object.fromEntries(all.filter((entry) => !isOfNetwork(entry)));
   return {
     spec: { ...spec, linux: { ...linux, sysctl } },
-    sysctls: Object.fromEntries(all.filter(isOfNetwork)),
+    networkSysctls: Object.fromEntries(all.filter(isOfNetwork)),
   };
 }
 

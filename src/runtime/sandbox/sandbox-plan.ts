@@ -45,8 +45,8 @@ export interface BoundPort {
   readonly containerPort: number;
 }
 
-/** The network sandbox of one container. */
-export interface SandboxPlan {
+/** What networks want inside the sandbox of one container. */
+export interface SandboxWishes {
   readonly interfaces: readonly InterfacePlan[];
   /** Listen on 127.0.0.11:53 and forward. `upstreams` empty: the host's /etc/resolv.conf, read
    * again whenever it changes. `names`: answered here. */
@@ -55,12 +55,16 @@ export interface SandboxPlan {
     readonly names: Readonly<Record<string, readonly string[]>>;
   };
   readonly ports: readonly PortPlan[];
+}
+
+/** What a shim does in its network sandbox. */
+export interface SandboxPlan extends SandboxWishes {
   /** Sysctls that its interfaces need, before they are up. */
   readonly sysctls: Readonly<Record<string, string>>;
 }
 
 /** The plan for what networks want inside; undefined when they want nothing. */
-export function planSandbox(inside: Omit<SandboxPlan, "sysctls">): SandboxPlan | undefined {
+export function planSandbox(inside: SandboxWishes): SandboxPlan | undefined {
   const { interfaces, dns, ports } = inside;
   if (interfaces.length === 0 && dns === undefined && ports.length === 0) return undefined;
   // An endpoint without IPv6 must not give itself an address.

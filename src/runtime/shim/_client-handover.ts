@@ -88,7 +88,7 @@ export class ClientHandover {
     else this.#client?.resume();
   }
 
-  /** Tells the daemon that the output has ended; `onSeen` is called when it does not answer. */
+  /** Tells the daemon that the output has ended, once. */
   tellEnd(): void {
     if (this.#isEndTold) return;
     this.#isEndTold = true;

@@ -238,9 +238,12 @@ export class ProcessIo {
 
   #output(output: Output, chunk: Uint8Array): void {
     this.#sink(output.stream, chunk);
-    const head = this.#plan?.hasTty === true ? undefined : frameHead(output.stream, chunk.length);
+    const isFramed = this.#plan?.hasTty !== true;
+    let head: Uint8Array | undefined;
     for (const attachment of this.#attachments) {
-      if (attachment.hello[output.stream]) attachment.send(head, chunk);
+      if (!attachment.hello[output.stream]) continue;
+      if (isFramed) head ??= frameHead(output.stream, chunk.length);
+      attachment.send(head, chunk);
     }
     if (this.#attachments.size > 0) this.#balance();
     if (!this.#hasExited) return;
