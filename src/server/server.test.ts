@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
+import { once } from "node:events";
 import { connect, createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -20,7 +21,12 @@ const logged: string[] = [];
 const logger: Logger = {
   ...silentLogger,
   debug: (message, fields) => void logged.push(`${message} ${JSON.stringify(fields)}`),
+  error: (message, fields) => void logged.push(`error: ${message} ${JSON.stringify(fields)}`),
 };
+
+/** The process of each exec, which passes its input on, and what all starts wait for. */
+const execs = new Map<string, PassThrough>();
+const mayStart = Promise.withResolvers<void>();
 
 const canceled = new EngineError("canceled", "gone");
 const backend = {
@@ -28,6 +34,7 @@ const backend = {
     start: (id: string) => {
       if (id === "slow") return Bun.sleep(100).then(() => Promise.reject(canceled));
       if (id === "broken") throw new TypeError("a bug");
+      if (id === "odd") throw new EngineError("conflict", "odd", { details: { httpStatus: 500 } });
       if (id === "gone") throw new EngineError("not-found", "No such container: gone");
       if (id === "running") throw new EngineError("not-modified", "");
       started.push(id);
@@ -38,6 +45,18 @@ const backend = {
       return Promise.resolve({ hasTty: true, stream });
     },
     list: () => Promise.resolve([]),
+    execInspect: (id: string) => {
+      if (id === "unknown") throw new EngineError("not-found", "No such exec instance: unknown");
+      return Promise.resolve({ ProcessConfig: { tty: false } });
+    },
+    execAttach: async (id: string) => {
+      if (id === "ended") throw new EngineError("conflict", "exec command ended has already run");
+      const stream = new PassThrough();
+      execs.set(id, stream);
+      await mayStart.promise;
+      if (id === "faulty") throw new TypeError("a bug");
+      return { hasTty: false, stream };
+    },
   },
   system: { version: () => ({ ApiVersion: "1.51" }), info: () => Promise.resolve({}) },
 } as unknown as Backend;
@@ -148,6 +167,43 @@ test("bytes sent in the same packet as the attach request are not lost", async (
   expect(await raw([`${attach}\r\nearly`, "late"])).toMatch(/\r\n\r\nearlylate$/);
 });
 
+function execStart(id: string): string {
+  const head = `POST /exec/${id}/start HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n`;
+  return `${head}Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{}`;
+}
+
+test("the head of an exec is there before its process, and input meanwhile is not lost", async () => {
+  const [going, lost, faulty] = [connect({ path }), connect({ path }), raw([execStart("faulty")])];
+  going.write(execStart("x"));
+  const [head] = (await once(going, "data")) as [Buffer];
+  expect(head.toString()).toMatch(
+    /^HTTP\/1.1 101 UPGRADED\r\n(?:.|\r|\n)*multiplexed-stream\r\n(?:.|\r|\n)*\r\n\r\n$/,
+  );
+  going.write("typed early");
+  lost.write(execStart("y"));
+  await once(lost, "data");
+  lost.destroy();
+  await Bun.sleep(20);
+
+  mayStart.resolve();
+  const [echoed] = (await once(going, "data")) as [Buffer];
+  expect(echoed.toString()).toBe("typed early");
+  going.destroy();
+  // Whoever went away before the process was there is detached from it.
+  await Bun.sleep(20);
+  expect([execs.get("x")?.destroyed, execs.get("y")?.destroyed]).toEqual([true, true]);
+  expect(await faulty).toMatch(/^HTTP\/1.1 101 UPGRADED\r\n(?:.|\r|\n)*\r\n\r\n$/);
+});
+
+test("an exec that is refused at once is answered with a status", async () => {
+  const headers = { "Content-Type": "application/json" };
+  const [unknown, ended] = await Promise.all(
+    ["unknown", "ended"].map((id) => call("POST", `/exec/${id}/start`, { headers, body: "{}" })),
+  );
+  expect([unknown?.status, ended?.status]).toEqual([404, 409]);
+  expect(ended?.text).toContain("exec command ended has already run");
+});
+
 test("FrameDecoder joins what was cut anywhere", () => {
   const frame = Buffer.from([0x82, 0x83, 1, 2, 3, 4, 0x61 ^ 1, 0x62 ^ 2, 0x63 ^ 3]);
   for (let cut = 1; cut < frame.length; cut += 1) {
@@ -173,6 +229,23 @@ test("the log has no query, in which passwords may stand", async () => {
   expect(logged.join("\n")).toContain("the client went away");
   expect(logged.join("\n")).toContain("/containers/gone/start");
   expect(logged.join("\n")).not.toContain("secret");
+});
+
+test("the log calls no error what a client has done", async () => {
+  logged.length = 0;
+  const answer = await call("POST", "/containers/odd/start");
+  expect(answer.status).toBe(500);
+  for (const part of ["Content-Length: 99\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n9\r\n{"]) {
+    const socket = connect({ path });
+    socket.write(`POST /containers/create HTTP/1.1\r\nHost: x\r\n${part}`);
+    await Bun.sleep(30);
+    socket.destroy();
+  }
+  await Bun.sleep(50);
+  expect(logged.filter((line) => line.startsWith("the client went away"))).toHaveLength(2);
+  expect(logged.filter((line) => line.startsWith("error"))).toEqual([]);
+  await call("POST", "/containers/broken/start");
+  expect(logged.filter((line) => line.startsWith("error"))).toHaveLength(1);
 });
 
 test("a connection that begins with HTTP/2 is given away whole, another is not", async () => {

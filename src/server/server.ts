@@ -6,7 +6,7 @@ import { decodeQuery } from "../api/request/query.ts";
 import { matchRoute, pageNotFound } from "../api/routes.ts";
 import { apiVersionMax, negotiateVersion } from "../api/versions.ts";
 import { createId } from "../lib/id.ts";
-import { EngineError, isKind, messageOf } from "../lib/errors.ts";
+import { codeOf, EngineError, type ErrorKind, isKind, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
 import { buildRoutes } from "./route/build-routes.ts";
@@ -122,6 +122,9 @@ function route(
   };
 }
 
+/** Kinds that mean 500 whoever asks: what else has that status has it because Docker gives it. */
+const faultKinds: readonly ErrorKind[] = ["canceled", "data-loss", "internal"];
+
 function answerFailure(
   logger: Logger,
   { request, response, error }: Pair & { readonly error: unknown },
@@ -129,12 +132,12 @@ function answerFailure(
   const status = statusOf(error);
   // Without its query, which may hold build arguments and URLs with passwords.
   const path = request.url?.split("?")[0];
-  if (isKind(error, "canceled") && response.destroyed) {
+  if (response.destroyed && isBreak(error)) {
     logger.debug("the client went away", { method: request.method, path });
     return;
   }
   const fields = { method: request.method, path, status };
-  if (error instanceof EngineError && status !== 500) {
+  if (error instanceof EngineError && !isKind(error, ...faultKinds)) {
     logger.debug(messageOf(error), fields);
     sendError(response, error);
   } else if (error instanceof EngineError) {
@@ -151,4 +154,10 @@ function answerFailure(
       }),
     );
   }
+}
+
+/** Whether it may come of nothing but a client that went away: of its request, or of what was asked. */
+function isBreak(error: unknown): boolean {
+  if (isKind(error, "canceled") || codeOf(error) === "ECONNRESET") return true;
+  return error instanceof Error && error.name === "AbortError";
 }
