@@ -67,6 +67,7 @@ class Joint {
     // What has ended before anybody listened here does not say so again.
     if (client.readableEnded) process.end();
     if (process.readableEnded || process.destroyed) client.end();
+    if (client.destroyed) this.#clientLost();
     client.resume();
     process.resume();
   }

@@ -8,7 +8,7 @@ import { compareVersions } from "../api/versions.ts";
 import { EngineError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
-import { hijack, isUpgrade } from "./http-front.ts";
+import { type Hijacked, hijack, isUpgrade } from "./http-front.ts";
 import { joinStreams } from "./_join.ts";
 import { acceptWebSocket, openWebSocket } from "./_websocket.ts";
 
@@ -154,16 +154,57 @@ export function streamContentType(exchange: Exchange, hasTty: boolean): string {
   return hasTty || minor < 42 ? rawStream : multiplexedStream;
 }
 
+/** What the head of a hijacked answer says. */
+interface HijackHead {
+  readonly hasTty: boolean;
+  /** Sends the headers of all answers, too: Docker does for exec, not for attach. */
+  readonly withHeaders?: boolean;
+}
+
 /** Joins the client's connection to a process, with or without Upgrade, until both ends are done. */
 export async function joinHijacked(
   exchange: Exchange,
-  options: {
-    readonly stream: Duplex;
-    readonly hasTty: boolean;
-    /** Sends the headers of all answers, too: Docker does for exec, not for attach. */
-    readonly withHeaders?: boolean;
-  },
+  options: HijackHead & { readonly stream: Duplex },
 ): Promise<void> {
+  const { socket, early } = takeConnection(exchange, options);
+  await joinStreams({ client: socket, process: options.stream, early });
+}
+
+/** So many pieces of input are taken of a client whose process is being started; then it is held back. */
+const heldChunkCountMax = 16;
+
+/**
+ * As `joinHijacked`, to a process that is just being started.
+ *
+ * A refusal that is known in the turn of the call is thrown, and answered with its status. Otherwise
+ * the head leaves at once, and whatever fails then ends the connection.
+ */
+export async function joinStarting(
+  exchange: Exchange,
+  options: HijackHead & { readonly starting: Promise<{ readonly stream: Duplex }> },
+): Promise<void> {
+  const { starting } = options;
+  await Promise.race([starting, new Promise((resolve) => setImmediate(resolve))]);
+  // Docker: the head is there before the process, seen in 28.5. Its SDK for Python reads the head by a
+  // buffer of its own, and loses the output that comes with it.
+  const { socket, early } = takeConnection(exchange, options);
+  const sent = [early];
+  const hold = (chunk: Buffer): void => {
+    sent.push(chunk);
+    if (sent.length > heldChunkCountMax) socket.pause();
+  };
+  socket.on("data", hold);
+  try {
+    const { stream } = await starting;
+    socket.off("data", hold);
+    await joinStreams({ client: socket, process: stream, early: Buffer.concat(sent) });
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
+function takeConnection(exchange: Exchange, options: HijackHead): Hijacked {
   // Docker: only who upgrades is told of multiplexing, seen in 28.5
   const head = isUpgrade(exchange.request)
     ? "HTTP/1.1 101 UPGRADED\r\n" +
@@ -171,11 +212,7 @@ export async function joinHijacked(
       "Connection: Upgrade\r\nUpgrade: tcp"
     : `HTTP/1.1 200 OK\r\nContent-Type: ${rawStream}`;
   const more = options.withHeaders === true ? headersOf(exchange.response) : "";
-  const { socket, early } = hijack(exchange.request, {
-    response: exchange.response,
-    head: head + more,
-  });
-  await joinStreams({ client: socket, process: options.stream, early });
+  return hijack(exchange.request, { response: exchange.response, head: head + more });
 }
 
 /** The headers of all answers, as lines that each begin with the end of the line before. */

@@ -2,7 +2,7 @@ import { decodeExecCreate, decodeExecStart } from "../../api/request/decode-requ
 import { terminalSize } from "../../api/request/query.ts";
 import {
   type Handler,
-  joinHijacked,
+  joinStarting,
   param,
   readJsonBody,
   sendEmpty,
@@ -30,11 +30,10 @@ export const execRoutes: Readonly<Record<string, Handler>> = {
       sendEmpty(exchange, 200);
       return;
     }
-    const attachment = await exchange.backend.containers.execAttach(id, {
-      hasTty: body.Tty === true,
-      ...console,
-    });
-    await joinHijacked(exchange, { ...attachment, withHeaders: true });
+    const { containers } = exchange.backend;
+    const hasTty = (await containers.execInspect(id)).ProcessConfig.tty;
+    const starting = containers.execAttach(id, { hasTty: body.Tty === true, ...console });
+    await joinStarting(exchange, { hasTty, starting, withHeaders: true });
   },
 
   ExecResize: async (exchange) => {
