@@ -73,7 +73,7 @@ export async function runStep(options: RunStepOptions, request: RunStepRequest):
   const id = createId();
   await using undo = new AsyncDisposableStack();
   const held = undo.use(new AsyncDisposableStack());
-  const made: { mounts?: StepMounts } = {};
+  const made: Running["made"] = {};
   try {
     const status = await execute(options, { ...request, id, undo, held, made });
     if (status.exitCode === 0) {
@@ -103,7 +103,7 @@ interface Running extends RunStepRequest {
   readonly undo: AsyncDisposableStack;
   /** Mounts, and the folders that they are in. */
   readonly held: AsyncDisposableStack;
-  readonly made: { mounts?: StepMounts };
+  readonly made: { mounts?: StepMounts; hasEnded?: boolean };
 }
 
 async function execute(options: RunStepOptions, running: Running): Promise<ExitStatus> {
@@ -117,11 +117,19 @@ async function execute(options: RunStepOptions, running: Running): Promise<ExitS
   const attach = attachRequestOf(running);
   const { shim, endpoint, mounts } = await takeAll(options, { running, attach, bundle, scratch });
   const ended = Promise.withResolvers<ExitStatus>();
+  // Whoever waits for it sees a failure; before the command has started nobody does.
+  ended.promise.catch(() => undefined);
   shim.listen({
-    exited: (status) => ended.resolve(status),
+    exited: (status) => {
+      running.made.hasEnded = true;
+      ended.resolve(status);
+    },
     oomKilled: () => undefined,
     execExited: () => undefined,
-    lost: (reason) => ended.reject(new EngineError("unavailable", `step lost: ${reason}`)),
+    lost: (reason) => {
+      running.made.hasEnded = true;
+      ended.reject(new EngineError("unavailable", `step lost: ${reason}`));
+    },
   });
   const inside = await options.networks.connect(endpoint, {
     request: attach,
@@ -173,14 +181,20 @@ async function takeAll(
       await options.networks.disconnect(endpoint.value, { containerId: id });
     });
   }
-  if (shim.status === "fulfilled") undo.defer(async () => await endShim(options, shim.value));
+  if (shim.status === "fulfilled") {
+    undo.defer(async () => {
+      // It may be another container's already: it is not ours to end.
+      if (running.made.hasEnded !== true) await endShim(options, shim.value);
+      await options.shims.forget(shim.value.name);
+    });
+  }
   if (shim.status === "rejected") throw shim.reason;
   if (endpoint.status === "rejected") throw endpoint.reason;
   if (mounts.status === "rejected") throw mounts.reason;
   return { shim: shim.value, endpoint: endpoint.value, mounts: mounts.value };
 }
 
-/** Ends a shim in whatever state it is. One whose process has ended goes by itself. */
+/** Ends a shim in whatever state it is. One that has told of its process's end goes by itself. */
 async function endShim(options: RunStepOptions, shim: Shim): Promise<void> {
   try {
     const { phase, pid, pidStartTime } = await shim.state();
@@ -196,7 +210,6 @@ async function endShim(options: RunStepOptions, shim: Shim): Promise<void> {
     // It has gone already, as it does after the end of its process.
     options.logger.debug("end the shim of a step", { shim: shim.name, reason: messageOf(error) });
   }
-  await options.shims.forget(shim.name);
 }
 
 function attachRequestOf({ id, run }: Running): AttachRequest {
