@@ -4,16 +4,17 @@ import { join } from "node:path";
 import { sleep } from "../lib/concurrency/retry.ts";
 import { codeOf } from "../lib/errors.ts";
 import { killCgroup } from "../sys/cgroup.ts";
-import { isSameProcess, signalProcess } from "../sys/process/process.ts";
+import { writeFileAtomic } from "../sys/fs/fs.ts";
+import { isSameProcess, processStartTime, signalProcess } from "../sys/process/process.ts";
 import { removeRemains } from "./shim/cgroup-remains.ts";
-import { callRuntime } from "./shim/runtime-call.ts";
+import { callRuntime, endRuntimeCalls, type RuntimeProgram } from "./shim/runtime-call.ts";
 import { unmountRootfs } from "./sandbox/sandbox.ts";
 import type { ShimRecord } from "./shim/shim-container.ts";
 
-const shimEndMaxMs = 2000;
+const endMaxMs = 5000;
 const lookIntervalMs = 10;
 
-/** What a shim has noted of itself; undefined for a spare or a damaged note. */
+/** What is noted of a shim; undefined where nothing is, or a damaged note. */
 export function readShimRecord(directory: string): ShimRecord | undefined {
   try {
     return JSON.parse(readFileSync(join(directory, "shim.json"), "utf8")) as ShimRecord;
@@ -23,39 +24,84 @@ export function readShimRecord(directory: string): ShimRecord | undefined {
   }
 }
 
-/** Whether the process that wrote the record still runs. */
+/**
+ * Notes whose directory it is before the shim knows of a container. What it is asked may still lie
+ * before it when the daemon is killed: the next one ends the shim, not just the folder.
+ */
+export function noteSpare(directory: string, shim: { readonly pid: number }): void {
+  const record: ShimRecord = {
+    shimPid: shim.pid,
+    shimStartTime: String(processStartTime(shim.pid) ?? 0),
+    containerId: "",
+  };
+  writeFileAtomic(join(directory, "shim.json"), JSON.stringify(record), {
+    durable: false,
+    mode: 0o600,
+  });
+}
+
+/** Whether the process that the record is of still runs. */
 export function isShimAlive(record: ShimRecord): boolean {
   return isSameProcess(record.shimPid, BigInt(record.shimStartTime));
 }
 
-/** Ends the shim if it lives, kills its container, unmounts; the directory itself stays. */
+/**
+ * Ends the shim if it lives, kills its container, unmounts; the directory itself stays.
+ *
+ * What fails does not keep the rest from being done.
+ *
+ * @throws the first failure, when all was tried
+ */
 export async function cleanUpBehind(directory: string): Promise<void> {
-  const record = readShimRecord(directory);
-  if (record === undefined) return;
-  await endShim(record);
-  const { runtime, bundle, rootfs, cgroupsPath } = record;
-  if (cgroupsPath !== undefined) killCgroup(cgroupsPath);
+  const noted = readShimRecord(directory);
+  if (noted === undefined) return;
+  await endShim(noted);
+  // It may have gone further since; what it has noted last is what there is.
+  const record = readShimRecord(directory) ?? noted;
+  const { runtime, bundle, rootfs, cgroupsPath, containerId } = record;
+  const failures: unknown[] = [];
+  const attempt = async (work: () => void | Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      failures.push(error);
+    }
+  };
   if (runtime !== undefined) {
-    await callRuntime({
-      program: runtime,
-      argv: ["delete", "--force", record.containerId],
-      logPath: join(directory, "delete.log"),
-      stdio: { stdin: "ignore", stdout: "ignore", stderr: "ignore" },
-    });
+    await attempt(() => endRuntimeCalls(runtime, containerId));
+    if (cgroupsPath !== undefined) await attempt(() => killCgroup(cgroupsPath));
+    await attempt(() => deleteContainer(directory, runtime, containerId));
+    if (cgroupsPath !== undefined) {
+      const remains = { cgroupsPath, program: runtime, containerId, patienceMs: endMaxMs };
+      await attempt(() => removeRemains(remains));
+    }
   }
-  if (cgroupsPath !== undefined && runtime !== undefined) {
-    await removeRemains({ cgroupsPath, program: runtime, containerId: record.containerId });
-  }
-  if (rootfs !== undefined) unmountRootfs(rootfs, { keepsOpen: false });
+  await attempt(() => {
+    if (rootfs !== undefined) unmountRootfs(rootfs, { keepsOpen: false });
+  });
   if (bundle !== undefined) rmSync(join(bundle, "config.json"), { force: true });
+  if (failures.length > 0) throw failures[0];
 }
 
 /** A shim that lives but cannot be spoken to would go on writing. */
 async function endShim(record: ShimRecord): Promise<void> {
   const startTime = BigInt(record.shimStartTime);
   signalProcess(record.shimPid, "SIGKILL", { startTime });
-  const deadline = performance.now() + shimEndMaxMs;
+  const deadline = performance.now() + endMaxMs;
   while (isShimAlive(record) && performance.now() < deadline) {
     await sleep(lookIntervalMs);
   }
+}
+
+async function deleteContainer(
+  directory: string,
+  program: RuntimeProgram,
+  containerId: string,
+): Promise<void> {
+  await callRuntime({
+    program,
+    argv: ["delete", "--force", containerId],
+    logPath: join(directory, "delete.log"),
+    stdio: { stdin: "ignore", stdout: "ignore", stderr: "ignore" },
+  });
 }

@@ -110,10 +110,9 @@ function failureOf(error: Extract<ShimReply, { ok: false }>["error"]): EngineErr
 export async function connectShim(path: string, hello: ShimHello): Promise<Socket | undefined> {
   const socket = connect({ path, allowHalfOpen: true });
   const { promise, resolve } = Promise.withResolvers<Socket | undefined>();
-  const onError = (): void => resolve(undefined);
-  socket.once("error", onError);
+  // For good: a shim that is killed just now breaks the first write, and nobody else listens yet.
+  socket.on("error", () => resolve(undefined));
   socket.once("connect", () => {
-    socket.off("error", onError);
     socket.write(`${JSON.stringify(hello)}\n`);
     resolve(socket);
   });

@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import { codeOf, EngineError } from "../lib/errors.ts";
+import { withDeadline } from "../lib/concurrency/deadline.ts";
+import { codeOf, EngineError, isKind, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { setSocketTaker } from "../lib/socket-taker.ts";
 import { awaitAttached, connectShim, type ShimConnection } from "./_shim-connection.ts";
@@ -16,11 +17,15 @@ import type {
   ExitStatus,
   SandboxResult,
   ShimEvent,
+  ShimRequest,
   ShimState,
   StartOrder,
   StartRequest,
   StartResult,
 } from "./shim-protocol.ts";
+
+/** How long a shim may take to answer what it has at hand. */
+const answerMaxMs = 10_000;
 
 /** What `ShimClient` is made of. */
 export interface ShimClientOptions {
@@ -46,6 +51,8 @@ export class ShimClient implements Shim {
   #listener: ShimListener | undefined;
   #isOver = false;
   #isGivenAway = false;
+  /** Resolves when nothing is left of a shim that was killed. */
+  #cleanedUp: Promise<void> = Promise.resolve();
   /** Told when a spare is gone. */
   onSpareLost: () => void = () => undefined;
 
@@ -57,7 +64,7 @@ export class ShimClient implements Shim {
     this.#connection = connection;
     connection.listen({
       onEvent: (event) => this.#event(event),
-      onClose: () => void this.#closed(),
+      onClose: () => this.#closed(),
     });
   }
 
@@ -69,13 +76,22 @@ export class ShimClient implements Shim {
     return !this.#connection.isClosed;
   }
 
-  /** Makes a spare the shim of a container; all that is asked later comes after it. */
-  adopt(containerId: string): void {
+  /**
+   * Makes a spare the shim of a container. Until it has answered nothing is made for the container.
+   *
+   * @throws unavailable when the spare is gone or does not answer
+   */
+  async adopt(containerId: string): Promise<void> {
+    const asked = this.#connection.request({ op: "adopt", containerId, logLevel: "info" });
+    await withDeadline(asked, answerMaxMs, `shim ${this.pid} does not answer`);
     this.#containerId = containerId;
-    const { logger } = this.#options;
-    this.#connection
-      .request({ op: "adopt", containerId, logLevel: "info" })
-      .catch((error: unknown) => logger.debug("adopt a container", { shim: this.name, error }));
+  }
+
+  /** Ends a spare that is no good, and removes its directory. */
+  async discard(): Promise<void> {
+    this.disconnect();
+    await cleanUpBehind(this.#options.directory);
+    this.onSpareLost();
   }
 
   /** Takes the word of a shim that has been adopted before. */
@@ -91,11 +107,11 @@ export class ShimClient implements Shim {
   async openSandbox(inside: SandboxWishes): Promise<SandboxResult> {
     const plan = planSandbox(inside);
     if (plan === undefined) return { ports: [] };
-    return (await this.#connection.request({ op: "sandbox", plan })) as SandboxResult;
+    return (await this.#ask({ op: "sandbox", plan })) as SandboxResult;
   }
 
   async start(request: Omit<StartRequest, "op">): Promise<StartResult> {
-    return (await this.#connection.request(startOrder(request))) as StartResult;
+    return (await this.#ask(startOrder(request))) as StartResult;
   }
 
   async attach(options: AttachOptions): Promise<Duplex> {
@@ -128,13 +144,27 @@ export class ShimClient implements Shim {
   }
 
   async state(): Promise<ShimState> {
-    return (await this.#connection.request({ op: "state" })) as ShimState;
+    const asked = this.#connection.request({ op: "state" });
+    const state = await withDeadline(asked, answerMaxMs, `shim ${this.pid} does not answer`);
+    return state as ShimState;
   }
 
   async abandon(): Promise<void> {
     this.#isOver = true;
-    if (!this.#connection.isClosed) await this.#connection.request({ op: "abandon" });
-    this.#connection.close();
+    const { isClosed } = this.#connection;
+    try {
+      if (isClosed) return;
+      const asked = this.#connection.request({ op: "abandon" });
+      await withDeadline(asked, answerMaxMs, `shim ${this.pid} does not answer`);
+    } catch (error) {
+      if (!isKind(error)) throw error;
+      // Gone, or busy with what nobody wants any more.
+      this.#options.logger.debug("abandon shim", { shim: this.name, reason: messageOf(error) });
+      await this.#cleanUp();
+    } finally {
+      this.#connection.close();
+      await this.#cleanedUp;
+    }
   }
 
   /**
@@ -153,6 +183,16 @@ export class ShimClient implements Shim {
   disconnect(): void {
     this.#isOver = true;
     if (!this.#isGivenAway) this.#connection.close();
+  }
+
+  /** Whoever hears that the shim is gone may begin anew: nothing of it is in the way then. */
+  async #ask(request: ShimRequest): Promise<unknown> {
+    try {
+      return await this.#connection.request(request);
+    } catch (error) {
+      if (this.#connection.isClosed) await this.#cleanedUp;
+      throw error;
+    }
   }
 
   #gone(): EngineError {
@@ -190,7 +230,7 @@ export class ShimClient implements Shim {
     else tell(this.#listener);
   }
 
-  async #closed(): Promise<void> {
+  #closed(): void {
     if (this.#isOver) return;
     this.#isOver = true;
     if (this.#containerId === "") {
@@ -202,12 +242,20 @@ export class ShimClient implements Shim {
       this.#tell((listener) => listener.exited(status));
       return;
     }
+    this.#cleanedUp = this.#lose();
+  }
+
+  async #lose(): Promise<void> {
+    await this.#cleanUp();
+    this.#tell((listener) => listener.lost(`shim ${this.pid} was killed`));
+  }
+
+  async #cleanUp(): Promise<void> {
     try {
       await cleanUpBehind(this.#options.directory);
     } catch (error) {
-      this.#options.logger.error("clean up behind a killed shim", { error, shim: this.name });
+      this.#options.logger.error("clean up behind a shim", { error, shim: this.name });
     }
-    this.#tell((listener) => listener.lost(`shim ${this.pid} was killed`));
   }
 }
 

@@ -2,16 +2,16 @@
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { sleep } from "../lib/concurrency/retry.ts";
-import { EngineError } from "../lib/errors.ts";
+import { EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
-import { spawnDetached } from "../sys/process/process.ts";
+import { isSameProcess, processStartTime, spawnDetached } from "../sys/process/process.ts";
 import { expectStart } from "./cgroup-warmth.ts";
 import { connectShim, ShimConnection } from "./_shim-connection.ts";
-import { cleanUpBehind, isShimAlive, readShimRecord } from "./_shim-cleanup.ts";
+import { cleanUpBehind, isShimAlive, noteSpare, readShimRecord } from "./_shim-cleanup.ts";
 import { readExitStatus, ShimClient, type ShimClientOptions } from "./shim-client.ts";
 import type { RecoveredShim, Shim, ShimPool } from "./shim.ts";
-import { shimProtocolVersion } from "./shim-protocol.ts";
+import { type ExitStatus, shimProtocolVersion } from "./shim-protocol.ts";
 
 /** Shims being started at the same time; most of a start is waiting for the kernel. */
 const startingCountMax = 4;
@@ -33,6 +33,13 @@ const spareCountDefault = 2;
 /** Until a started shim must listen. */
 const readyMaxMs = 10_000;
 const readyLookMs = 1;
+/** Starts of shims that may fail one after the other before that is told to who waits. */
+const startFailureCountMax = 4;
+/** Shims that may be lost while a container takes one. */
+const takeAttemptCountMax = 8;
+/** How long a shim that lives may refuse a daemon that comes back. */
+const reconnectMaxMs = 5000;
+const reconnectLookMs = 50;
 const nameLength = 16;
 const removeAttemptCountMax = 10;
 
@@ -70,7 +77,7 @@ class SpareShimPool implements ShimPool {
   #isClosed = false;
   #calm: ReturnType<typeof setTimeout> | undefined;
   #soon: ReturnType<typeof setTimeout> | undefined;
-  #failure: unknown;
+  #failureCount = 0;
 
   constructor(options: ShimPoolOptions) {
     this.#options = options;
@@ -83,11 +90,22 @@ class SpareShimPool implements ShimPool {
   async acquire(containerId: string): Promise<Shim> {
     expectStart();
     this.#noteStart(containerId);
-    const shim = await this.#take();
-    // Nobody waits for the answer: what is asked next is answered after it, or not at all.
-    shim.adopt(containerId);
-    this.#taken.add(shim);
-    return shim;
+    for (let attempt = 1; ; attempt += 1) {
+      const shim = await this.#take();
+      try {
+        await shim.adopt(containerId);
+        this.#taken.add(shim);
+        return shim;
+      } catch (error) {
+        // Nothing of the container is in it yet: another does as well.
+        this.#options.logger.warn("a spare shim is lost", {
+          shim: shim.name,
+          reason: messageOf(error),
+        });
+        await this.#discard(shim);
+        if (attempt === takeAttemptCountMax || this.#isClosed) throw error;
+      }
+    }
   }
 
   async recover(
@@ -99,6 +117,14 @@ class SpareShimPool implements ShimPool {
       if (!kept.has(name)) await this.#removeUnknown(name);
     }
     return found;
+  }
+
+  async #discard(shim: ShimClient): Promise<void> {
+    try {
+      await shim.discard();
+    } catch (error) {
+      this.#options.logger.error("end a spare shim", { shim: shim.name, error });
+    }
   }
 
   async forget(name: string): Promise<void> {
@@ -146,7 +172,10 @@ class SpareShimPool implements ShimPool {
     clearTimeout(this.#calm);
     this.#calm = setTimeout(() => {
       this.#wantedCount = restCount;
-      for (const spare of this.#spares.splice(restCount)) spare.disconnect();
+      for (const spare of this.#spares.splice(restCount)) {
+        this.#names.delete(spare.name);
+        spare.disconnect();
+      }
     }, burstMemoryMs);
     this.#calm.unref();
   }
@@ -171,14 +200,14 @@ class SpareShimPool implements ShimPool {
     const { name, directory } = this.#makeDirectory();
     this.#renewingCount += 1;
     try {
+      noteSpare(directory, ended);
       const connection = await ended.renew(directory);
       const servedCount = ended.servedCount + 1;
       this.#offer(this.#client(connection, { name, directory, pid: ended.pid, servedCount }));
     } catch (error) {
       // It has served, and another takes its place: nothing is lost but the saving.
       this.#options.logger.debug("shim is not renewed", { shim: ended.name, error });
-      this.#names.delete(name);
-      await removeDirectory(directory);
+      await this.#removeOwn(name);
     } finally {
       this.#renewingCount -= 1;
       ended.disconnect();
@@ -202,16 +231,18 @@ class SpareShimPool implements ShimPool {
   async #startOne(): Promise<void> {
     try {
       this.#offer(await this.#start());
-      this.#failure = undefined;
+      this.#failureCount = 0;
     } catch (error) {
+      this.#failureCount += 1;
       // Told once: a pool that cannot start shims would say so again and again.
-      if (this.#failure === undefined) this.#options.logger.error("start shim", { error });
-      this.#failure = error;
-      for (const call of this.#waiting.splice(0)) call.reject(error);
+      if (this.#failureCount === 1) this.#options.logger.error("start shim", { error });
+      if (this.#failureCount >= startFailureCountMax) {
+        for (const call of this.#waiting.splice(0)) call.reject(error);
+      }
     } finally {
       this.#startingCount -= 1;
     }
-    if (this.#failure === undefined) this.#replenish();
+    if (this.#failureCount < startFailureCountMax) this.#replenish();
   }
 
   #offer(shim: ShimClient): void {
@@ -219,38 +250,42 @@ class SpareShimPool implements ShimPool {
       shim.disconnect();
       return;
     }
-    const call = this.#waiting.shift();
-    if (call !== undefined) {
-      call.resolve(shim);
-      return;
-    }
     shim.onSpareLost = () => {
       const index = this.#spares.indexOf(shim);
       if (index >= 0) this.#spares.splice(index, 1);
-      this.#names.delete(shim.name);
-      void removeDirectory(this.#directory(shim.name));
+      void this.#removeOwn(shim.name);
     };
-    this.#spares.push(shim);
+    const call = this.#waiting.shift();
+    if (call === undefined) this.#spares.push(shim);
+    else call.resolve(shim);
   }
 
   async #start(): Promise<ShimClient> {
     const { name, directory } = this.#makeDirectory();
-    const log = openSync(join(directory, "shim.log"), "a", 0o600);
-    let pid: number;
     try {
-      pid = spawnDetached({
+      const pid = this.#spawn(directory);
+      noteSpare(directory, { pid });
+      return await this.#connect({ name, directory, pid });
+    } catch (error) {
+      // One that is late has no business any more.
+      await cleanUpBehind(directory);
+      await this.#removeOwn(name);
+      throw error;
+    }
+  }
+
+  #spawn(directory: string): number {
+    const log = openSync(join(directory, "shim.log"), "a", 0o600);
+    try {
+      return spawnDetached({
         argv: [...this.#options.command, directory],
         cwd: "/",
         env: this.#options.env ?? environmentDefault,
         stdio: ["ignore", log, log],
       }).pid;
-    } catch (error) {
-      rmSync(directory, { recursive: true, force: true });
-      throw error;
     } finally {
       closeSync(log);
     }
-    return await this.#connect({ name, directory, pid });
   }
 
   #makeDirectory(): { readonly name: string; readonly directory: string } {
@@ -261,6 +296,11 @@ class SpareShimPool implements ShimPool {
     return { name, directory };
   }
 
+  async #removeOwn(name: string): Promise<void> {
+    this.#names.delete(name);
+    await removeDirectory(this.#directory(name));
+  }
+
   async #connect(shim: {
     readonly name: string;
     readonly directory: string;
@@ -268,10 +308,14 @@ class SpareShimPool implements ShimPool {
   }): Promise<ShimClient> {
     const deadline = performance.now() + readyMaxMs;
     const path = join(shim.directory, "shim.sock");
+    const startTime = processStartTime(shim.pid);
     while (performance.now() < deadline) {
       const socket = existsSync(path) ? await connectShim(path, { kind: "control" }) : undefined;
       if (socket !== undefined) {
         return this.#client(new ShimConnection(socket), shim);
+      }
+      if (startTime === undefined || !isSameProcess(shim.pid, startTime)) {
+        throw new EngineError("unavailable", `start shim: process ${shim.pid} has ended`);
       }
       await sleep(readyLookMs);
     }
@@ -299,6 +343,8 @@ class SpareShimPool implements ShimPool {
   }): Promise<RecoveredShim> {
     const { name, containerId } = known;
     const directory = this.#directory(name);
+    let reason: string | undefined;
+    let ended: ExitStatus | undefined;
     const shim = await this.#reconnect(name, containerId);
     if (shim !== undefined) {
       try {
@@ -307,40 +353,56 @@ class SpareShimPool implements ShimPool {
           this.#taken.add(shim);
           return { kind: "running", shim, state };
         }
-        shim.disconnect();
+        ended = state.exit;
       } catch (error) {
-        if (!(error instanceof EngineError && error.kind === "unavailable")) throw error;
+        if (!isKind(error, "unavailable", "deadline-exceeded")) throw error;
+        if (error.kind === "deadline-exceeded") reason = error.message;
       }
+      shim.disconnect();
     }
-    const status = readExitStatus(directory);
+    const status = ended ?? readExitStatus(directory);
     if (status !== undefined) return { kind: "exited", containerId, status };
-    await cleanUpBehind(directory);
     const pid = readShimRecord(directory)?.shimPid;
-    const reason = pid === undefined ? "its shim left nothing" : `shim ${pid} was killed`;
+    await this.#cleanUp(directory);
+    reason ??= pid === undefined ? "its shim left nothing" : `shim ${pid} was killed`;
     return { kind: "lost", containerId, reason };
   }
 
   async #reconnect(name: string, containerId: string): Promise<ShimClient | undefined> {
     const directory = this.#directory(name);
     const record = readShimRecord(directory);
-    if (record === undefined || !isShimAlive(record)) return undefined;
-    const socket = await connectShim(join(directory, "shim.sock"), { kind: "control" });
-    if (socket === undefined) return undefined;
-    const shim = this.#client(new ShimConnection(socket), {
-      directory,
-      name,
-      pid: record.shimPid,
-    });
-    shim.adopted(containerId);
-    return shim;
+    if (record === undefined) return undefined;
+    const deadline = performance.now() + reconnectMaxMs;
+    while (isShimAlive(record) && performance.now() < deadline) {
+      const socket = await connectShim(join(directory, "shim.sock"), { kind: "control" });
+      if (socket !== undefined) {
+        const pid = record.shimPid;
+        const shim = this.#client(new ShimConnection(socket), { directory, name, pid });
+        shim.adopted(containerId);
+        return shim;
+      }
+      // One that has ended leaves when it is done.
+      if (readExitStatus(directory) !== undefined) return undefined;
+      await sleep(reconnectLookMs);
+    }
+    return undefined;
   }
 
   /** A shim that no container knows: its start was never acknowledged. */
   async #removeUnknown(name: string): Promise<void> {
     if (!/^[\da-f]{1,64}$/.test(name)) return;
     const directory = this.#directory(name);
-    await cleanUpBehind(directory);
+    await this.#cleanUp(directory);
     await removeDirectory(directory);
+  }
+
+  /** What of one shim cannot be cleaned up must not keep the daemon from its others. */
+  async #cleanUp(directory: string): Promise<void> {
+    try {
+      await cleanUpBehind(directory);
+    } catch (error) {
+      this.#options.logger.error("clean up behind a shim", { directory, error });
+    }
   }
 }
 

@@ -109,7 +109,7 @@ function wait(container: LiveContainer, wish: AttachOptions): Duplex {
   return pending;
 }
 
-/** Joins all who wait to the shim; they are attached when it resolves. */
+/** Joins all who wait to the shim; they are attached when it resolves, and at their end when it fails. */
 export async function joinPendingStreams(container: LiveContainer, shim: Shim): Promise<void> {
   const waiting = [...container.pendingStreams];
   if (waiting.length === 0) return;
@@ -117,7 +117,12 @@ export async function joinPendingStreams(container: LiveContainer, shim: Shim): 
   await Promise.all(
     waiting.map(async (pending) => {
       if (!(pending instanceof PendingAttachment) || pending.destroyed) return;
-      pending.join(await shim.attach(pending.options));
+      try {
+        pending.join(await shim.attach(pending.options));
+      } catch (error) {
+        pending.abandon();
+        throw error;
+      }
     }),
   );
 }

@@ -1,7 +1,7 @@
 /** One process of a container under a shim: its start through the runtime, its stdio, its end. */
 import { closeSync, constants, openSync, readFileSync, rmSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { EngineError } from "../../lib/errors.ts";
+import { codeOf } from "../../lib/errors.ts";
 import { nowNs } from "../../lib/time.ts";
 import { duplicateFd, makePipe, openFdReader, openFdWriter } from "../../sys/fd-stream.ts";
 import { processStartTime, type WaitStatus, watchExit } from "../../sys/process/process.ts";
@@ -180,10 +180,22 @@ export class ShimProcess {
   ): Promise<void> {
     const complaint = await call;
     if (complaint !== undefined) throw runtimeFailure(complaint, start.command);
-    const pid = Number.parseInt(readFileSync(pidPath, "latin1"), 10);
-    if (!(pid > 0)) throw new EngineError("internal", "start process: the runtime told no pid");
+    const pid = readPid(pidPath);
+    // crun 1.8 ends well when its child was killed.
+    if (pid === undefined) throw runtimeFailure("the runtime told no pid", start.command);
     this.#pid = pid;
     keepForWaiter(pid);
+  }
+}
+
+/** What the runtime has written of the process that it started; undefined when it has not. */
+function readPid(path: string): number | undefined {
+  try {
+    const pid = Number.parseInt(readFileSync(path, "latin1"), 10);
+    return pid > 0 ? pid : undefined;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
   }
 }
 

@@ -5,8 +5,11 @@ import { codeOf, EngineError } from "../../lib/errors.ts";
 import { cgroupPids, cgroupRoots, killCgroup } from "../../sys/cgroup.ts";
 import type { RuntimeProgram } from "./runtime-call.ts";
 
-const attemptCountMax = 50;
+/** What is killed is gone at once, unless the machine is busy. */
+const patienceDefaultMs = 2000;
 const attemptIntervalMs = 2;
+/** Somebody may have joined since: a call of the runtime that was under way. */
+const killIntervalMs = 50;
 
 /**
  * Kills what still runs in the control group, removes it from every hierarchy, and the runtime's
@@ -18,8 +21,10 @@ export async function removeRemains(remains: {
   readonly cgroupsPath: string;
   readonly program: RuntimeProgram;
   readonly containerId: string;
+  /** How long a hierarchy may take to be free of processes. */
+  readonly patienceMs?: number;
 }): Promise<void> {
-  const { cgroupsPath, program, containerId } = remains;
+  const { cgroupsPath, program, containerId, patienceMs = patienceDefaultMs } = remains;
   if (!/^\/[^\s:]*[^/.:]/.test(cgroupsPath) || cgroupsPath.split("/").includes("..")) {
     throw new EngineError(
       "invalid-argument",
@@ -28,10 +33,15 @@ export async function removeRemains(remains: {
   }
   for (const root of cgroupRoots()) {
     const path = join(root, cgroupsPath);
-    for (let attempt = 1; !removeTree(path); attempt += 1) {
+    const deadline = performance.now() + patienceMs;
+    for (let killAtMs = 0; !removeTree(path); ) {
+      const nowMs = performance.now();
       // Seldom: something outlived the first process, or is just being reaped.
-      if (attempt === 1 && cgroupPids(cgroupsPath).length > 0) killCgroup(cgroupsPath);
-      if (attempt === attemptCountMax) {
+      if (nowMs >= killAtMs && cgroupPids(cgroupsPath).length > 0) {
+        killCgroup(cgroupsPath);
+        killAtMs = nowMs + killIntervalMs;
+      }
+      if (nowMs > deadline) {
         throw new EngineError("conflict", `remove cgroup ${path}: it has processes`);
       }
       await new Promise((resolve) => setTimeout(resolve, attemptIntervalMs));

@@ -1,8 +1,13 @@
 /** Calls of the OCI runtime, and its failures in Docker's words. */
-import { readFileSync, rmSync } from "node:fs";
-import { EngineError } from "../../lib/errors.ts";
-import { run } from "../../sys/process/process.ts";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { sleep } from "../../lib/concurrency/retry.ts";
+import { codeOf, EngineError } from "../../lib/errors.ts";
+import { processStartTime, run, signalProcess } from "../../sys/process/process.ts";
 import { withChildren } from "./_orphans.ts";
+
+/** How long a call that was killed may take to be gone. */
+const callEndMaxMs = 5000;
+const callLookMs = 10;
 
 /** Which runtime, with what state folder. */
 export interface RuntimeProgram {
@@ -51,12 +56,48 @@ export async function callRuntime(options: RuntimeCallOptions): Promise<string |
   return complaint ?? `${program.path} exited with status ${exitCode}`;
 }
 
+/**
+ * Ends calls of the runtime for a container, with what they have forked so far: after the end of a shim
+ * they go on by themselves, and would make the container behind our back.
+ */
+export async function endRuntimeCalls(program: RuntimeProgram, containerId: string): Promise<void> {
+  const deadline = performance.now() + callEndMaxMs;
+  while (killCalls(program, containerId) && performance.now() < deadline) {
+    await sleep(callLookMs);
+  }
+}
+
+/** @returns whether there were any */
+function killCalls(program: RuntimeProgram, containerId: string): boolean {
+  let isAny = false;
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    const startTime = processStartTime(Number(name));
+    const words = commandOf(name);
+    if (startTime === undefined || !words.includes(program.root)) continue;
+    if (!words.includes(containerId)) continue;
+    signalProcess(Number(name), "SIGKILL", { startTime });
+    isAny = true;
+  }
+  return isAny;
+}
+
+/** The words a process was started with; none when it has ended. */
+function commandOf(pid: string): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  } catch (error) {
+    if (codeOf(error) === "ENOENT" || codeOf(error) === "ESRCH") return [];
+    throw error;
+  }
+}
+
 function lastComplaint(logPath: string): string | undefined {
   let text: string;
   try {
     text = readFileSync(logPath, "utf8");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
   // crun 1.8 writes {"msg":…,"level":"error",…}, runc {"level":"error","msg":…}.

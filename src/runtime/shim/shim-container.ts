@@ -9,7 +9,7 @@ import { writeFileAtomic } from "../../sys/fs/fs.ts";
 import type { WaitStatus } from "../../sys/process/process.ts";
 import { expectStart } from "../cgroup-warmth.ts";
 import { removeRemains } from "./cgroup-remains.ts";
-import { callRuntime } from "./runtime-call.ts";
+import { callRuntime, endRuntimeCalls } from "./runtime-call.ts";
 import {
   configureSandbox,
   mountRootfs,
@@ -93,9 +93,9 @@ export class ShimContainer {
     if (this.#phase !== "spare") {
       throw new EngineError("conflict", `adopt container ${containerId}: the shim is taken`);
     }
+    this.#note({ shimPid: shim.pid, shimStartTime: shim.startTime, containerId });
     this.#containerId = containerId;
     this.#phase = "adopted";
-    this.#note({ shimPid: shim.pid, shimStartTime: shim.startTime, containerId });
   }
 
   /** @throws as `Shim.openSandbox` */
@@ -124,12 +124,12 @@ export class ShimContainer {
     expectStart();
     const { config, ...request } = order;
     this.#request = request;
-    this.#note(this.#record(request));
     try {
+      this.#note(this.#record(request));
       const prepared = this.#prepare(request, config);
       await this.main.start(prepared);
     } catch (error) {
-      await this.#undo(request);
+      await this.#attempt("undo start", () => this.#undo(request));
       this.#phase = "adopted";
       throw error;
     }
@@ -257,7 +257,7 @@ export class ShimContainer {
     this.#services?.close();
     this.#forgetServices();
     this.#log?.close();
-    await this.#removeFromRuntime(request, true);
+    await this.#attempt("remove container", () => this.#removeFromRuntime(request, true));
     this.#unmountRoot(request);
     rmSync(join(request.bundle, "config.json"), { force: true });
   }
@@ -287,7 +287,9 @@ export class ShimContainer {
   }
 
   async #exited(request: KeptOrder, status: WaitStatus): Promise<void> {
-    if (!this.#isOomKilled && this.#oomCount(request) > 0) this.#oomHappened();
+    await this.#attempt("look at memory", () => {
+      if (!this.#isOomKilled && this.#oomCount(request) > 0) this.#oomHappened();
+    });
     const exit = exitStatusOf(status, this.#isOomKilled);
     this.#oomWatch?.close();
     // Before the output is complete: what is left may hold its pipes open.
@@ -360,6 +362,8 @@ export class ShimContainer {
         this.#options.tell({ event: "warning", message: messageOf(error) });
       }
     }
+    // One that was killed has left its child, which may still wait for it.
+    if (isFailure) await endRuntimeCalls(request.runtime, request.containerId);
     await callRuntime({
       program: request.runtime,
       argv: ["delete", "--force", request.containerId],
