@@ -239,7 +239,13 @@ class BuildRun {
     const { cache } = this.#shared;
     const keys = cache.hasNew ? cache.dirtyKeys : [];
     let isSynced = false;
-    for (const { config, layers } of this.#kept.filter(({ isBase }) => !isBase)) {
+    const ids = new Set<Digest>();
+    for (const { id, isBase, config, layers } of this.#kept) {
+      // Each stage is a chain of its own: one through all stages could come back to its beginning.
+      if (isBase) {
+        parentId = ids.has(id) ? id : undefined;
+        continue;
+      }
       const made = await this.#shared.options.images.create({
         config,
         layers,
@@ -247,6 +253,7 @@ class BuildRun {
         ...(parentId === undefined ? {} : { parentId }),
       });
       parentId = made.id;
+      ids.add(made.id);
       isSynced ||= made.isSynced === true;
     }
     // What the cache learned is on the disk with the images.

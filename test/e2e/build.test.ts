@@ -69,6 +69,29 @@ async function inImage(id: string, command: string): Promise<string> {
 }
 
 describe("POST /build", () => {
+  test("leaves no image that cannot be removed, however its stages use each other", async () => {
+    const name = uniqueName("stages");
+    const listed = async (): Promise<readonly unknown[]> =>
+      listAt((await engine.api("GET", "/images/json?all=1")).json).map((image) => at(image, "Id"));
+    const before = new Set(await listed());
+    const file = [
+      `FROM busybox AS one\nENV A=${name}\nRUN echo 1 >/1`,
+      "FROM busybox AS two\nRUN echo 2 >/2",
+      "FROM one\nCOPY --from=two /2 /2\nRUN cat /1 /2\n",
+    ].join("\n");
+    const { id } = await ok(file, { query: { t: name } });
+    const parentOf = async (image: string): Promise<string> =>
+      String(at((await engine.api("GET", `/images/${image}/json`)).json, "Parent") ?? "");
+    const chain: string[] = [];
+    for (let at = id; at !== "" && chain.length < 20; at = await parentOf(at)) chain.push(at);
+    // Two instructions of its own, two of the stage it begins with.
+    expect(chain).toHaveLength(4);
+    expect((await engine.api("DELETE", `/images/${name}`)).status).toBe(200);
+    const filters = encodeURIComponent(JSON.stringify({ dangling: ["true"] }));
+    await engine.api("POST", `/images/prune?filters=${filters}`);
+    expect((await listed()).filter((one) => !before.has(one))).toEqual([]);
+  });
+
   test("tells steps, IDs and tags as the classic builder does", async () => {
     const name = uniqueName("built");
     const stamp = uniqueName("stamp");

@@ -90,6 +90,8 @@ export interface NarratedStep {
   /** The step that does it; absent for changes of the configuration alone. */
   readonly step?: Step;
   readonly hasCommand: boolean;
+  /** FROM: it names what is there, and makes nothing. */
+  readonly beginsStage: boolean;
   /** The last step so far. */
   readonly last: Step | undefined;
   readonly draft: StageImage;

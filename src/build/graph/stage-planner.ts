@@ -363,6 +363,7 @@ export class StagePlanner {
       text: instruction.original,
       ...(step === undefined ? {} : { step }),
       hasCommand: instruction.kind === "run",
+      beginsStage: instruction === this.stage.from,
       last: this.last,
       draft: this.draft.copy(),
     });

@@ -17,7 +17,7 @@ export interface NarratedImage {
   /** Of the instruction, from 1. */
   readonly number: number;
   readonly text: string;
-  /** An image that was there before. */
+  /** What a stage begins with: an image that was there before, or what another stage came to. */
   readonly isBase: boolean;
   readonly id: Digest;
   readonly config: ImageConfig;
@@ -81,8 +81,8 @@ export class ClassicNarrator {
       const id =
         last?.action.kind === "image" && step === last ? last.action.image.id : imageIdOf(config);
       this.#say(` ---> ${digestHex(id).slice(0, shownIdLength)}\n`);
-      const isBase = instruction.step?.action.kind === "image";
-      how.keep({ number: index + 1, text: instruction.text, isBase, id, config, layers });
+      const { text, beginsStage: isBase } = instruction;
+      how.keep({ number: index + 1, text, isBase, id, config, layers });
     }
   }
 

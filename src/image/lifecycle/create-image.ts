@@ -32,7 +32,7 @@ export async function createImage(context: ImageContext, draft: ImageDraft): Pro
       }
     }
     const made = await storeDocuments(context, { draft, layers, leaseId });
-    const record = asPublished(context, { draft, made });
+    const record = withParent(context, asPublished(context, { draft, made }));
     const isSynced = !isThere(context, record);
     // One sync for documents and snapshots: from here on the image survives a power cut.
     if (isSynced) await syncFileSystemAsync(context.content.root);
@@ -84,6 +84,12 @@ function asPublished(
   const isLoose = made.layers.some(({ fromSnapshot }) => fromSnapshot !== undefined);
   if (!isPacked || !isLoose) return made;
   return draft.parentId === undefined ? known : { ...known, parentId: draft.parentId };
+}
+
+/** What an image was made from stays known when the same one is made again of its result alone. */
+function withParent({ index }: ImageContext, record: ImageRecord): ImageRecord {
+  const parentId = record.parentId ?? index.findById(record.id)?.parentId;
+  return parentId === undefined ? record : { ...record, parentId };
 }
 
 /** The layers as they will be recorded. @throws invalid-argument when they are not the config's */
