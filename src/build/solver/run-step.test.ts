@@ -31,7 +31,9 @@ function fakeShim(start: (listener: ShimListener) => Promise<void>): {
     containerId: "",
     pid: process.pid,
     name: "shim0",
-    listen: (each: ShimListener) => void (listener = each),
+    listen(each: ShimListener) {
+      listener = each;
+    },
     openSandbox: () => Promise.resolve({ ports: [] }),
     attach: () => Promise.resolve(output),
     async start() {
