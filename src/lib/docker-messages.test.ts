@@ -53,7 +53,7 @@ const verbatim: readonly (readonly [EngineError, ErrorKind, string])[] = [
     "the linux daemon does not support signal 99",
   ],
   [messages.alreadyPaused(c), "conflict", `Container ${c} is already paused`],
-  [messages.notPaused(c), "internal", `Container ${c} is not paused`],
+  [messages.notPaused(c), "conflict", `Container ${c} is not paused`],
   [
     messages.cannotStartPaused(),
     "conflict",

@@ -100,7 +100,9 @@ export function alreadyPaused(containerId: string): EngineError {
 
 /** An unpause of a container that is not. // Docker: answers 500, seen in 28.5 */
 export function notPaused(containerId: string): EngineError {
-  return new EngineError("internal", `Container ${containerId} is not paused`);
+  return new EngineError("conflict", `Container ${containerId} is not paused`, {
+    details: { httpStatus: 500 },
+  });
 }
 
 /** A start of a paused container. */
