@@ -10,6 +10,7 @@ import type { Logger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
 import { type Hijacked, hijack, isUpgrade } from "./http-front.ts";
 import { joinStreams } from "./_join.ts";
+import { reframe } from "./_reframe.ts";
 import { acceptWebSocket, openWebSocket } from "./_websocket.ts";
 
 /** A JSON body larger than this is refused. */
@@ -156,6 +157,7 @@ export function streamContentType(exchange: Exchange, hasTty: boolean): string {
 
 /** What the head of a hijacked answer says. */
 interface HijackHead {
+  /** Whether the client reads what a terminal shows, or frames. */
   readonly hasTty: boolean;
   /** Sends the headers of all answers, too: Docker does for exec, not for attach. */
   readonly withHeaders?: boolean;
@@ -181,9 +183,11 @@ const heldChunkCountMax = 16;
  */
 export async function joinStarting(
   exchange: Exchange,
-  options: HijackHead & { readonly starting: Promise<{ readonly stream: Duplex }> },
+  options: HijackHead & {
+    readonly starting: Promise<{ readonly hasTty: boolean; readonly stream: Duplex }>;
+  },
 ): Promise<void> {
-  const { starting } = options;
+  const { starting, hasTty: wantsTty } = options;
   await Promise.race([starting, new Promise((resolve) => setImmediate(resolve))]);
   // Docker: the head is there before the process, seen in 28.5. Its SDK for Python reads the head by a
   // buffer of its own, and loses the output that comes with it.
@@ -195,9 +199,10 @@ export async function joinStarting(
   };
   socket.on("data", hold);
   try {
-    const { stream } = await starting;
+    const { hasTty, stream } = await starting;
     socket.off("data", hold);
-    await joinStreams({ client: socket, process: stream, early: Buffer.concat(sent) });
+    const process = hasTty === wantsTty ? stream : reframe(stream, { hasTty });
+    await joinStreams({ client: socket, process, early: Buffer.concat(sent) });
   } catch (error) {
     socket.destroy();
     throw error;

@@ -26,6 +26,8 @@ const logger: Logger = {
 
 /** The process of each exec, which passes its input on, and what all starts wait for. */
 const execs = new Map<string, PassThrough>();
+let looks = 0;
+let resizedAfterLooks = 0;
 const mayStart = Promise.withResolvers<void>();
 
 const canceled = new EngineError("canceled", "gone");
@@ -45,17 +47,22 @@ const backend = {
       return Promise.resolve({ hasTty: true, stream });
     },
     list: () => Promise.resolve([]),
-    execInspect: (id: string) => {
-      if (id === "unknown") throw new EngineError("not-found", "No such exec instance: unknown");
-      return Promise.resolve({ ProcessConfig: { tty: false } });
+    execInspect: () => {
+      looks += 1;
+      return Promise.resolve({ Pid: looks < 3 ? 0 : 7, ExitCode: null });
+    },
+    execResize: () => {
+      resizedAfterLooks = looks;
+      return Promise.resolve();
     },
     execAttach: async (id: string) => {
+      if (id === "unknown") throw new EngineError("not-found", "No such exec instance: unknown");
       if (id === "ended") throw new EngineError("conflict", "exec command ended has already run");
       const stream = new PassThrough();
       execs.set(id, stream);
       await mayStart.promise;
       if (id === "faulty") throw new TypeError("a bug");
-      return { hasTty: false, stream };
+      return { hasTty: id === "terminal", stream };
     },
   },
   system: { version: () => ({ ApiVersion: "1.51" }), info: () => Promise.resolve({}) },
@@ -193,6 +200,22 @@ test("the head of an exec is there before its process, and input meanwhile is no
   await Bun.sleep(20);
   expect([execs.get("x")?.destroyed, execs.get("y")?.destroyed]).toEqual([true, true]);
   expect(await faulty).toMatch(/^HTTP\/1.1 101 UPGRADED\r\n(?:.|\r|\n)*\r\n\r\n$/);
+});
+
+test("a resize waits for the process", async () => {
+  expect((await call("POST", "/exec/x/resize?h=1&w=1")).status).toBe(200);
+  expect(resizedAfterLooks).toBe(3);
+});
+
+test("what a terminal shows is framed for a client that asks for frames", async () => {
+  mayStart.resolve();
+  const going = connect({ path });
+  going.write(execStart("terminal"));
+  await once(going, "data");
+  going.write("shown");
+  const [framed] = (await once(going, "data")) as [Buffer];
+  expect(framed.toString("latin1")).toBe("\u0001\0\0\0\0\0\0\u0005shown");
+  going.destroy();
 });
 
 test("an exec that is refused at once is answered with a status", async () => {

@@ -2,7 +2,9 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { clientNames } from "../support/clients.ts";
 import { uniqueName } from "../support/engine.ts";
+import { readFrames } from "../support/http.ts";
 import { at, textAt } from "../support/json.ts";
+import { until } from "../support/process.ts";
 import { useEngine } from "../support/use-engine.ts";
 
 const engine = await useEngine({ images: ["busybox"] });
@@ -130,6 +132,37 @@ describe("exec by API", () => {
     const again = await engine.api("POST", `/exec/${id}/start`, { Detach: false });
     // Docker: answers 200 and puts the sentence into the stream, seen in 28.5
     expect(again.text).toMatch(/already/);
+  });
+
+  test("what is asked for once the head of its start is there reaches its process", async () => {
+    const id = await create({
+      Cmd: ["sh", "-c", "read _; stty size"],
+      Tty: true,
+      AttachStdin: true,
+      AttachStdout: true,
+    });
+    using connection = await engine.raw();
+    const body = '{"Tty":true}';
+    connection.send(
+      `POST /v1.51/exec/${id}/start HTTP/1.1\r\nHost: e\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n` +
+        `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    await until(() => connection.received.includes("\r\n\r\n"), "the head");
+    const told = await engine.api("GET", `/exec/${id}/json`);
+    expect(told.json).toMatchObject({ Running: true, ExitCode: null });
+    expect((await engine.api("POST", `/exec/${id}/resize?h=21&w=43`)).status).toBe(200);
+    connection.send("\n");
+    await connection.ended;
+    expect(connection.received.toString()).toContain("21 43");
+  });
+
+  test("output is framed as its start asks, with a terminal or without", async () => {
+    const shown = await create({ Cmd: ["echo", "shown"], Tty: true, AttachStdout: true });
+    const framed = await engine.api("POST", `/exec/${shown}/start`, {});
+    expect(readFrames(framed.bytes)).toEqual([{ stream: "stdout", text: "shown\r\n" }]);
+    const Cmd = ["sh", "-c", "echo out; echo never >&2"];
+    const apart = await create({ Cmd, AttachStdout: true, AttachStderr: true });
+    expect((await engine.api("POST", `/exec/${apart}/start`, { Tty: true })).text).toBe("out\n");
   });
 
   test("without a command is refused", async () => {

@@ -31,7 +31,12 @@ export class BaseImages {
     this.#leaseId = build.leaseId;
   }
 
-  /** A base image, from here or from its registry. */
+  /**
+   * A base image, from here or from its registry.
+   *
+   * @throws what hinders it, of whatever kind, with `isOfStep` among its details: the Dockerfile was
+   * read and the build has begun
+   */
   async image(reference: string, platform: Platform): Promise<FoundImage> {
     const key = `${reference} ${formatPlatform(platform)}`;
     const known = this.#images.get(key);
@@ -61,7 +66,7 @@ export class BaseImages {
             parsed === undefined
               ? `failed to parse stage name ${JSON.stringify(reference)}: ${error.message}`
               : `${reference}: failed to resolve source metadata for ${shownName}: ${error.message}`,
-            { cause: error, details: error.details },
+            { cause: error, details: { ...error.details, isOfStep: true } },
           );
         }
       },

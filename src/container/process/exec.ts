@@ -261,7 +261,8 @@ export async function inspectExec(exec: Exec): Promise<ExecInspectResponse> {
   const [entrypoint = "", ...rest] = config.Cmd ?? [];
   return {
     ID: exec.id,
-    Running: state.kind === "running",
+    // Docker: it is from when it was asked to start, and a client may look before its process is there
+    Running: state.kind === "starting" || state.kind === "running",
     ExitCode: state.kind === "ended" ? state.exitCode : null,
     ProcessConfig: {
       tty: config.Tty,

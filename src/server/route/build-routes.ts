@@ -147,7 +147,10 @@ async function runBuild(
     const result = await exchange.backend.builds.build(request);
     conclude(result, { parameters, names: build.names, say });
   } catch (error) {
-    if (send === undefined && !parameters.isQuiet) throw error;
+    // Docker: that a base image cannot be had is told as the failure of a step, seen in 28.5. By that
+    // its SDKs tell a build that failed from a request that was wrong.
+    const isOfStep = error instanceof EngineError && error.details["isOfStep"] === true;
+    if (send === undefined && !parameters.isQuiet && !isOfStep) throw error;
     say(failureOf(error));
   }
   exchange.response.end();

@@ -1,6 +1,9 @@
 import { decodeExecCreate, decodeExecStart } from "../../api/request/decode-request.ts";
 import { terminalSize } from "../../api/request/query.ts";
+import { sleep } from "../../lib/concurrency/retry.ts";
+import { EngineError } from "../../lib/errors.ts";
 import {
+  type Exchange,
   type Handler,
   joinStarting,
   param,
@@ -30,14 +33,15 @@ export const execRoutes: Readonly<Record<string, Handler>> = {
       sendEmpty(exchange, 200);
       return;
     }
-    const { containers } = exchange.backend;
-    const hasTty = (await containers.execInspect(id)).ProcessConfig.tty;
-    const starting = containers.execAttach(id, { hasTty: body.Tty === true, ...console });
+    // Docker: output is framed as the start asks for, whatever the exec has, seen in 28.5
+    const hasTty = body.Tty === true;
+    const starting = exchange.backend.containers.execAttach(id, { hasTty, ...console });
     await joinStarting(exchange, { hasTty, starting, withHeaders: true });
   },
 
   ExecResize: async (exchange) => {
     const { height, width } = terminalSize(exchange.query);
+    await processThere(exchange);
     await exchange.backend.containers.execResize(param(exchange, "id"), {
       rows: height,
       columns: width,
@@ -49,3 +53,20 @@ export const execRoutes: Readonly<Record<string, Handler>> = {
     sendJson(exchange, await exchange.backend.containers.execInspect(param(exchange, "id")));
   },
 };
+
+/** Docker: a resize waits so long for a process that is being started, seen in 28.5. */
+const startMaxMs = 10_000;
+const startLookMs = 5;
+
+/** Resolves when an exec has a process, or had one. @throws deadline-exceeded when it gets none */
+async function processThere(exchange: Exchange): Promise<void> {
+  const endMs = performance.now() + startMaxMs;
+  for (;;) {
+    const { Pid, ExitCode } = await exchange.backend.containers.execInspect(param(exchange, "id"));
+    if (Pid !== 0 || ExitCode !== null) return;
+    if (performance.now() > endMs) {
+      throw new EngineError("deadline-exceeded", "timeout waiting for exec session ready");
+    }
+    await sleep(startLookMs, exchange.signal);
+  }
+}
