@@ -49,10 +49,19 @@ export class ShimFixture {
   readonly root: string;
   pool: ShimPool;
   readonly #spareCount: number;
+  readonly #wrap: (argv: readonly string[]) => readonly string[];
   #count = 0;
 
-  constructor({ spareCount = 1 }: { readonly spareCount?: number } = {}) {
+  /** @param options.wrap makes another command of the one that starts a shim */
+  constructor({
+    spareCount = 1,
+    wrap = (argv) => argv,
+  }: {
+    readonly spareCount?: number;
+    readonly wrap?: (argv: readonly string[]) => readonly string[];
+  } = {}) {
     this.#spareCount = spareCount;
+    this.#wrap = wrap;
     ensureCgroupMounts();
     this.root = mkdtempSync("/run/tug-rt-");
     mkdirSync(join(this.root, "image/bin"), { recursive: true });
@@ -68,7 +77,7 @@ export class ShimFixture {
       execRoot: this.root,
       logger: silentLogger,
       spareCount: this.#spareCount,
-      command: [process.execPath, join(import.meta.dirname, "shim", "shim-main.ts")],
+      command: this.#wrap([process.execPath, join(import.meta.dirname, "shim", "shim-main.ts")]),
     });
   }
 

@@ -25,7 +25,9 @@ import type {
 } from "./shim-protocol.ts";
 
 /** How long a shim may take to answer what it has at hand. */
-const answerMaxMs = 10_000;
+const answerMaxMs = 5000;
+/** And one that has nothing to do. Beyond that it is cheaper to take another. */
+const adoptMaxMs = 3000;
 
 /** What `ShimClient` is made of. */
 export interface ShimClientOptions {
@@ -83,7 +85,7 @@ export class ShimClient implements Shim {
    */
   async adopt(containerId: string): Promise<void> {
     const asked = this.#connection.request({ op: "adopt", containerId, logLevel: "info" });
-    await withDeadline(asked, answerMaxMs, `shim ${this.pid} does not answer`);
+    await withDeadline(asked, adoptMaxMs, `shim ${this.pid} does not answer`);
     this.#containerId = containerId;
   }
 
