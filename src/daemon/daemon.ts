@@ -47,6 +47,7 @@ import { createBuildkitLoader } from "./buildkit-loader.ts";
 import type { DaemonConfig } from "./config.ts";
 import { createDiskUsage } from "./disk-usage.ts";
 import { openListeners } from "./listeners.ts";
+import { watchRest } from "./rest.ts";
 import { systemInfo } from "./system-info.ts";
 import { systemVersion, tugVersion } from "./version.ts";
 
@@ -239,7 +240,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     logger,
   });
   undo.defer(() => buildkit.close());
-  const rest = releaseMemoryAtRest();
+  const rest = watchRest({ release: releaseMemory, releaseLate: releaseFilePages });
   undo.defer(() => rest.close());
   const handle = createRequestHandler({
     backend: {
@@ -264,12 +265,14 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
   const front = createHttpFront(
     (request, response) => {
       rest.disturb();
+      response.once("close", () => rest.disturb());
       handle(request, response);
     },
     {
       // Builders of the kind `remote` speak BuildKit's protocol and nothing else.
       acceptHttp2: ({ socket, early }) => {
         rest.disturb();
+        socket.once("close", () => rest.disturb());
         const connection = replayDuplex(socket, { early });
         void buildkit
           .load()
@@ -309,43 +312,6 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
 function gatewayOf(networks: Pick<NetworkService, "inspect">): string | undefined {
   return networks.inspect("bridge").IPAM.Config?.find(({ Gateway }) => Gateway !== undefined)
     ?.Gateway;
-}
-
-/** How long nobody may have asked for anything before the daemon counts as at rest. */
-const restMs = 10_000;
-/** How long after its start a daemon gives back what only the start needed. */
-const settledMs = 2_000;
-/** What follows a collection runs in the background, and reads the program's file for it. */
-const aftermathMs = 3_000;
-
-/** Gives memory back whenever the daemon has come to rest after work. */
-function releaseMemoryAtRest(): { disturb(): void; close(): void } {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  let lastMs = performance.now();
-  let aftermath: ReturnType<typeof setTimeout> | undefined;
-  const release = (): void => {
-    releaseMemory();
-    clearTimeout(aftermath);
-    aftermath = setTimeout(() => {
-      // With work in between there will be another rest.
-      if (performance.now() - lastMs >= aftermathMs) releaseFilePages();
-    }, aftermathMs);
-  };
-  const look = (): void => {
-    const leftMs = lastMs + restMs - performance.now();
-    timer = leftMs > 0 ? setTimeout(look, leftMs) : undefined;
-    if (timer === undefined) release();
-  };
-  const settled = setTimeout(release, settledMs);
-  return {
-    disturb: () => {
-      lastMs = performance.now();
-      timer ??= setTimeout(look, restMs);
-    },
-    close: () => {
-      for (const each of [settled, timer, aftermath]) clearTimeout(each);
-    },
-  };
 }
 
 function makeRoots(config: DaemonConfig): void {
