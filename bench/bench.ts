@@ -179,7 +179,7 @@ function verdict(row: Row): "ok" | "over" {
 function formatTable(rows: readonly Row[], contestants: readonly Contestant[]): string {
   const peers = contestants.slice(1).map(({ name }) => name);
   const names: readonly Column[] = [...contestants.map(({ name }) => name), "bare"];
-  const head = ["", ...names, "wanted", "", ...peers.map((name) => `times ${name}`)];
+  const head = ["", ...names, "wanted", "", "× bare", ...peers.map((name) => `times ${name}`)];
   const lines = rows.map((row) => {
     const ours = row.figures.get("ours")?.median;
     return [
@@ -187,9 +187,9 @@ function formatTable(rows: readonly Row[], contestants: readonly Contestant[]): 
       ...names.map((name) => formatFigures(row.figures.get(name), row.case.unit)),
       formatWanted(row.case),
       verdict(row),
+      formatRatio(ours, row.figures.get("bare")?.median),
       ...peers.map((name) => {
-        const peer = row.figures.get(name)?.median;
-        return ours === undefined || peer === undefined ? "" : `${(peer / ours).toFixed(1)}×`;
+        return formatRatio(row.figures.get(name)?.median, ours);
       }),
     ];
   });
@@ -202,6 +202,10 @@ function formatTable(rows: readonly Row[], contestants: readonly Contestant[]): 
     .join("\n");
   const faults = rows.flatMap((row) => row.faults.map((fault) => `fault: ${fault}`));
   return ["median (95th percentile), lower is better", text, ...faults].join("\n");
+}
+
+function formatRatio(over: number | undefined, under: number | undefined): string {
+  return over === undefined || under === undefined ? "" : `${(over / under).toFixed(1)}×`;
 }
 
 function formatWanted({ budget, unit, timesDocker, timesBare }: Case): string {

@@ -61,6 +61,21 @@ const runCase = (name: string, budget: number, flags: readonly string[]): Case =
     await timedCli(contestant, ["run", "--rm", ...flags, benchImage, "true"]),
 });
 
+/** What an engine holds when it has nothing to do. */
+function residentCase(name: string): Case {
+  return {
+    name,
+    unit: "MB",
+    budget: 50,
+    rounds: 1,
+    measure: async (contestant) => {
+      await Bun.sleep(restMs);
+      const pids = contestant.daemonPids();
+      return pids.reduce((sum, pid) => sum + memoryKb(pid, "Rss"), 0) / kbPerMb;
+    },
+  };
+}
+
 /** All cases, in the order of the table. */
 export const cases: readonly Case[] = [
   runCase("run bridge", 33, []),
@@ -182,6 +197,7 @@ export const cases: readonly Case[] = [
     rounds: 3,
     measure: readLog,
   },
+  residentCase("idle daemon, after containers"),
   {
     name: "load 204 MB",
     unit: "ms",
@@ -205,17 +221,7 @@ export const cases: readonly Case[] = [
   },
   ...(canMeasureImages ? imageCases : []),
   ...(canMeasureBuilds ? buildCases : []),
-  {
-    name: "idle daemon, resident",
-    unit: "MB",
-    budget: 50,
-    rounds: 1,
-    measure: async (contestant) => {
-      await Bun.sleep(restMs);
-      const pids = contestant.daemonPids();
-      return pids.reduce((sum, pid) => sum + memoryKb(pid, "Rss"), 0) / kbPerMb;
-    },
-  },
+  residentCase("idle daemon, after all of it"),
   {
     name: "per idle container, PSS",
     unit: "MB",

@@ -237,6 +237,7 @@ class LocalContainers implements Containers {
         throw error;
       }
       store.names.release(oldName, container.id);
+      await store.flush();
       publish(this.#context, container, {
         action: "rename",
         attributes: { oldName: `/${oldName}` },

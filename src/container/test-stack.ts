@@ -182,6 +182,8 @@ function breakableMetadata(metadata: Metadata): Metadata & {
     damages: metadata.damages,
     stored: (id: string) => find(id) as ContainerRecord | undefined,
     transaction: <T>(work: () => T): T => metadata.transaction(work),
+    commit: async <T>(work: () => T): Promise<T> => await metadata.commit(work),
+    flush: async () => await metadata.flush(),
     table<T>(definition: TableDefinition<T>): Table<T> {
       const table = metadata.table(definition);
       find = (id) => table.find(id);

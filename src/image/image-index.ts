@@ -30,7 +30,7 @@ interface Called {
   readonly digests: readonly string[];
 }
 
-/** Image records, their names and configs. */
+/** Image records, their names and configs. Its changes are durable once the caller commits or flushes. */
 export class ImageIndex {
   readonly #tables: ImageTables;
   readonly #content: ContentStore;
@@ -135,7 +135,8 @@ export class ImageIndex {
   /** Stores an image and the names it has; names move here from other images. */
   put(record: ImageRecord): void {
     const known = this.#tables.images.find(record.id);
-    this.#tables.images.put(record.id, { ...record, storedNs: known?.storedNs ?? record.storedNs });
+    const storedNs = known?.storedNs ?? record.storedNs;
+    this.#tables.images.put(record.id, { ...record, storedNs }, { durable: false });
   }
 
   /**
@@ -161,31 +162,34 @@ export class ImageIndex {
     const known = isSame ? [before.id, ...(before.others ?? [])] : [];
     const others = [...new Set([...known, ...(options.others ?? [])])].filter((it) => it !== id);
     const attachments = options.attachments ?? (isSame ? before.attachments : undefined) ?? [];
-    this.#tables.names.put(name, {
+    const bound = {
       id,
       ...(target === undefined ? {} : { target }),
       ...(others.length === 0 ? {} : { others }),
       ...(attachments.length === 0 ? {} : { attachments }),
-    });
+    };
+    this.#tables.names.put(name, bound, { durable: false });
     if (name.includes("@")) return;
     const record = this.#tables.images.find(id);
     if (record !== undefined) {
-      this.#tables.images.put(id, { ...record, lastTaggedNs: nowNs().toString() });
+      const tagged = { ...record, lastTaggedNs: nowNs().toString() };
+      this.#tables.images.put(id, tagged, { durable: false });
     }
   }
 
   /** Takes a name away; with `id`, from that image alone when images of other platforms have it. */
   unbind(name: string, id?: Digest): void {
     const record = id === undefined ? undefined : this.#tables.names.find(name);
-    if (record === undefined || id === undefined) this.#tables.names.remove(name);
-    else this.#release(name, { record, id });
+    if (record === undefined || id === undefined) {
+      this.#tables.names.remove(name, { durable: false });
+    } else this.#release(name, { record, id });
   }
 
   remove(id: Digest): void {
     for (const [name, record] of this.#tables.names.list()) {
       if (isBoundTo(record, id)) this.#release(name, { record, id });
     }
-    this.#tables.images.remove(id);
+    this.#tables.images.remove(id, { durable: false });
     this.#configs.delete(id);
   }
 
@@ -301,7 +305,7 @@ export class ImageIndex {
     const [next, ...others] = [record.id, ...(record.others ?? [])].filter((one) => one !== id);
     // A tag means its image: it goes with it. A digest means the index, and all of its images.
     if (next === undefined || (record.id === id && !name.includes("@"))) this.unbind(name);
-    else this.#tables.names.put(name, { ...record, id: next, others });
+    else this.#tables.names.put(name, { ...record, id: next, others }, { durable: false });
   }
 
   /** `name@digest`: the digest of a manifest or config of an image that has the name. */

@@ -152,18 +152,19 @@ class LocalImageService implements OpenedImageService {
     reference: string,
     target: { readonly repo: string; readonly tag: string },
   ): Promise<void> {
-    const { index } = this.#context;
+    const { index, metadata } = this.#context;
     const record = index.find(reference);
     const name = index.parseTarget(target);
     // The new name stands for all that the old one does, further platforms too.
     const { target: origin, others, attachments } = index.findBound(reference) ?? {};
-    index.bind(name, record.id, {
-      ...(attachments === undefined ? {} : { attachments }),
-      ...(origin === undefined ? {} : { target: origin }),
-      ...(others === undefined ? {} : { others }),
-    });
+    const bind = (): void =>
+      index.bind(name, record.id, {
+        ...(attachments === undefined ? {} : { attachments }),
+        ...(origin === undefined ? {} : { target: origin }),
+        ...(others === undefined ? {} : { others }),
+      });
+    await metadata.commit(bind);
     publishImageEvent(this.#context, { action: "tag", record, name: index.show(name) });
-    await Promise.resolve();
   }
 
   async remove(

@@ -33,12 +33,13 @@ export class CachedTable<T> implements Table<T> {
     this.#changed(key, { document, isNew, isDurable, revert: () => this.#set(key, before) });
   }
 
-  remove(key: string): boolean {
+  remove(key: string, options: { readonly durable?: boolean } = {}): boolean {
     const before = this.#records.get(key);
     if (before === undefined) return false;
     this.#set(key, undefined);
     const revert = (): void => this.#set(key, before);
-    this.#changed(key, { document: undefined, isNew: false, isDurable: true, revert });
+    const isDurable = options.durable !== false;
+    this.#changed(key, { document: undefined, isNew: false, isDurable, revert });
     return true;
   }
 

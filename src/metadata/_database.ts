@@ -63,7 +63,7 @@ export class RecordDatabase implements Disposable {
   static open(path: string): RecordDatabase {
     let database: Database | undefined;
     try {
-      database = openDatabase(path, { isExclusive: true, busyTimeoutMs });
+      database = openDatabase(path, { isExclusive: true, busyTimeoutMs, isSyncedByCaller: true });
       database.exec(`PRAGMA wal_autocheckpoint = ${checkpointPageCount}`);
       migrate(database, path);
       return new RecordDatabase(database);
@@ -110,22 +110,21 @@ export class RecordDatabase implements Disposable {
     }
   }
 
-  /** Writes all changes or none; durable when it returns, unless it need not be. */
-  write(changes: readonly Change[], how = { isDurable: true }): void {
-    if (how.isDurable) {
-      this.#writeAll(changes);
-      return;
-    }
-    // The write-ahead log keeps the order: a later commit that is synced takes this one along.
-    this.#database.exec("PRAGMA synchronous = NORMAL");
-    try {
-      this.#writeAll(changes);
-    } finally {
-      this.#database.exec("PRAGMA synchronous = FULL");
-    }
+  /** Waits until all that was written is on the disk. */
+  sync(): void {
+    this.#database.sync();
   }
 
-  #writeAll(changes: readonly Change[]): void {
+  /** As `sync`, of what is written by now, without holding the event loop. */
+  async syncLater(): Promise<void> {
+    await this.#database.syncLater();
+  }
+
+  /**
+   * Writes all changes or none. The write-ahead log keeps the order: whatever syncs what is written
+   * later syncs this.
+   */
+  write(changes: readonly Change[]): void {
     const [first] = changes;
     if (first === undefined) return;
     if (changes.length === 1) {

@@ -2,9 +2,12 @@
  * Transactional records: what the engine knows, and the only truth at start.
  *
  * A *table* holds records of one kind under a key. A record is a JSON document; its table's `decode`
- * checks it when it is read. A write returns when it is durable (SQLite, WAL, synchronous=FULL), or,
- * inside `transaction`, when the outermost transaction returns. A record that does not decode is
- * quarantined: moved to the table's quarantine, told to the log, and never seen again by `list`.
+ * checks it when it is read. A record that does not decode is quarantined: moved to the table's
+ * quarantine, told to the log, and never seen again by `list`.
+ *
+ * What was written is there after the death of the process, in order. It is *durable*, there after a
+ * power cut as well, once it was waited for: by the write itself, which holds the event loop for as
+ * long as the disk takes, or by `commit` and `flush`, which do not.
  */
 
 /** Says how records of one kind are stored. */
@@ -19,12 +22,12 @@ export interface TableDefinition<T> {
 export interface Table<T> {
   find(key: string): T | undefined;
   /**
-   * @param options.durable false: it reaches the disk with the next write that is durable, and not
-   * before; for a record that means nothing to a start that does not find that later write
+   * @param options.durable false: it becomes durable with whatever does next; for who flushes, and
+   * for a record that means nothing to a start that does not find a later one
    */
   put(key: string, record: T, options?: { readonly durable?: boolean }): void;
-  /** Tells whether there was one. */
-  remove(key: string): boolean;
+  /** Tells whether there was one. @param options as of `put` */
+  remove(key: string, options?: { readonly durable?: boolean }): boolean;
   /** All records, in the order of their keys. */
   list(): readonly (readonly [key: string, record: T])[];
 }
@@ -39,6 +42,18 @@ export interface Metadata extends Disposable {
    * inside, is durable
    */
   transaction<T>(work: () => T, options?: { readonly durable?: boolean }): T;
+  /**
+   * As `transaction`; resolves when it is durable. What is written is seen by others before.
+   *
+   * @throws what `flush` throws: it may not be durable then, and is seen all the same
+   */
+  commit<T>(work: () => T): Promise<T>;
+  /**
+   * Resolves when all that was written until now is durable; those who wait share one sync.
+   *
+   * @throws internal when the disk fails
+   */
+  flush(): Promise<void>;
   /** What was quarantined since this database was opened, as sentences for the log and `info`. */
   readonly damages: readonly string[];
 }

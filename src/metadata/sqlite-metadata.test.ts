@@ -153,6 +153,56 @@ describe("records", () => {
     },
   );
 
+  test.skipIf(Bun.which("strace") === null)(
+    "commits that wait together share a sync; one inside a transaction waits for it (needs strace)",
+    () => {
+      const syncs = (statements: string): number =>
+        runAndKill(statements, ["strace", "-f", "-e", "trace=fsync,fdatasync"]).match(
+          /f(data)?sync\(/g,
+        )?.length ?? 0;
+      syncs("");
+      const none = syncs("");
+      const put = (key: string): string =>
+        `metadata.commit(() => table.put("${key}", { name: "plum", weightGrams: 1 }))`;
+      const many = ["a", "b", "c", "d", "e"].map(put).join(", ");
+      expect(syncs(`await Promise.all([${many}]);`) - none).toBe(1);
+      const nested = `let inner;
+        metadata.transaction(() => { inner = ${put("f")}; }, { durable: false });
+        await inner;`;
+      expect(syncs(nested) - none).toBe(1);
+      expect(syncs("await metadata.flush();") - none).toBe(0);
+      using metadata = open();
+      const keys = metadata.table(fruits).list();
+      expect(keys.map(([key]) => key).join("")).toBe("abcdef");
+    },
+  );
+
+  test("commit() resolves to what the work returns; work that throws leaves nothing", async () => {
+    using metadata = open();
+    const table = metadata.table(fruits);
+    const made = await metadata.commit(() => {
+      table.put("a", fruit("plum"));
+      return table.list().length;
+    });
+    expect(made).toBe(1);
+    const failing = metadata.commit(() => {
+      table.put("b", fruit("pear"));
+      throw new EngineError("conflict", "no");
+    });
+    await expect(failing).rejects.toThrow("no");
+    expect(table.list()).toEqual([["a", fruit("plum")]]);
+  });
+
+  test("a flush under way outlives the database", async () => {
+    const metadata = open();
+    const flush = metadata.commit(() => metadata.table(fruits).put("a", fruit("plum")));
+    metadata[Symbol.dispose]();
+    await flush;
+    await metadata.flush();
+    using again = open();
+    expect(again.table(fruits).find("a")).toEqual(fruit("plum"));
+  });
+
   test("list() is in the order of the keys after every change", () => {
     using metadata = open();
     const table = metadata.table(fruits);

@@ -4,6 +4,7 @@ import type { Logger } from "../lib/log.ts";
 import { CachedTable, type TableChange } from "./_cached-table.ts";
 import { type Change, isDamage, isFull, type Row, RecordDatabase } from "./_database.ts";
 import type { DiskReserve } from "./disk-reserve.ts";
+import { GroupCommit } from "./_group-commit.ts";
 import type { Metadata, Table, TableDefinition } from "./metadata.ts";
 
 /** What `openMetadata` needs. */
@@ -38,6 +39,7 @@ class SqliteMetadata implements Metadata {
   readonly #unread: Documents = new Map();
   /** Changes of the transaction that runs; undefined outside of one. */
   #pending: PendingChanges | undefined;
+  readonly #commits = new GroupCommit(async () => await this.#sync());
   #database: RecordDatabase;
   #isDirty = false;
   #isClosed = false;
@@ -70,16 +72,49 @@ class SqliteMetadata implements Metadata {
     if (this.#pending !== undefined) return this.#nested(this.#pending, { work, isDurable });
     const pending: PendingChanges = { changes: [], isDurable };
     this.#pending = pending;
+    let result: T;
     try {
-      const result = work();
-      this.#write(lastOfEach(pending.changes), pending);
-      return result;
+      result = work();
+      this.#write(lastOfEach(pending.changes));
     } catch (error) {
       undo(pending.changes, 0);
       throw error;
     } finally {
       this.#pending = undefined;
     }
+    // What is written counts, also where the disk then fails.
+    if (pending.isDurable && pending.changes.length > 0) this.#syncNow();
+    return result;
+  }
+
+  async commit<T>(work: () => T): Promise<T> {
+    const result = this.transaction(work, { durable: false });
+    await this.flush();
+    return result;
+  }
+
+  async flush(): Promise<void> {
+    // Within a transaction: that is written by the time this goes on.
+    if (this.#pending !== undefined) await Promise.resolve();
+    await this.#commits.flush();
+  }
+
+  async #sync(): Promise<void> {
+    try {
+      await this.#database.syncLater();
+    } catch (error) {
+      throw notSynced(error);
+    }
+  }
+
+  #syncNow(): void {
+    if (this.#commits.isSynced) return;
+    try {
+      this.#database.sync();
+    } catch (error) {
+      throw notSynced(error);
+    }
+    this.#commits.synced();
   }
 
   [Symbol.dispose](): void {
@@ -87,6 +122,7 @@ class SqliteMetadata implements Metadata {
     this.#isClosed = true;
     if (this.#isDirty) this.#backup();
     this.#database[Symbol.dispose]();
+    this.#commits.synced();
   }
 
   #nested<T>(
@@ -112,23 +148,23 @@ class SqliteMetadata implements Metadata {
       return;
     }
     try {
-      this.#write([{ kind, key, document, isNew }], { isDurable });
+      this.#write([{ kind, key, document, isNew }]);
     } catch (error) {
       revert();
       throw error;
     }
+    if (isDurable) this.#syncNow();
   }
 
-  #write(
-    changes: readonly (Change & { readonly isNew: boolean })[],
-    how: { readonly isDurable: boolean } = { isDurable: true },
-  ): void {
+  #write(changes: readonly (Change & { readonly isNew: boolean })[]): void {
+    if (changes.length === 0) return;
     if (this.#isClosed) {
       throw new EngineError("unavailable", "write to the database: it is closed");
     }
     this.#isDirty = true;
     try {
-      this.#database.write(changes, how);
+      this.#database.write(changes);
+      this.#commits.wrote();
       this.#options.reserve?.restore();
     } catch (error) {
       this.#rescue(error, changes);
@@ -152,6 +188,7 @@ class SqliteMetadata implements Metadata {
     if (isCreation || this.#options.reserve?.release() !== true) throw noSpace(error);
     try {
       this.#database.write(changes);
+      this.#commits.wrote();
     } catch (again) {
       throw noSpace(again);
     }
@@ -222,6 +259,7 @@ class SqliteMetadata implements Metadata {
     const rows = [...salvaged, ...older];
     const database = RecordDatabase.open(this.#options.path);
     database.write(rows);
+    if (rows.length > 0) database.sync();
     this.#tellDamage(
       `database was damaged (${reason}) and is kept as ${JSON.stringify(aside)}: ` +
         `${salvaged.length} records read from it, ${older.length} taken from the last copy`,
@@ -248,6 +286,8 @@ class SqliteMetadata implements Metadata {
       }
     }
     this.#database.write(changes);
+    this.#commits.wrote();
+    this.#syncNow();
     this.#tellDamage(
       `database was damaged (${reason}) and is kept as ${JSON.stringify(aside)}: ` +
         `all ${changes.length} records written anew from memory`,
@@ -331,6 +371,11 @@ function lastOfEach(pending: readonly PendingChange[]): readonly PendingChange[]
     last.set(id, { ...change, isNew: isNew && change.document !== undefined });
   }
   return [...last.values()];
+}
+
+function notSynced(cause: unknown): EngineError {
+  if (isFull(cause)) return noSpace(cause);
+  return new EngineError("internal", `sync the database: ${messageOf(cause)}`, { cause });
 }
 
 function noSpace(cause: unknown): EngineError {

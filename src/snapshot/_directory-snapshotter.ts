@@ -194,17 +194,16 @@ export class DirectorySnapshotter implements Snapshotter {
     if (this.#get(key).number !== before.number) throw missing(key);
     if (this.#table.find(name) !== undefined) throw exists(name);
     if (onto !== undefined) this.#committed(onto.parent, `commit snapshot ${quote(key)}`);
-    this.#metadata.transaction(
-      () => {
-        this.#table.remove(key);
-        this.#table.put(name, { ...before, kind: "committed", sizeBytes });
-      },
-      { durable: options.durable !== false },
-    );
+    const store = (): void => {
+      this.#table.remove(key);
+      this.#table.put(name, { ...before, kind: "committed", sizeBytes });
+    };
+    this.#metadata.transaction(store, { durable: false });
     this.#filling.delete(key);
     const leftover = this.#layout.leftover(directories);
     if (leftover !== undefined) this.#removals.drop(leftover);
     if (onto !== undefined) this.#countChild(onto.parent, 1);
+    if (options.durable !== false) await this.#metadata.flush();
   }
 
   /** The record of a snapshot on a parent that it had not. */
@@ -245,9 +244,10 @@ export class DirectorySnapshotter implements Snapshotter {
   async removeAll(keys: readonly string[]): Promise<void> {
     const going = this.#standingOnNone(keys);
     // The records first: a directory without one is garbage, a record without its directory a lie.
-    this.#metadata.transaction(() => {
+    const forget = (): void => {
       for (const key of going.keys()) this.#table.remove(key);
-    });
+    };
+    await this.#metadata.commit(forget);
     for (const [key, { parent, number }] of going) {
       this.#filling.delete(key);
       this.#countChild(parent, -1);

@@ -65,7 +65,7 @@ export async function createContainer(
     ]);
     mkdirSync(containerFolder(context, id), { recursive: true, mode: 0o710 });
     await populateVolumes(context, record);
-    const container = context.store.add(record);
+    const container = await context.store.add(record);
     publish(context, container, { action: "create" });
     return { Id: id, Warnings: plan.warnings };
   } catch (error) {

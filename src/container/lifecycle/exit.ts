@@ -84,12 +84,13 @@ export async function handleExit(
   container.specInput = undefined;
   if (status.isOomKilled && !record.isOomKilled) publish(context, container, { action: "oom" });
   execsLost(context, container);
-  tellEnd(context, container);
-  await giveBack(context, container, {
+  const told = tellEnd(context, container, { isStored: !isRemoved });
+  const givenBack = giveBack(context, container, {
     ...(task.endpoint === undefined ? {} : { endpoint: task.endpoint }),
     shimName: task.shimName,
     hasVolumes: true,
   });
+  await Promise.all([told, givenBack]);
   // Stored with the next change: until then it is given back once more, which does no harm.
   const { task: _, ...rest } = container.record;
   container.record = rest;
@@ -102,7 +103,12 @@ export async function handleExit(
   }
 }
 
-function tellEnd(context: Context, container: LiveContainer): void {
+async function tellEnd(
+  context: Context,
+  container: LiveContainer,
+  { isStored }: { readonly isStored: boolean },
+): Promise<void> {
+  if (isStored) await context.store.flushNotes();
   const { exitCode, startedNs, finishedNs } = container.record;
   const durationNs =
     startedNs === undefined || finishedNs === undefined

@@ -55,6 +55,7 @@ export async function startContainer(context: Context, container: LiveContainer)
         ports,
       },
     });
+    await context.store.flush();
   } catch (error) {
     await startFailed(context, container, { taken, error });
     throw error;
@@ -328,6 +329,7 @@ async function startFailed(
     error: messageOf(error),
     task: undefined,
   });
+  await context.store.flushNotes();
   if (!record.hostConfig.AutoRemove) return;
   await removeContainer(context, container, { volumes: true });
 }

@@ -52,9 +52,32 @@ export class ContainerStore {
     return this.#containers.has(id);
   }
 
-  /** Stores a new container. Its name is reserved already. */
-  add(record: ContainerRecord): LiveContainer {
-    this.#table.put(record.id, record);
+  /**
+   * Resolves when all that was stored until now is durable. To be waited for before anybody is told.
+   *
+   * @throws internal when the disk fails
+   */
+  async flush(): Promise<void> {
+    await this.#metadata.flush();
+  }
+
+  /** As `flush`, of what `note` stored: where the disk fails, that is told to the log alone. */
+  async flushNotes(): Promise<void> {
+    try {
+      await this.#metadata.flush();
+    } catch (error) {
+      this.#logger.error("container states may not be on the disk", { error });
+    }
+  }
+
+  /**
+   * Stores a new container; durable when it resolves, and there from then on. Its name is reserved
+   * already.
+   *
+   * @throws what hindered it; whoever reserved the name takes the rest back, with `unannounce`
+   */
+  async add(record: ContainerRecord): Promise<LiveContainer> {
+    await this.#metadata.commit(() => this.#table.put(record.id, record));
     const container = new LiveContainer(record);
     this.#containers.set(record.id, container);
     return container;
@@ -63,7 +86,9 @@ export class ContainerStore {
   /** Notes that parts of a container are being made: the next start removes them, unless `add` or
    * `unannounce` came. */
   announce(record: ContainerRecord): void {
-    this.#table.put(record.id, { ...record, phase: "removing", removal: { volumes: true } });
+    const announced = { ...record, phase: "removing", removal: { volumes: true } } as const;
+    // The records of what is made come after it, and are durable.
+    this.#table.put(record.id, announced, { durable: false });
   }
 
   /** Takes `announce` back; nothing when there was none. */
@@ -71,10 +96,10 @@ export class ContainerStore {
     if (this.#table.find(id) !== undefined) this.#table.remove(id);
   }
 
-  /** Changes a record, or throws and leaves it as it was. */
+  /** Changes a record, or throws and leaves it as it was. To be followed by `flush`. */
   update(container: LiveContainer, change: RecordChange): void {
     const record = changed(container.record, change);
-    this.#table.put(record.id, record);
+    this.#table.put(record.id, record, { durable: false });
     container.record = record;
     this.#unsaved.delete(container);
   }
@@ -86,12 +111,13 @@ export class ContainerStore {
 
   /**
    * Changes a record that tells what has happened already: where it cannot be stored (a full disk)
-   * it is kept in memory, and tried again until it can.
+   * it is kept in memory, and tried again until it can. To be followed by `flushNotes` where somebody
+   * is told what a start after a power cut would not find out.
    */
   note(container: LiveContainer, change: RecordChange): void {
     const record = changed(container.record, change);
     try {
-      this.#table.put(record.id, record);
+      this.#table.put(record.id, record, { durable: false });
       this.#unsaved.delete(container);
     } catch (error) {
       this.#logger.error("container state is not stored yet", {
@@ -105,12 +131,16 @@ export class ContainerStore {
     container.record = record;
   }
 
-  /** Forgets a container for good, in one transaction with what else `work` writes. */
+  /**
+   * Forgets a container for good, in one transaction with what else `work` writes at once. To be
+   * followed by `flush`.
+   */
   remove<T>(container: LiveContainer, work: () => T): T {
-    const result = this.#metadata.transaction(() => {
-      this.#table.remove(container.id);
+    const forget = (): T => {
+      this.#table.remove(container.id, { durable: false });
       return work();
-    });
+    };
+    const result = this.#metadata.transaction(forget, { durable: false });
     this.#unsaved.delete(container);
     this.#containers.delete(container.id);
     this.names.release(container.record.name, container.id);

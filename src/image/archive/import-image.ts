@@ -49,7 +49,7 @@ export async function importImage(
       parts,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
-    metadata.transaction(() => {
+    await metadata.commit(() => {
       index.put(record);
       if (name !== undefined) index.bind(name, record.id);
     });

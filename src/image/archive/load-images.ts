@@ -57,7 +57,7 @@ async function loadOne(
   if (signal?.aborted === true) throw new EngineError("canceled", "the load was canceled");
   const [record, ...others] = records;
   if (record === undefined) return;
-  context.metadata.transaction(() => {
+  await context.metadata.commit(() => {
     for (const each of records) index.put(each);
     for (const name of names) {
       index.bind(name, record.id, {

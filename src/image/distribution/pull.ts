@@ -155,7 +155,7 @@ async function store(context: ImageContext, options: Store): Promise<Pulled> {
   const record = await context.making(async (leaseId) => {
     const { stored, isFetched } = await fetchUnlessHere(context, { ...options, leaseId, key });
     if (options.signal?.aborted === true) throw new EngineError("canceled", "canceled");
-    metadata.transaction(() => {
+    await metadata.commit(() => {
       // Should it have been removed meanwhile, it is back: nothing of it is collected before the end.
       if (isFetched || index.findById(stored.id) === undefined) index.put(stored);
       for (const name of names.all) index.bind(name, stored.id, { target: chosen.target });

@@ -130,7 +130,7 @@ async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): P
     return last;
   });
   const { digest, sizeBytes } = target;
-  metadata.transaction(() => {
+  await metadata.commit(() => {
     if (index.findById(record.id) !== undefined) {
       index.bind(formatReference(withDigest(reference, digest)), record.id, { target });
     }

@@ -42,6 +42,8 @@ export async function collectGarbage(
     durable: false,
   });
   for (const piece of context.distribution.pieces()) blobs.add(piece);
+  // Whatever no record names must not be named again after a power cut.
+  await context.metadata.flush();
   let freedBytes = 0;
   for (const blob of await content.list()) {
     if (blobs.has(blob.digest) || leases.isHeld(`content:${blob.digest}`)) continue;

@@ -39,7 +39,7 @@ export async function createImage(context: ImageContext, draft: ImageDraft): Pro
     if (draft.signal?.aborted === true) {
       throw new EngineError("canceled", "create image: canceled");
     }
-    context.metadata.transaction(() => {
+    await context.metadata.commit(() => {
       index.put(record);
       for (const name of names) index.bind(name, record.id);
     });

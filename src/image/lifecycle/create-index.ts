@@ -39,7 +39,7 @@ export async function createIndex(context: ImageContext, draft: IndexDraft): Pro
     leases.add(leaseId, `content:${digest}`);
     const target = { digest, mediaType: ociMediaTypes.index, sizeBytes: bytes.length };
     const attachments = (draft.attachments ?? []).flatMap(({ blobs }) => blobs);
-    metadata.transaction(() => {
+    await metadata.commit(() => {
       for (const name of names) {
         index.bind(name, first.id, { target, others: others.map(({ id }) => id), attachments });
       }

@@ -37,6 +37,7 @@ export async function pruneImages(
       prune(context, { reference, items: deleted });
     }
   }
+  await context.metadata.flush();
   context.distribution.dropAllPieces();
   await context.content.sweep({ keepMs: 0 });
   await context.collect();

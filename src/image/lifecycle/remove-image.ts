@@ -39,11 +39,12 @@ export async function removeImage(
 ): Promise<readonly ImageDeleteResponseItem[]> {
   const items: Items = [];
   removeOne(context, { ...request, items });
+  await context.metadata.flush();
   if (items.some((item) => item.Deleted !== undefined)) await context.collect();
   return items;
 }
 
-/** As `removeImage`; what nobody needs any more is left to the collector. */
+/** As `removeImage`, but not durable yet; what nobody needs any more is left to the collector. */
 export function removeOne(
   context: ImageContext,
   request: RemoveRequest & { readonly items: Items },
