@@ -2,16 +2,16 @@
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { sleep } from "../lib/concurrency/retry.ts";
-import { EngineError, isKind, messageOf } from "../lib/errors.ts";
+import { EngineError, messageOf } from "../lib/errors.ts";
 import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
 import { isSameProcess, processStartTime, spawnDetached } from "../sys/process/process.ts";
 import { expectStart } from "./cgroup-warmth.ts";
 import { connectShim, ShimConnection } from "./_shim-connection.ts";
-import { cleanUpBehind, isShimAlive, noteSpare, readShimRecord } from "./_shim-cleanup.ts";
-import { readExitStatus, ShimClient, type ShimClientOptions } from "./shim-client.ts";
+import { cleanUpBehind, noteSpare } from "./_shim-cleanup.ts";
+import { cleanUpOrTell, recoverShim } from "./_shim-recovery.ts";
+import { ShimClient, type ShimClientOptions } from "./shim-client.ts";
 import type { RecoveredShim, Shim, ShimPool } from "./shim.ts";
-import { type ExitStatus, shimProtocolVersion } from "./shim-protocol.ts";
 
 /** Shims being started at the same time; most of a start is waiting for the kernel. */
 const startingCountMax = 4;
@@ -37,9 +37,6 @@ const readyLookMs = 1;
 const startFailureCountMax = 4;
 /** Shims that may be lost while a container takes one. */
 const takeAttemptCountMax = 8;
-/** How long a shim that lives may refuse a daemon that comes back. */
-const reconnectMaxMs = 5000;
-const reconnectLookMs = 50;
 const nameLength = 16;
 const removeAttemptCountMax = 10;
 
@@ -55,6 +52,8 @@ export interface ShimPoolOptions {
   /** The whole environment of shims; a search path alone when absent. */
   readonly env?: Readonly<Record<string, string>>;
 }
+
+type KnownShim = Parameters<ShimPool["recover"]>[0][number];
 
 /** Opens the pool and begins to start spares. */
 export function openShimPool(options: ShimPoolOptions): ShimPool {
@@ -108,9 +107,7 @@ class SpareShimPool implements ShimPool {
     }
   }
 
-  async recover(
-    known: readonly { readonly name: string; readonly containerId: string }[],
-  ): Promise<readonly RecoveredShim[]> {
+  async recover(known: readonly KnownShim[]): Promise<readonly RecoveredShim[]> {
     const found = await Promise.all(known.map((each) => this.#recoverOne(each)));
     const kept = new Set([...known.map((each) => each.name), ...this.#names]);
     for (const name of readdirSync(this.#folder)) {
@@ -148,7 +145,10 @@ class SpareShimPool implements ShimPool {
     if (this.#isClosed) throw closed();
     // The one that has served last is the one whose code and pages are still near.
     for (let spare = this.#spares.pop(); spare !== undefined; spare = this.#spares.pop()) {
-      if (!spare.isAlive) continue;
+      if (!spare.isAlive) {
+        spare.onSpareLost();
+        continue;
+      }
       this.#replenishSoon();
       return spare;
     }
@@ -337,72 +337,25 @@ class SpareShimPool implements ShimPool {
     return join(this.#folder, name);
   }
 
-  async #recoverOne(known: {
-    readonly name: string;
-    readonly containerId: string;
-  }): Promise<RecoveredShim> {
-    const { name, containerId } = known;
+  async #recoverOne({ name, containerId }: KnownShim): Promise<RecoveredShim> {
     const directory = this.#directory(name);
-    let reason: string | undefined;
-    let ended: ExitStatus | undefined;
-    const shim = await this.#reconnect(name, containerId);
-    if (shim !== undefined) {
-      try {
-        const state = await shim.state();
-        if (state.version === shimProtocolVersion && state.phase === "running") {
-          this.#taken.add(shim);
-          return { kind: "running", shim, state };
-        }
-        ended = state.exit;
-      } catch (error) {
-        if (!isKind(error, "unavailable", "deadline-exceeded")) throw error;
-        if (error.kind === "deadline-exceeded") reason = error.message;
-      }
-      shim.disconnect();
-    }
-    const status = ended ?? readExitStatus(directory);
-    if (status !== undefined) return { kind: "exited", containerId, status };
-    const pid = readShimRecord(directory)?.shimPid;
-    await this.#cleanUp(directory);
-    reason ??= pid === undefined ? "its shim left nothing" : `shim ${pid} was killed`;
-    return { kind: "lost", containerId, reason };
-  }
-
-  async #reconnect(name: string, containerId: string): Promise<ShimClient | undefined> {
-    const directory = this.#directory(name);
-    const record = readShimRecord(directory);
-    if (record === undefined) return undefined;
-    const deadline = performance.now() + reconnectMaxMs;
-    while (isShimAlive(record) && performance.now() < deadline) {
-      const socket = await connectShim(join(directory, "shim.sock"), { kind: "control" });
-      if (socket !== undefined) {
-        const pid = record.shimPid;
-        const shim = this.#client(new ShimConnection(socket), { directory, name, pid });
-        shim.adopted(containerId);
-        return shim;
-      }
-      // One that has ended leaves when it is done.
-      if (readExitStatus(directory) !== undefined) return undefined;
-      await sleep(reconnectLookMs);
-    }
-    return undefined;
+    const open = (connection: ShimConnection, pid: number): ShimClient => {
+      const shim = this.#client(connection, { directory, name, pid });
+      shim.adopted(containerId);
+      return shim;
+    };
+    const { logger } = this.#options;
+    const found = await recoverShim({ containerId, directory }, { open, logger });
+    if (found.kind === "running") this.#taken.add(found.shim);
+    return found;
   }
 
   /** A shim that no container knows: its start was never acknowledged. */
   async #removeUnknown(name: string): Promise<void> {
     if (!/^[\da-f]{1,64}$/.test(name)) return;
     const directory = this.#directory(name);
-    await this.#cleanUp(directory);
+    await cleanUpOrTell(directory, this.#options.logger);
     await removeDirectory(directory);
-  }
-
-  /** What of one shim cannot be cleaned up must not keep the daemon from its others. */
-  async #cleanUp(directory: string): Promise<void> {
-    try {
-      await cleanUpBehind(directory);
-    } catch (error) {
-      this.#options.logger.error("clean up behind a shim", { directory, error });
-    }
   }
 }
 

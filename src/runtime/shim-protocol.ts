@@ -7,8 +7,8 @@
  * 1. The daemon starts `tug shim <directory>`. The shim opens its own network namespace, listens on
  *    `<directory>/shim.sock` and waits: it is a *spare*. A spare ends when the connection that keeps
  *    it ends.
- * 2. `adopt` makes it the shim of one container. From now on it ends only when the container has
- *    ended, whatever happens to the daemon.
+ * 2. `adopt` makes it the shim of one container; nothing else is asked before its answer. From now on it
+ *    ends only when the container has ended, whatever happens to the daemon.
  * 3. Attach connections may come before `start`; they miss no byte.
  * 4. `sandbox` configures the interfaces that the daemon has put there, binds host ports and answers
  *    names. Then `start` mounts the root file system, opens stdio and log, runs the OCI runtime, and

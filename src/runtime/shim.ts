@@ -57,7 +57,7 @@ export interface Shim {
   }): Promise<void>;
   closeStdin(execId?: string): Promise<void>;
   state(): Promise<ShimState>;
-  /** Ends a shim that never started its container. */
+  /** Ends a shim that never started its container; with force where it does not do so by itself. */
   abandon(): Promise<void>;
 }
 
@@ -69,7 +69,13 @@ export type RecoveredShim =
 
 /** The shims of one daemon. */
 export interface ShimPool extends AsyncDisposable {
-  /** Gives a shim to a container. One that dies at this moment fails whatever it is asked first. */
+  /**
+   * Gives a shim to a container, once that has answered: a spare that was lost unseen, or hangs, is
+   * replaced by another. Nothing of the container has been made by then but the shim's note of its ID,
+   * which goes with its folder; what is lost from now on is the container's loss.
+   *
+   * @throws unavailable when shims cannot be started, or are lost one after the other
+   */
   acquire(containerId: string): Promise<Shim>;
   /** Finds what an earlier daemon left under the exec root, by shim name and container. */
   recover(

@@ -48,6 +48,7 @@ interface Battle {
   readonly complaints: Complaints;
   /** How often what was answered. */
   readonly answers: Map<string, number>;
+  readonly execIds: string[];
   isOver: boolean;
 }
 
@@ -60,7 +61,9 @@ async function ask(
 ): Promise<Answer | undefined> {
   const signal = AbortSignal.timeout(answerMaxMs);
   try {
-    const answer = await battle.daemon.engine.api(method, path, body, { signal });
+    // A connection that is kept would count among what the daemon has open.
+    const headers = { Connection: "close" };
+    const answer = await battle.daemon.engine.api(method, path, body, { signal, headers });
     const what = path.replace(/[0-9a-f]{64}/, "ID").replace(/\?.*/, "");
     const reason = answer.message.replaceAll(/[0-9a-f]{12,64}|\d+/g, "N");
     const key = `${method} ${what} ${answer.status} ${reason}`;
@@ -109,11 +112,30 @@ async function live(battle: Battle, random: Random): Promise<void> {
         : Promise.resolve();
     const started = await ask(battle, "POST", `/containers/${id}/start`);
     if (started !== undefined && started.status >= 400) await expectReason(battle, id, started);
+    const condition = random.of(["not-running", "next-exit", "removed"]);
+    const isRemoved = random.next() < 0.7;
+    const waiting = isRemoved
+      ? ask(battle, "POST", `/containers/${id}/wait?condition=${condition}`)
+      : Promise.resolve();
     for (let count = random.below(4); count > 0 && !battle.isOver; count -= 1) {
       await disturb(battle, { id, random });
     }
-    if (random.next() < 0.7) await ask(battle, "DELETE", `/containers/${id}?force=1`);
-    await listening;
+    if (isRemoved) await removeForGood(battle, id);
+    await Promise.all([listening, waiting]);
+  }
+}
+
+/** Removes a container, whoever else does, and whatever happens to the daemon meanwhile. */
+async function removeForGood(battle: Battle, id: string): Promise<void> {
+  const end = performance.now() + answerMaxMs;
+  for (;;) {
+    const removed = await ask(battle, "DELETE", `/containers/${id}?force=1`);
+    if (removed?.status === 204 || removed?.status === 404) return;
+    if (performance.now() > end) {
+      battle.complaints.push(`${id} cannot be removed: ${removed?.message}`);
+      return;
+    }
+    await Bun.sleep(20);
   }
 }
 
@@ -157,6 +179,7 @@ async function disturb(
   const exec = await ask(battle, "POST", `${on}/exec`, config);
   if (exec?.status !== 201) return;
   const execId = textAt(exec.json, "Id");
+  battle.execIds.push(execId);
   await converse(battle, `/exec/${execId}/start`, { body: {}, leavesMs: 50 + random.below(800) });
 }
 
@@ -181,11 +204,15 @@ async function shoot(battle: Battle, spared: ReadonlySet<number>): Promise<void>
       await daemon.restart();
     }
     const targets = processesOf(daemon.folder).filter(({ pid }) => pid !== daemon.pid);
-    const kind = random.of([/ shim \S+$/, / --root \S+ /, undefined]);
-    const victims =
-      kind === undefined
-        ? targets.flatMap(({ pid, command }) => (/ shim /.test(command) ? childrenOf(pid) : []))
-        : targets.filter(({ command }) => kind.test(command)).map(({ pid }) => pid);
+    const matching = (form: RegExp): readonly number[] =>
+      targets.filter(({ command }) => form.test(command)).map(({ pid }) => pid);
+    const shims = matching(/ shim \S+$/);
+    const victims = random.of([
+      () => shims,
+      () => matching(/ --root \S+ /),
+      () => shims.flatMap(childrenOf),
+      () => childrenOf(daemon.pid),
+    ])();
     const fair = victims.filter((pid) => !spared.has(pid));
     if (fair.length > 0) killIfThere(random.of(fair));
   }
@@ -218,6 +245,8 @@ async function falsehood(engine: Engine, id: string): Promise<string | undefined
     return existsSync(`/proc/${numberAt(state, "Pid")}`) ? undefined : `no process: ${said}`;
   }
   if (!["created", "exited"].includes(status)) return `an odd state: ${said}`;
+  const isLeftOver = status === "exited" && at(answer.json, "HostConfig", "AutoRemove") === true;
+  if (isLeftOver) return `not removed: ${said}`;
   if (numberAt(state, "Pid") !== 0) return `a process of one that does not run: ${said}`;
   const isWithoutEnd = status === "exited" && textAt(state, "FinishedAt").startsWith("0001");
   return isWithoutEnd ? `no end: ${said}` : undefined;
@@ -254,10 +283,13 @@ function homeOf(pid: number): string {
   return readlinkOptional(`/proc/${pid}/fd/2`).replace(/\/shim\.log$/, "");
 }
 
-/** What the daemon has open, by kind; its connections to shims left out. */
+/** What the daemon has open, by kind; without its connections to shims, and its hold of children. */
 function descriptorsOf(daemon: TestDaemon): Map<string, number> {
   const shims = processesOf(daemon.folder).filter(({ command }) => / shim \S+$/.test(command));
-  const kinds = new Map<string, number>([["socket", -shims.length]]);
+  const kinds = new Map<string, number>([
+    ["socket", -shims.length],
+    ["anon_inode:[pidfd]", -childrenOf(daemon.pid).length],
+  ]);
   const folder = `/proc/${daemon.pid}/fd`;
   for (const name of readdirSync(folder)) {
     const kind = readlinkOptional(join(folder, name)).replace(/:\[\d+\]$/, "");
@@ -289,6 +321,14 @@ async function expectTruth(battle: Battle): Promise<void> {
       () => `the truth of ${id}: ${last}`,
       settleMaxMs,
     );
+  }
+}
+
+/** The execs of a round have ended with their containers. */
+async function expectExecsOver({ daemon, execIds }: Battle): Promise<void> {
+  for (const id of execIds) {
+    const { status, json } = await daemon.engine.api("GET", `/exec/${id}/json`);
+    if (status !== 404) expect(at(json, "Running")).toBe(false);
   }
 }
 
@@ -324,7 +364,10 @@ describe.skipIf(referenceHost !== undefined)("kill -9 of everybody", () => {
     const spared = new Set([pid, shimOf(daemon, witness)]);
     const answers = new Map<string, number>();
     for (let round = 0; round < roundCount; round += 1) {
-      const battle: Battle = { daemon, random, complaints: [], answers, isOver: false };
+      const battle: Battle = {
+        ...{ daemon, random, answers, isOver: false },
+        ...{ complaints: [], execIds: [] },
+      };
       const before = descriptorsOf(daemon);
       const daemonPid = daemon.pid;
       const workers = Array.from({ length: workerCount }, () =>
@@ -336,6 +379,7 @@ describe.skipIf(referenceHost !== undefined)("kill -9 of everybody", () => {
       await Promise.all([...workers, shooting]);
       await expectTruth(battle);
       await removeAll(battle, witness);
+      await expectExecsOver(battle);
       expect(battle.complaints).toEqual([]);
       expect(at(await engine.inspect(witness), "State")).toMatchObject({ Running: true, Pid: pid });
       await until(
