@@ -15,6 +15,7 @@ import { at, listAt, textAt } from "../support/json.ts";
 import { processesOf, readdirOptional, readOptional } from "../support/leaks.ts";
 import { loopDiskLack, makeLoopDisk } from "../support/loop-disk.ts";
 import { until } from "../support/process.ts";
+import { createRandom } from "../support/random.ts";
 
 const seed = Number(process.env["TUG_TEST_SEED"] ?? Date.now() % 1_000_000);
 const roundCount = Number(process.env["TUG_TEST_ROUNDS"] ?? 12);
@@ -22,17 +23,6 @@ const cutCount = 4;
 /** Longer than the build takes: some rounds are killed after it. */
 const killMaxMs = 1500;
 const largeBytes = 3_000_000;
-
-/** mulberry32: the same numbers for the same seed. */
-function createRandom(start: number): () => number {
-  let state = start;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 /** Steps of every kind, most of which each round does anew. */
 function dockerfile(salt: string): string {
@@ -154,13 +144,13 @@ describe.skipIf(referenceHost !== undefined)("kill -9 of the daemon in a build",
       const secret = `id=s,src=${join(engine.folder, "secret")}`;
       const folder = makeContext(engine, salt);
       const building = tug.run(["build", "-t", "cut", "--secret", secret, folder]);
-      await Bun.sleep(random() * killMaxMs);
+      await Bun.sleep(random.next() * killMaxMs);
       await daemon.kill9();
       await building;
       await daemon.restart();
       await until(() => !isStepRunning(), "steps to be killed");
       await expectClean(daemon);
-      if (random() < 0.5) await buildAndCheck(engine, salt);
+      if (random.next() < 0.5) await buildAndCheck(engine, salt);
     }
     await buildAndCheck(engine, "last");
     await tug.ok("rmi", "-f", "made");
@@ -193,7 +183,7 @@ describe.skipIf(lack !== undefined)("a power cut", () => {
       const salt = `cut-${seed}-${round}`;
       const secret = `id=s,src=${join(engine.folder, "secret")}`;
       const building = tug.run(["build", "--secret", secret, makeContext(engine, salt)]);
-      await Bun.sleep(random() * killMaxMs);
+      await Bun.sleep(random.next() * killMaxMs);
       await disk.cutPower(() => endAll(daemon));
       await building;
       await daemon.restart();
