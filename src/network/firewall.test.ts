@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { silentLogger } from "../lib/log.ts";
 import { describeHost, sh } from "./_netns-fixture.ts";
 import { NftSession } from "./_nft-session.ts";
@@ -97,6 +99,26 @@ describeHost("the packet filter", import.meta.path, () => {
       "table ip t",
     ]);
     expect(sh("nft list map inet t ports_any")).toContain("tcp . 80 : 172.17.0.2 . 80");
+  });
+
+  test("a port that could not be taken back goes as soon as nft works again", async () => {
+    const folder = mkdtempSync("/tmp/tug-nft-");
+    const [program, broken] = [join(folder, "nft"), join(folder, "broken")];
+    writeFileSync(program, `#!/bin/sh\n[ ! -e ${broken} ] || exit 1\nexec nft "$@"\n`, {
+      mode: 0o755,
+    });
+    await using firewall = new Firewall({ table: "t", logger: silentLogger, program });
+    await firewall.install([bridge], { isForwardingOurs: false });
+    await firewall.add("a", [port(80)]);
+    await firewall.add("b", [port(81)]);
+    writeFileSync(broken, "");
+    sh(`kill -9 $(pgrep -P ${process.pid} -x nft)`);
+    await expect(firewall.remove("a")).rejects.toMatchObject({ kind: "unavailable" });
+    rmSync(broken);
+    expect(await firewall.heal()).toBe(true);
+    expect(sh("nft list map inet t ports_any").match(/tcp \. \d+/g)).toEqual(["tcp . 81"]);
+    expect(await firewall.heal()).toBe(false);
+    rmSync(folder, { recursive: true });
   });
 
   test("the table stays when the daemon ends, and is replaced by the next one", async () => {

@@ -39,6 +39,8 @@ export class Firewall implements AsyncDisposable {
   readonly #ports = new Map<string, { readonly port: FilteredPort; readonly owner: string }>();
   #isForwardingOurs = false;
   #isInstalled = false;
+  /** A change was given up in the middle: what the kernel has is not known. */
+  #isInDoubt = false;
   #isClosed = false;
   #tail: Promise<unknown> = Promise.resolve();
   #watcher: ReturnType<typeof setInterval> | undefined;
@@ -106,15 +108,15 @@ export class Firewall implements AsyncDisposable {
   }
 
   /**
-   * Puts the table up again when somebody took it away.
+   * Puts the table up again when somebody took it away, or a change was given up half-way.
    *
    * @returns whether that was so
    */
   async heal(): Promise<boolean> {
     return await this.#inTurn(async () => {
       if (!this.#isInstalled || this.#isClosed) return false;
-      if (await this.#isWhole()) return false;
-      this.#options.logger.warn("packet filter table is gone, putting it up again", {
+      if (!this.#isInDoubt && (await this.#isWhole())) return false;
+      this.#options.logger.warn("packet filter table is gone or in doubt, putting it up again", {
         table: this.#options.table,
       });
       await this.#replace();
@@ -160,6 +162,7 @@ export class Firewall implements AsyncDisposable {
       table: this.#options.table,
       complaint: complaint.slice(0, 500),
     });
+    this.#isInDoubt = true;
     await this.#replace();
   }
 
@@ -190,6 +193,7 @@ export class Firewall implements AsyncDisposable {
         details: { complaint },
       });
     }
+    this.#isInDoubt = false;
     this.#isInstalled = true;
     this.#watch();
   }

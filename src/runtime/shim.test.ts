@@ -229,6 +229,7 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
     await expect(missing).rejects.toMatchObject({ details: { exitCode: 127 } });
     const hostile = shim.exec({ execId: "../e", process: { ...process, args }, stdio });
     await expect(hostile).rejects.toMatchObject({ kind: "invalid-argument" });
+    expect(readdirSync(request.bundle).toSorted()).toEqual(["config.json", "rootfs"]);
     await Bun.sleep(500);
     const children = await run({ argv: ["ps", "-o", "stat=", "--ppid", String(shim.pid)] });
     expect(children.stdout).not.toContain("Z");

@@ -21,7 +21,7 @@ import { createRandom, type Random } from "../support/random.ts";
 
 const seed = Number(process.env["TUG_TEST_SEED"] ?? Date.now() % 1_000_000);
 const roundCount = Number(process.env["TUG_TEST_ROUNDS"] ?? 4);
-const roundMs = 2500;
+const roundMs = Number(process.env["TUG_TEST_ROUND_MS"] ?? 2500);
 const workerCount = 4;
 const shotPauseMaxMs = 60;
 /** Longer than anything may take that waits for something to end. */

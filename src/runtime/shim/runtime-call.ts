@@ -49,11 +49,14 @@ export async function callRuntime(options: RuntimeCallOptions): Promise<string |
     "json",
     ...options.argv,
   ];
-  const { exitCode } = await withChildren(() => run({ argv, stdio: options.stdio }));
-  if (exitCode === 0) return undefined;
-  const complaint = lastComplaint(options.logPath);
-  rmSync(options.logPath, { force: true });
-  return complaint ?? `${program.path} exited with status ${exitCode}`;
+  try {
+    const { exitCode } = await withChildren(() => run({ argv, stdio: options.stdio }));
+    if (exitCode === 0) return undefined;
+    return lastComplaint(options.logPath) ?? `${program.path} exited with status ${exitCode}`;
+  } finally {
+    // crun makes one whether it has anything to say or not.
+    rmSync(options.logPath, { force: true });
+  }
 }
 
 /**
