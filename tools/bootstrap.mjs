@@ -42,6 +42,11 @@ const testPackages = [
   },
   { name: "skopeo", proof: "/usr/bin/skopeo", purpose: "another client of registries" },
   {
+    name: "python3-docker",
+    proof: "/usr/lib/python3/dist-packages/docker/client.py",
+    purpose: "Docker's SDK for Python as a client",
+  },
+  {
     name: "apache2-utils",
     proof: "/usr/bin/htpasswd",
     purpose: "users of a registry, made by another",

@@ -41,6 +41,7 @@ import { openUnpacker } from "../snapshot/unpack/unpack-client.ts";
 import { ensureCgroupMounts, removeUnusedCgroup } from "../sys/cgroup.ts";
 import { lockFile, writeFileAtomic } from "../sys/fs/fs.ts";
 import { releaseFilePages, releaseMemory } from "../sys/memory.ts";
+import { unreadBytes } from "../sys/net/socket.ts";
 import { selfExecutable } from "../sys/process/process.ts";
 import { openVolumes } from "../volume/local-volumes.ts";
 import { createBuildkitLoader } from "./buildkit-loader.ts";
@@ -261,6 +262,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     },
     logger,
     product: `Tug/${tugVersion} (linux)`,
+    unreadBytes,
   });
   const front = createHttpFront(
     (request, response) => {

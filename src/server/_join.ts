@@ -146,7 +146,7 @@ class Joint {
 }
 
 /** The descriptor of a plain socket; undefined for whatever speaks something on top of it. */
-function descriptorOf(client: Duplex): number | undefined {
+export function descriptorOf(client: Duplex): number | undefined {
   if (!(client instanceof Socket) || Reflect.get(client, "encrypted") === true) return undefined;
   const handle: unknown = Reflect.get(client, "_handle");
   const fd: unknown = typeof handle === "object" && handle !== null && Reflect.get(handle, "fd");

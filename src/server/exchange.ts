@@ -1,15 +1,17 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { checkJsonContentType } from "../api/request/decode-request.ts";
 import { encodeJson } from "../api/encode.ts";
 import type { Query } from "../api/request/query.ts";
 import { adaptResponse } from "../api/version-rules.ts";
 import { compareVersions } from "../api/versions.ts";
+import { sleep } from "../lib/concurrency/retry.ts";
 import { EngineError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
 import { type Hijacked, hijack, isUpgrade } from "./http-front.ts";
-import { joinStreams } from "./_join.ts";
+import { descriptorOf, joinStreams } from "./_join.ts";
 import { reframe } from "./_reframe.ts";
 import { acceptWebSocket, openWebSocket } from "./_websocket.ts";
 
@@ -31,6 +33,8 @@ export interface Exchange {
   readonly version: string;
   /** Aborted when the client goes away before the answer has ended. */
   readonly signal: AbortSignal;
+  /** How much of what was written to a socket its client has not read. */
+  readonly unreadBytes?: (fd: number) => number;
 }
 
 /** Serves one operation. */
@@ -189,8 +193,8 @@ export async function joinStarting(
 ): Promise<void> {
   const { starting, hasTty: wantsTty } = options;
   await Promise.race([starting, new Promise((resolve) => setImmediate(resolve))]);
-  // Docker: the head is there before the process, seen in 28.5. Its SDK for Python reads the head by a
-  // buffer of its own, and loses the output that comes with it.
+  // Docker: the head is there long before the process, seen in 28.5. Its SDK for Python reads the head
+  // by a buffer of its own, and loses the output that comes with it.
   const { socket, early } = takeConnection(exchange, options);
   const sent = [early];
   const hold = (chunk: Buffer): void => {
@@ -200,12 +204,31 @@ export async function joinStarting(
   socket.on("data", hold);
   try {
     const { hasTty, stream } = await starting;
+    await headRead(exchange, socket);
     socket.off("data", hold);
     const process = hasTty === wantsTty ? stream : reframe(stream, { hasTty });
     await joinStreams({ client: socket, process, early: Buffer.concat(sent) });
   } catch (error) {
     socket.destroy();
+    void starting.then(
+      ({ stream }) => stream.destroy(),
+      () => undefined,
+    );
     throw error;
+  }
+}
+
+/** So long a client is waited for that has not read the head. */
+const headReadMaxMs = 200;
+const headLookMs = 1;
+
+/** Resolves when what was sent is read, as far as that can be known. */
+async function headRead({ unreadBytes }: Exchange, socket: Socket): Promise<void> {
+  const endMs = performance.now() + headReadMaxMs;
+  while (unreadBytes !== undefined && performance.now() < endMs) {
+    const fd = descriptorOf(socket);
+    if (fd === undefined || unreadBytes(fd) === 0) return;
+    await sleep(headLookMs);
   }
 }
 

@@ -26,6 +26,7 @@ const logger: Logger = {
 
 /** The process of each exec, which passes its input on, and what all starts wait for. */
 const execs = new Map<string, PassThrough>();
+let unread = 0;
 let looks = 0;
 let resizedAfterLooks = 0;
 const mayStart = Promise.withResolvers<void>();
@@ -69,7 +70,9 @@ const backend = {
 } as unknown as Backend;
 
 beforeAll(async () => {
-  const front = createHttpFront(createRequestHandler({ backend, logger, product: "Tug/test" }));
+  const front = createHttpFront(
+    createRequestHandler({ backend, logger, product: "Tug/test", unreadBytes: () => unread }),
+  );
   server = createServer({ allowHalfOpen: true }, (socket) => front.accept(socket));
   await new Promise<void>((resolve) => server.listen(path, resolve));
 });
@@ -202,6 +205,33 @@ test("the head of an exec is there before its process, and input meanwhile is no
   expect(await faulty).toMatch(/^HTTP\/1.1 101 UPGRADED\r\n(?:.|\r|\n)*\r\n\r\n$/);
 });
 
+test("output waits until the client has read the head", async () => {
+  mayStart.resolve();
+  unread = 40;
+  const going = connect({ path });
+  going.write(execStart("z"));
+  await once(going, "data");
+  execs.get("z")?.write("output");
+  let seen = "";
+  going.on("data", (chunk: Buffer) => {
+    seen += chunk.toString();
+  });
+  await Bun.sleep(20);
+  expect(seen).toBe("");
+  unread = 0;
+  await Bun.sleep(20);
+  expect(seen).toBe("output");
+  unread = 40;
+  const lost = connect({ path });
+  lost.write(execStart("lost"));
+  await once(lost, "data");
+  lost.destroy();
+  await Bun.sleep(50);
+  expect(execs.get("lost")?.destroyed).toBeTrue();
+  unread = 0;
+  going.destroy();
+});
+
 test("a resize waits for the process", async () => {
   expect((await call("POST", "/exec/x/resize?h=1&w=1")).status).toBe(200);
   expect(resizedAfterLooks).toBe(3);
@@ -274,12 +304,15 @@ test("the log calls no error what a client has done", async () => {
 test("a connection that begins with HTTP/2 is given away whole, another is not", async () => {
   const socketPath = join(folder, "http2.sock");
   const taken: string[] = [];
-  const front = createHttpFront(createRequestHandler({ backend, logger, product: "Tug/test" }), {
-    acceptHttp2: ({ socket, early }) => {
-      taken.push(early.toString("latin1"));
-      socket.on("data", (chunk: Buffer) => socket.end(`took ${chunk.toString()}`));
+  const front = createHttpFront(
+    createRequestHandler({ backend, logger, product: "Tug/test", unreadBytes: () => unread }),
+    {
+      acceptHttp2: ({ socket, early }) => {
+        taken.push(early.toString("latin1"));
+        socket.on("data", (chunk: Buffer) => socket.end(`took ${chunk.toString()}`));
+      },
     },
-  });
+  );
   const listener = createServer({ allowHalfOpen: true }, (socket) => front.accept(socket));
   await new Promise<void>((resolve) => listener.listen(socketPath, resolve));
   const answerTo = async (first: string, then: string): Promise<string> => {

@@ -48,6 +48,8 @@ export const handlers: Readonly<Record<string, Handler>> = {
 export interface ServerOptions {
   readonly backend: Backend;
   readonly logger: Logger;
+  /** How much of what was written to a socket its client has not read; unknown when absent. */
+  readonly unreadBytes?: (fd: number) => number;
   /** As in the `Server` header: `Tug/0.1.0 (linux)`. */
   readonly product: string;
 }
@@ -105,7 +107,7 @@ function route(
     );
   }
   const query = decodeQuery(mark < 0 ? "" : url.slice(mark + 1));
-  const { backend, logger } = options;
+  const { backend, logger, unreadBytes } = options;
   return {
     handler,
     exchange: {
@@ -118,6 +120,7 @@ function route(
       operation: name,
       version,
       signal,
+      ...(unreadBytes === undefined ? {} : { unreadBytes }),
     },
   };
 }

@@ -8,6 +8,7 @@ import {
   decodeQuery,
   encodeFilters,
   filtersValue,
+  imageFiltersValue,
   integerValue,
   queryLengthMax,
   queryValueCountMax,
@@ -179,6 +180,16 @@ describe("filters", () => {
     const given = decodeQuery(`filters=${encodeURIComponent('{"a":["b"]}')}`);
     expect(refusal(() => filtersValue(given, { accepted: ["label"] }))).toBe("invalid filter 'a'");
     expect(filtersValue(given).get("a")).toEqual(["b"]);
+  });
+
+  test("the pattern of names of older clients is one more of its kind", () => {
+    const filters = encodeURIComponent('{"reference":["a"],"label":["b"]}');
+    const query = decodeQuery(`filter=busy*&filters=${filters}`);
+    const old = new Map(Object.entries({ reference: ["a", "busy*"], label: ["b"] }));
+    expect(imageFiltersValue(query, "1.40")).toEqual(old);
+    expect(imageFiltersValue(query, "1.41")).toEqual(filtersValue(query));
+    expect(imageFiltersValue(decodeQuery("filter="), "1.24").size).toBe(0);
+    expect(imageFiltersValue(decodeQuery("filter=x"), "1.24").get("reference")).toEqual(["x"]);
   });
   test("the number of values is bounded", () => {
     const many = Array.from({ length: queryValueCountMax + 1 }, (_, index) => `${index}x`);

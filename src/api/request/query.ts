@@ -2,6 +2,7 @@
 import { EngineError } from "../../lib/errors.ts";
 import { checkFilterNames, type Filters, noFilters } from "../../lib/filters.ts";
 import { type TimeNs, zeroTimeNs } from "../../lib/time.ts";
+import { compareVersions } from "../versions.ts";
 import { isObject } from "./decode.ts";
 
 /** Longest query string, in characters. */
@@ -124,6 +125,23 @@ export function filtersValue(
   const filters = decodeFilters(textValue(query, "filters"));
   if (options.accepted !== undefined) checkFilterNames(filters, options.accepted);
   return filters;
+}
+
+/** First version that ignores the parameter `filter` of a listing of images. */
+const imageFilterUntil = "1.41";
+
+/**
+ * Decodes the filters of a listing of images: older clients give a pattern of names as `filter`.
+ *
+ * @throws as `filtersValue`
+ * @see Engine API v1.40, ImageList
+ */
+export function imageFiltersValue(query: Query, version: string): Filters {
+  const filters = filtersValue(query);
+  const pattern = textValue(query, "filter");
+  if (pattern === "" || compareVersions(version, imageFilterUntil) >= 0) return filters;
+  const patterns = [...(filters.get("reference") ?? []), pattern];
+  return new Map([...filters, ["reference", patterns]]);
 }
 
 /** Decodes the text of filters. @see filtersValue */

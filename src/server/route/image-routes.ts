@@ -1,4 +1,10 @@
-import { boolValue, filtersValue, textValue, textValues } from "../../api/request/query.ts";
+import {
+  boolValue,
+  filtersValue,
+  imageFiltersValue,
+  textValue,
+  textValues,
+} from "../../api/request/query.ts";
 import { isDigest } from "../../oci/digest.ts";
 import {
   formatReference,
@@ -32,7 +38,7 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
         sharedSize: boolValue(query, "shared-size"),
         digests: boolValue(query, "digests"),
         manifests: boolValue(query, "manifests"),
-        filters: filtersValue(query),
+        filters: imageFiltersValue(query, exchange.version),
       }),
     );
   },

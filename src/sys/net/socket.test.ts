@@ -1,10 +1,17 @@
 import { afterAll, expect, test } from "bun:test";
 import { closeSync, mkdtempSync, statSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { removeTree } from "../fs/fs.ts";
-import { bindUdpFd, listenTcpFd, listenUnixSocket, peerCredentials } from "./socket.ts";
+import {
+  bindUdpFd,
+  listenTcpFd,
+  listenUnixSocket,
+  peerCredentials,
+  unreadBytes,
+} from "./socket.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sys-socket-"));
 afterAll(() => removeTree(folder));
@@ -61,4 +68,26 @@ test("peerCredentials() refuses what is no socket", () => {
   expect(peerCredentials(pipe.fd)).toMatchObject({ pid: 0 });
   closeSync(pipe.fd);
   expect(() => peerCredentials(-1)).toThrow("Bad file descriptor");
+});
+
+test("unreadBytes() of a unix socket is none once the other end has read all", async () => {
+  const path = join(folder, "unread");
+  const fds = Promise.withResolvers<number>();
+  const server = createServer((socket) => {
+    socket.write("head");
+    fds.resolve(Number(Reflect.get(Reflect.get(socket, "_handle") as object, "fd")));
+  }).listen(path);
+  await once(server, "listening");
+  const client = connect(path);
+  client.pause();
+  await once(client, "connect");
+  const fd = await fds.promise;
+  await Bun.sleep(10);
+  expect(unreadBytes(fd)).toBeGreaterThan(0);
+  client.resume();
+  await once(client, "data");
+  expect(unreadBytes(fd)).toBe(0);
+  client.destroy();
+  server.close();
+  expect(() => unreadBytes(-1)).toThrow(/output queue/);
 });

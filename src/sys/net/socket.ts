@@ -16,6 +16,7 @@ const libc = lazyLibc({
   setsockopt: { args: ["i32", "i32", "i32", "ptr", "u32"], returns: "i32" },
   getsockopt: { args: ["i32", "i32", "i32", "ptr", "ptr"], returns: "i32" },
   getsockname: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+  ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" },
 });
 
 const familyUnix = 1;
@@ -29,6 +30,8 @@ const soReuseAddress = 2;
 const soPeerCredentials = 17;
 const protocolIpv6 = 41;
 const ipv6Only = 26;
+// linux/sockios.h
+const siocOutputQueue = 0x5411;
 /** `sun_path` holds 108 bytes, its end included. */
 const unixPathSizeMaxBytes = 107;
 const backlogDefault = 4096;
@@ -160,4 +163,14 @@ function shown(options: BindOptions): string {
 /** Told apart by the sign alone: `ipToBytes` refuses what is no address. */
 function isIPv6(host: string): boolean {
   return host.includes(":");
+}
+
+/**
+ * How much of what was written to a stream socket is still on its way: of a unix socket what the other
+ * end has not read, of TCP what its kernel has not acknowledged. In bytes; the kernel's own may count.
+ */
+export function unreadBytes(fd: number): number {
+  const count = new Int32Array(1);
+  check(libc().ioctl(fd, siocOutputQueue, count), "read a socket's output queue");
+  return count[0] ?? 0;
 }
