@@ -53,6 +53,7 @@ export class ShimClient implements Shim {
   #listener: ShimListener | undefined;
   #isOver = false;
   #isGivenAway = false;
+  #isStartAsked = false;
   /** Resolves when nothing is left of a shim that was killed. */
   #cleanedUp: Promise<void> = Promise.resolve();
   /** Told when a spare is gone. */
@@ -99,6 +100,7 @@ export class ShimClient implements Shim {
   /** Takes the word of a shim that has been adopted before. */
   adopted(containerId: string): void {
     this.#containerId = containerId;
+    this.#isStartAsked = true;
   }
 
   listen(listener: ShimListener): void {
@@ -113,7 +115,9 @@ export class ShimClient implements Shim {
   }
 
   async start(request: Omit<StartRequest, "op">): Promise<StartResult> {
-    return (await this.#ask(startOrder(request))) as StartResult;
+    const order = startOrder(request);
+    this.#isStartAsked = true;
+    return (await this.#ask(order)) as StartResult;
   }
 
   async attach(options: AttachOptions): Promise<Duplex> {
@@ -121,7 +125,7 @@ export class ShimClient implements Shim {
     const key = createAttachKey();
     const socket = await connectShim(path, { kind: "attach", ...options, key });
     // The connection to nowhere fails as one to a shim that is just leaving.
-    if (socket === undefined) throw this.#gone();
+    if (socket === undefined) throw this.#unattachable();
     const stream = await awaitAttached(socket);
     setSocketTaker(stream, () => shimAsSocketTaker(this.#connection, key));
     return stream;
@@ -197,8 +201,10 @@ export class ShimClient implements Shim {
     }
   }
 
-  #gone(): EngineError {
-    return new EngineError("conflict", `attach to container ${this.#containerId}: it has ended`);
+  #unattachable(): EngineError {
+    const what = `attach to container ${this.#containerId}`;
+    if (this.#isStartAsked) return new EngineError("conflict", `${what}: it has ended`);
+    return new EngineError("unavailable", `${what}: its shim is gone`);
   }
 
   #event(event: ShimEvent): void {

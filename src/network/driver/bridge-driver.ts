@@ -124,13 +124,13 @@ class BridgeDriver implements NetworkDriver {
       mtu: this.#options.mtu,
     };
     try {
-      this.#options.netlink.createVeth(veth);
+      this.#createVeth(veth);
     } catch (error) {
       if (systemCode(error) !== "EEXIST") throw error;
       // What an earlier attempt for this endpoint left, or an earlier endpoint of this sandbox.
       this.#removeLink(veth.name);
       this.#removeDoomed();
-      this.#options.netlink.createVeth(veth);
+      this.#createVeth(veth);
     }
     quietHostSide(veth.name);
     return [
@@ -140,6 +140,18 @@ class BridgeDriver implements NetworkDriver {
         gateway: this.#gateway,
       },
     ];
+  }
+
+  /** @throws unavailable when the process whose sandbox it is has gone */
+  #createVeth(veth: Parameters<Netlink["createVeth"]>[0]): void {
+    try {
+      this.#options.netlink.createVeth(veth);
+    } catch (error) {
+      if (systemCode(error) !== "ESRCH") throw error;
+      throw new EngineError("unavailable", `create veth ${veth.name}: the sandbox is gone`, {
+        cause: error,
+      });
+    }
   }
 
   async publish(endpoint: DriverEndpoint, ports: readonly PublishedPort[]): Promise<void> {
