@@ -155,6 +155,18 @@ export class ShimClient implements Shim {
     return state as ShimState;
   }
 
+  async isLostUnstarted(): Promise<boolean> {
+    if (this.#isStartAsked) return false;
+    try {
+      await this.state();
+      return false;
+    } catch (error) {
+      if (isKind(error, "unavailable")) return true;
+      if (isKind(error, "deadline-exceeded")) return false;
+      throw error;
+    }
+  }
+
   async abandon(): Promise<void> {
     this.#isOver = true;
     const { isClosed } = this.#connection;

@@ -101,6 +101,32 @@ describe.skipIf(!canRunContainers)("lost shims (needs root, crun and busybox)", 
     expect(deadFolders(fixture)).toEqual([]);
   });
 
+  test("a shim that is lost before its start says so, and one that is lost later does not", async () => {
+    const fixture = openFixture({ spareCount: 2 });
+    const requests = [1, 2, 3].map(() => fixture.request({ args: ["sleep", "60"] }));
+    const answers: boolean[] = [];
+    for (const [index, request] of requests.entries()) {
+      const { shim } = await fixture.acquire(request);
+      if (index === 1) await shim.start(request);
+      if (index < 2) killNow(shim.pid);
+      answers.push(await shim.isLostUnstarted());
+      await shim.abandon();
+      expect(traces(request)).toEqual([]);
+    }
+    expect(answers).toEqual([true, false, false]);
+  });
+
+  test("a container that nobody wants ends with its shim", async () => {
+    const fixture = openFixture();
+    const request = fixture.request({ args: ["sleep", "60"] });
+    const { shim } = await fixture.acquire(request);
+    await shim.start(request);
+    await shim.abandon();
+    expect(traces(request)).toEqual([]);
+    await fixture.pool.forget(shim.name);
+    expect(deadFolders(fixture)).toEqual([]);
+  });
+
   test("a spare that hangs is ended, another takes its place", async () => {
     const fixture = openFixture({ spareCount: 1 });
     const [hung] = await spares(fixture, 1);

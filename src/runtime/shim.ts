@@ -57,6 +57,11 @@ export interface Shim {
   }): Promise<void>;
   closeStdin(execId?: string): Promise<void>;
   state(): Promise<ShimState>;
+  /**
+   * Whether it is lost, and was never asked to start: what was made for the container so far is its
+   * sandbox, which has gone with it. Whoever gives the rest back may begin anew with another shim.
+   */
+  isLostUnstarted(): Promise<boolean>;
   /** Ends a shim that never started its container; with force where it does not do so by itself. */
   abandon(): Promise<void>;
 }
