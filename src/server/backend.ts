@@ -28,7 +28,7 @@ export interface Backend {
   readonly builds: BuildService;
   /** BuildKit's protocol; loaded when somebody first speaks it. */
   readonly buildkit: () => Promise<
-    Pick<Buildkit, "checkSession" | "acceptSession" | "acceptCalls">
+    Pick<Buildkit, "checkSession" | "acceptSession" | "acceptCalls" | "openClient" | "openTrace">
   >;
   readonly trust: TrustService;
   readonly manifests: ManifestService;

@@ -6,6 +6,7 @@ import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { at, parseLines } from "../support/json.ts";
 import { rootTar } from "../support/images.ts";
+import { tar } from "../support/tar.ts";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { referenceHost } from "../support/engine.ts";
 
@@ -132,6 +133,21 @@ describe("dockerode", () => {
     await docker.getVolume("cf-dockerode").remove();
   });
 
+  test("builds with BuildKit, whose progress it decodes", async () => {
+    const content = `FROM ${image}\nRUN echo $((40 + 2)) told\n`;
+    const building = await docker.buildImage(
+      Readable.from([tar([{ name: "Dockerfile", content }])]) as never,
+      { version: "2", t: "cf-dockerode3", labels: Labels, nocache: true },
+    );
+    // Not in its types yet.
+    const follow = Reflect.get(docker, "followProgress") as Docker["modem"]["followProgress"];
+    const told = await progressOf(building, follow.bind(docker));
+    expect(JSON.stringify(told)).toMatch(/\[1\/2\] FROM .*Built image: sha256:/);
+    const built = await docker.getImage("cf-dockerode3").inspect();
+    expect(built.Config.Labels).toMatchObject(Labels);
+    await docker.getImage("cf-dockerode3").remove();
+  });
+
   test("tags, saves, loads and inspects images", async () => {
     await docker.getImage(image).tag({ repo: "cf-dockerode2", tag: "x" });
     const saved = await docker.getImage("cf-dockerode2:x").get();
@@ -165,9 +181,12 @@ async function drain(stream: NodeJS.ReadableStream): Promise<void> {
   await once(stream, "end");
 }
 
-async function progressOf(stream: NodeJS.ReadableStream): Promise<readonly unknown[]> {
+async function progressOf(
+  stream: NodeJS.ReadableStream,
+  follow: Docker["modem"]["followProgress"] = docker.modem.followProgress.bind(docker.modem),
+): Promise<readonly unknown[]> {
   const done = Promise.withResolvers<readonly unknown[]>();
-  docker.modem.followProgress(stream, (error, messages: readonly unknown[]) => {
+  follow(stream, (error, messages: readonly unknown[]) => {
     if (error === null) done.resolve(messages);
     else done.reject(error);
   });

@@ -35,7 +35,12 @@ export interface BuildParameters {
   readonly networkMode: string;
   readonly platform: string;
   readonly target: string;
+  /** "2" for BuildKit. */
   readonly version: string;
+  /** With BuildKit: the client's session; "" when it has none. */
+  readonly session: string;
+  /** With BuildKit: what becomes of the result, as JSON; "" for an image. */
+  readonly outputs: string;
   readonly buildId: string;
 }
 
@@ -88,6 +93,8 @@ export function decodeBuildQuery(query: Query): BuildParameters {
     platform: textValue(query, "platform"),
     target: textValue(query, "target"),
     version: textValue(query, "version"),
+    session: textValue(query, "session"),
+    outputs: textValue(query, "outputs"),
     buildId: textValue(query, "buildid"),
   };
 }

@@ -13,7 +13,14 @@ import { statusCodeKey, statusDetailsKey } from "../../lib/grpc/status.ts";
 import { silentLogger } from "../../lib/log.ts";
 import { digestOf } from "../../oci/digest.ts";
 import { hostPlatform } from "../../oci/platform.ts";
-import type { BuildRequest, BuildResult, BuildService, CacheRecord } from "../build-service.ts";
+import { decodeMessage } from "../../lib/protobuf.ts";
+import type {
+  BuildRequest,
+  BuildResult,
+  BuildService,
+  CacheRecord,
+  LocalRequest,
+} from "../build-service.ts";
 import { ContextFolders } from "../session/context-folders.ts";
 import { type Buildkit, createBuildkit } from "./buildkit.ts";
 import { ProgressLog } from "./progress-log.ts";
@@ -407,6 +414,32 @@ describe("the engine", () => {
     call.end();
     expect(await call.next()).toMatchObject({ id: "one", size: 10, shared: true });
     expect(await call.next()).toBeUndefined();
+  });
+
+  test("gives the client's side of a session to a build that is asked for elsewhere", async () => {
+    const { signal } = new AbortController();
+    await using opened = await buildkit.openClient("s", signal);
+    expect(await opened.secret("none")).toBeUndefined();
+    await expect(opened.folder({ name: "context" } as LocalRequest)).rejects.toThrow();
+    const gone = buildkit.openClient("none", AbortSignal.abort());
+    await expect(gone).rejects.toMatchObject({ kind: "canceled" });
+  });
+
+  test("tells a build to who reads a trace of it, to its end", async () => {
+    const trace = buildkit.openTrace();
+    const digest = digestOf("step");
+    trace.push({ kind: "vertex", vertex: { digest, name: "RUN it", inputs: [] } });
+    const bytes = Buffer.from("said\n");
+    trace.push({ kind: "log", digest, stream: "stdout", bytes, atNs: "1" });
+    trace.end();
+    const told: StatusResponse[] = [];
+    for await (const text of trace.read(new AbortController().signal)) {
+      told.push(decodeMessage(controlMethods.status.response, Buffer.from(text, "base64")));
+    }
+    expect(told.flatMap(({ vertexes }) => vertexes.map(({ name }) => name))).toEqual(["RUN it"]);
+    expect(told.flatMap(({ logs }) => logs.map(({ msg }) => String(Buffer.from(msg))))).toEqual([
+      "said\n",
+    ]);
   });
 
   test("takes a session as a call", async () => {

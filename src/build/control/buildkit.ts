@@ -13,10 +13,12 @@ import { createGrpcServer, streamHandler, unaryHandler } from "../../lib/grpc/se
 import type { Logger } from "../../lib/log.ts";
 import type { Platform } from "../../oci/platform.ts";
 import { removeTree } from "../../sys/fs/fs.ts";
-import type { BuildService, Entitlement } from "../build-service.ts";
+import type { BuildClient, BuildService, Entitlement } from "../build-service.ts";
 import type { ContextFolders } from "../session/context-folders.ts";
+import { createSessionClient } from "../session/session-client.ts";
 import { type SessionHeaders, SessionPool } from "../session/session-pool.ts";
 import { BuildJobs } from "./build-jobs.ts";
+import { type BuildTrace, openBuildTrace } from "./build-trace.ts";
 import { controlHandlers } from "./control-service.ts";
 import { gatewayHandlers } from "./gateway-service.ts";
 
@@ -31,6 +33,11 @@ export interface Buildkit {
   acceptSession(duplex: Duplex, headers: SessionHeaders): Promise<void>;
   /** Serves a client's calls until its connection ends. */
   acceptCalls(duplex: Duplex): Promise<void>;
+  /** The client's side of a build whose client has opened a session; waited for when it is not there.
+   * @throws not-found when it does not come */
+  openClient(sessionId: string, signal: AbortSignal): Promise<BuildClient & AsyncDisposable>;
+  /** Opens what tells a build to a client that did not ask for it by calls. */
+  openTrace(): BuildTrace;
   /** Removes what an earlier engine left. */
   recover(): Promise<void>;
   /** Cancels builds and ends connections. */
@@ -84,6 +91,11 @@ export function createBuildkit(options: BuildkitOptions): Buildkit {
     checkSession: (headers) => void sessions.check(headers),
     acceptSession: async (duplex, headers) => await sessions.accept(duplex, headers),
     acceptCalls: async (duplex) => await server.accept(duplex),
+    async openClient(sessionId, signal) {
+      const session = await sessions.get(sessionId, signal);
+      return createSessionClient({ session, folders, socketRoot, logger, signal });
+    },
+    openTrace: openBuildTrace,
     async recover() {
       for (const name of readdirSync(socketRoot)) await removeTree(join(socketRoot, name));
       await folders.recover();

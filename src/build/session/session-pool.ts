@@ -113,6 +113,7 @@ export class SessionPool {
     const timer = setTimeout(come.resolve, sessionWaitMs);
     const stop = (): void => come.resolve();
     signal?.addEventListener("abort", stop, { once: true });
+    if (signal?.aborted === true) stop();
     try {
       await come.promise;
     } finally {

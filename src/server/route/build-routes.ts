@@ -1,21 +1,8 @@
 import { Readable } from "node:stream";
-import {
-  decodeBuildQuery,
-  decodeRegistryConfig,
-  type BuildParameters,
-} from "../../api/request/decode-build.ts";
-import type { AuthConfig } from "../../api/image.ts";
+import { decodeBuildQuery, type BuildParameters } from "../../api/request/decode-build.ts";
 import { boolValue, filtersValue, integerValue, textValue } from "../../api/request/query.ts";
-import type {
-  BuildClient,
-  BuildEvent,
-  BuildRequest,
-  BuildResult,
-  ContextSource,
-} from "../../build/build-service.ts";
+import type { BuildEvent, BuildResult, ContextSource } from "../../build/build-service.ts";
 import { EngineError, messageOf } from "../../lib/errors.ts";
-import { createId } from "../../lib/id.ts";
-import { parsePlatform } from "../../oci/platform.ts";
 import {
   familiarString,
   parseReference,
@@ -30,30 +17,22 @@ import {
   sendEmpty,
   sendJson,
 } from "../exchange.ts";
-import { credentialsOf } from "./registry-routes.ts";
+import { requestOf } from "./_build-request.ts";
+import { checkTraced, runTracedBuild, sessionContext } from "./_traced-build.ts";
 
 const shownIdLength = 12;
-/** Docker Hub's names in clients' lists of credentials. */
-const hubNames = ["docker.io", "index.docker.io", "https://index.docker.io/v1/"];
 
 /** Handlers of the build operations, by operation name. */
 export const buildRoutes: Readonly<Record<string, Handler>> = {
   ImageBuild: async (exchange) => {
     const parameters = decodeBuildQuery(exchange.query);
-    if (parameters.version === "2") {
-      throw new EngineError(
-        "invalid-argument",
-        "BuildKit builds are served at /grpc: update the client, or ask for builder version 1",
-      );
-    }
-    const tags = parameters.tags.map(tagOf);
+    const names = parameters.tags.map(tagOf).map(familiarString);
+    if (parameters.version === "2") checkTraced(parameters);
     const main = await contextOf(exchange, parameters);
+    const build = { parameters, main: main.source, names };
     try {
-      await runBuild(exchange, {
-        parameters,
-        main: main.source,
-        names: tags.map(familiarString),
-      });
+      if (parameters.version === "2") await runTracedBuild(exchange, build);
+      else await runBuild(exchange, build);
     } finally {
       await main.close();
     }
@@ -103,11 +82,15 @@ interface OpenContext {
 /** The context of a build: the body's tar, or what `remote` names. */
 async function contextOf(exchange: Exchange, parameters: BuildParameters): Promise<OpenContext> {
   const { remote } = parameters;
-  const isStream = remote === "" || remote === "client-session";
-  if (!isStream) {
+  const close = async (): Promise<void> => await Promise.resolve();
+  if (remote === sessionContext && parameters.version === "2") {
+    await readBody(exchange);
+    return { source: { kind: "local", name: "context" }, close };
+  }
+  if (remote !== "" && remote !== sessionContext) {
     await readBody(exchange);
     const kind = isGitUrl(remote) ? "git" : "http";
-    return { source: { kind, url: remote }, close: async () => await Promise.resolve() };
+    return { source: { kind, url: remote }, close };
   }
   const folder = await exchange.backend.builds.unpackContext(
     Readable.toWeb(exchange.request) as unknown as ReadableStream<Uint8Array>,
@@ -186,113 +169,4 @@ function failureOf(error: unknown): object {
   }
   const message = `The command '${command}' returned a non-zero code: ${code}`;
   return { errorDetail: { code, message }, error: message };
-}
-
-function requestOf(
-  exchange: Exchange,
-  build: {
-    readonly parameters: BuildParameters;
-    readonly main: ContextSource;
-    readonly names: readonly string[];
-    readonly progress: (event: BuildEvent) => void;
-  },
-): BuildRequest {
-  const { parameters, main } = build;
-  const args = Object.entries(parameters.buildArgs).flatMap(([name, value]) =>
-    value === null ? [] : [[name, value] as const],
-  );
-  const { platform, target, dockerfile, shmSizeBytes, cgroupParent } = parameters;
-  const network = networkOf(parameters.networkMode);
-  return {
-    id: parameters.buildId === "" ? createId() : parameters.buildId,
-    client: clientOf(exchange),
-    main,
-    ...(dockerfile === "" ? {} : { dockerfileName: dockerfile }),
-    contexts: new Map(),
-    args: new Map(args),
-    labels: new Map(Object.entries(parameters.labels)),
-    ...(target === "" ? {} : { target }),
-    platforms: platform === "" ? [] : [parsePlatform(platform)],
-    hasNoCache: parameters.hasNoCache,
-    noCacheStages: [],
-    isPulled: parameters.isPulled,
-    network,
-    extraHosts: parameters.extraHosts,
-    ...(shmSizeBytes === 0 ? {} : { shmSizeBytes }),
-    ...(cgroupParent === "" ? {} : { cgroupParent }),
-    ulimits: parameters.ulimits,
-    resources: resourcesOf(parameters),
-    isSquashed: parameters.isSquashed,
-    keepsSteps: true,
-    // Who asks may run any container, but the Dockerfile may be somebody else's.
-    allows: new Set(network === "host" ? ["network.host"] : []),
-    // Docker: images that are not here are left out, seen in 28.5
-    cacheFrom: parameters.cacheFrom.map((ref) => ({
-      type: "registry",
-      mode: "min",
-      attributes: { ref },
-      isLocalOnly: true,
-    })),
-    cacheTo: [],
-    outputs: [{ kind: "image", names: build.names, isPushed: false }],
-    attestations: { sbom: false },
-    progress: build.progress,
-    signal: exchange.signal,
-  };
-}
-
-function networkOf(mode: string): BuildRequest["network"] {
-  if (mode === "" || mode === "default" || mode === "bridge") return "default";
-  if (mode === "none" || mode === "host") return mode;
-  throw new EngineError(
-    "not-implemented",
-    `network mode ${JSON.stringify(mode)} is not served for builds: use default, none or host`,
-  );
-}
-
-function resourcesOf(parameters: BuildParameters): NonNullable<BuildRequest["resources"]> {
-  const { memoryBytes, memorySwapBytes, cpuShares, cpuPeriod, cpuQuota } = parameters;
-  const { cpusetCpus, cpusetMems } = parameters;
-  return {
-    memoryBytes,
-    memorySwapBytes,
-    cpuShares,
-    cpuPeriod,
-    cpuQuota,
-    ...(cpusetCpus === "" ? {} : { cpusetCpus }),
-    ...(cpusetMems === "" ? {} : { cpusetMems }),
-  };
-}
-
-/** The client's side of a classic build: credentials, and nothing else. */
-function clientOf(exchange: Exchange): BuildClient {
-  const header = exchange.request.headers["x-registry-config"];
-  const auths = decodeRegistryConfig(Array.isArray(header) ? header[0] : header);
-  const refuse = async (): Promise<never> =>
-    await Promise.reject(
-      new EngineError("not-found", "a classic build has no session with its client"),
-    );
-  return {
-    folder: refuse,
-    secret: async () => await Promise.resolve(undefined),
-    sshAgent: async () => await Promise.resolve(undefined),
-    credentials: async (host) => {
-      const auth = findAuth(auths, host);
-      return await Promise.resolve(auth === undefined ? undefined : credentialsOf(auth));
-    },
-    sendTar: refuse,
-    sendFolder: refuse,
-  };
-}
-
-function findAuth(
-  auths: Readonly<Record<string, AuthConfig>>,
-  host: string,
-): AuthConfig | undefined {
-  const names = hubNames.includes(host) ? hubNames : [host, `https://${host}`, `http://${host}`];
-  for (const name of names) {
-    const auth = Object.hasOwn(auths, name) ? auths[name] : undefined;
-    if (auth !== undefined) return auth;
-  }
-  return undefined;
 }
