@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { connect } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { isSameProcess, run, signalProcess } from "../sys/process/process.ts";
@@ -8,6 +8,7 @@ import { canRunContainers, listenTo, ShimFixture } from "./_shim-fixture.ts";
 import type { Shim } from "./shim.ts";
 import { readExitStatus } from "./shim-client.ts";
 import { EngineError } from "../lib/errors.ts";
+import { socketTakerOf } from "../lib/socket-taker.ts";
 import type { PortPlan } from "./sandbox/sandbox-plan.ts";
 import type { StartRequest } from "./shim-protocol.ts";
 
@@ -24,6 +25,21 @@ function collect(stream: Duplex): Promise<Buffer> {
       resolve(Buffer.concat(parts));
     });
   });
+}
+
+/** A client's connection, by both of its ends. */
+async function openPair(): Promise<{ readonly near: Socket; readonly far: Socket }> {
+  const path = join(fixture.root, "pair.sock");
+  const accepted = Promise.withResolvers<Socket>();
+  const server = createServer({ allowHalfOpen: true }, accepted.resolve).listen(path);
+  const far = connect({ path, allowHalfOpen: true });
+  const near = await accepted.promise;
+  server.close();
+  return { near, far };
+}
+
+function descriptorOf(socket: Socket): number {
+  return Number(Reflect.get(Reflect.get(socket, "_handle") as object, "fd"));
 }
 
 /** The payload of one stream of stdcopy frames. */
@@ -168,6 +184,26 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
     stream.destroy();
     expect(await told.ended).toMatchObject({ exitCode: 3 });
   });
+
+  for (const isServed of [false, true]) {
+    const when = isServed ? "served by the shim" : "on its way to the shim";
+    test(`a client that vanishes while it is ${when} does not hold the container back`, async () => {
+      const args = ["sh", "-c", "yes | head -c 20000000; exit 3"];
+      const request = fixture.request({ args, log: { driver: "none" } });
+      const { shim, told } = await fixture.acquire(request);
+      const stream = await attach(shim);
+      stream.on("error", () => undefined).on("data", () => undefined);
+      await shim.start(request);
+      const { near, far } = await openPair();
+      const taken = await socketTakerOf(stream)?.take(descriptorOf(near));
+      expect(taken?.outputBytes).toBeGreaterThanOrEqual(0);
+      near.destroy();
+      if (isServed) taken?.serve(0);
+      far.destroy();
+      if (!isServed) stream.destroy();
+      expect(await told.ended).toMatchObject({ exitCode: 3 });
+    });
+  }
 
   test("stdin reaches the process byte by byte and ends with its client", async () => {
     const stdio = { openStdin: true, stdinOnce: true };

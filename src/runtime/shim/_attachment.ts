@@ -59,6 +59,8 @@ export class Attachment {
 
   /** Whether the process should wait for this client. */
   get isBehind(): boolean {
+    // One that has gone on its way to the shim never gets there.
+    if (this.#isClosed) return false;
     return this.#handover?.isMoving === true || this.#waitingBytes > behindMaxBytes;
   }
 
