@@ -205,6 +205,32 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
     });
   }
 
+  for (const isServed of [false, true]) {
+    const whom = isServed ? "the shim" : "the daemon";
+    test(`a client of ${whom} whose input nobody reads may vanish too`, async () => {
+      const args = ["sh", "-c", "yes | head -c 40000000; cat | wc -c >&2; exit 3"];
+      const stdio = { openStdin: true, stdinOnce: true };
+      const request = fixture.request({ args, stdio });
+      const { shim, told } = await fixture.acquire(request);
+      const stream = await attach(shim, { stdin: true });
+      stream.on("error", () => undefined);
+      await shim.start({ ...request, log: { ...request.log, driver: "none" } });
+      const { near, far } = await openPair();
+      const input = Buffer.alloc(3_000_000);
+      if (isServed) {
+        const taken = await socketTakerOf(stream)?.take(descriptorOf(near));
+        near.destroy();
+        taken?.serve(0);
+        far.pause();
+      }
+      (isServed ? far : stream).write(input);
+      await Bun.sleep(300);
+      far.destroy();
+      if (!isServed) stream.destroy();
+      expect(await told.ended).toMatchObject({ exitCode: 3 });
+    });
+  }
+
   test("stdin reaches the process byte by byte and ends with its client", async () => {
     const stdio = { openStdin: true, stdinOnce: true };
     const request = fixture.request({ args: ["cat"], stdio });

@@ -47,6 +47,7 @@ export class Attachment {
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #isEnding = false;
+  #isDeaf = false;
   #isClosed = false;
   #linger: ReturnType<typeof setTimeout> | undefined;
 
@@ -70,7 +71,7 @@ export class Attachment {
 
   /** Sends bytes as they are, and what heads them; they must not be changed any more. */
   send(head: Uint8Array | undefined, bytes: Uint8Array): void {
-    if (this.#isClosed || this.#isEnding) return;
+    if (this.#isClosed || this.#isEnding || this.#isDeaf) return;
     if (this.#handover?.isMoving === true) {
       this.#handover.hold(restOf(head, bytes, 0));
       return;
@@ -103,6 +104,19 @@ export class Attachment {
         break;
       }
     }
+    this.#endOutput();
+    this.#handlers.onDrain();
+  }
+
+  /**
+   * Where output goes takes nothing any more. Input goes on: some may have come that nobody has read,
+   * and until then nothing else is told of a client that is gone.
+   */
+  deafened(connection: StreamConnection): void {
+    if (this.#isClosed || connection !== this.#output) return;
+    this.#isDeaf = true;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
     this.#endOutput();
     this.#handlers.onDrain();
   }
@@ -159,6 +173,7 @@ export class Attachment {
           this.drained();
         },
         drain: () => this.drained(),
+        gone: (client) => this.deafened(client),
         close: () => {
           if (!this.#isClosed) handover.tellVanished();
           this.#ended();

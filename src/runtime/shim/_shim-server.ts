@@ -72,6 +72,7 @@ export class ShimServer {
       open: (connection) => this.#opened(connection),
       data: (connection, bytes) => this.#received(this.#peer(connection), asBuffer(bytes)),
       drain: (connection) => this.#drained(this.#peer(connection)),
+      gone: (connection) => this.#peers.get(connection)?.attachment?.deafened(connection),
       end: (connection) => this.#ended(this.#peer(connection)),
       close: (connection) => this.#closed(this.#peer(connection)),
     });

@@ -20,6 +20,7 @@ async function openPair(): Promise<{ near: StreamConnection; far: Socket; told: 
     open: opened.resolve,
     data: (_, bytes) => told.push(Buffer.from(bytes).toString()),
     drain: () => told.push("drain"),
+    gone: () => told.push("gone"),
     end: () => told.push("end"),
     close: () => told.push("close"),
   });
@@ -52,6 +53,25 @@ test("writeBoth() sends two pieces as one, and says how much of them was taken",
   far.destroy();
   await until(() => told.includes("close"));
   expect(near.writeBoth(Buffer.from("a"), Buffer.from("b"))).toBe(0);
+});
+
+test("a peer that has gone is told of by a write, also while the connection is paused", async () => {
+  const { near, far, told } = await openPair();
+  await until(() => !far.connecting);
+  far.write("sent before");
+  near.pause();
+  far.pause();
+  expect(near.write(Buffer.alloc(4_000_000))).toBeGreaterThan(0);
+  await Bun.sleep(20);
+  expect(told).not.toContain("gone");
+  far.destroy();
+  await until(() => told.includes("drain"));
+  expect(near.write(Buffer.from("more"))).toBe(0);
+  await until(() => told.includes("gone"));
+  expect(told).not.toContain("close");
+  near.resume();
+  await until(() => told.includes("close"));
+  expect(told).toContain("sent before");
 });
 
 test("adoptStream() goes on where another has read so far, half-close and end included", async () => {

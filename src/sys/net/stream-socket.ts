@@ -33,6 +33,11 @@ export interface StreamHandlers {
   /** The bytes are the callee's. */
   data(connection: StreamConnection, bytes: Uint8Array): void;
   drain?(connection: StreamConnection): void;
+  /**
+   * The peer takes nothing any more, as a write has shown. What it has sent may still come; `close`
+   * waits for that, and while the connection is paused is not told at all.
+   */
+  gone?(connection: StreamConnection): void;
   /** The peer has half-closed. */
   end?(connection: StreamConnection): void;
   close?(connection: StreamConnection): void;
@@ -104,7 +109,7 @@ export async function adoptStream(fd: number, handlers: StreamHandlers): Promise
 function callbacksOf(handlers: StreamHandlers): Bun.SocketHandler<StreamConnection> {
   return {
     open(socket) {
-      socket.data = connectionOf(socket);
+      socket.data = connectionOf(socket, handlers);
       handlers.open?.(socket.data);
     },
     data: (socket, bytes) => handlers.data(socket.data, bytes),
@@ -116,9 +121,19 @@ function callbacksOf(handlers: StreamHandlers): Bun.SocketHandler<StreamConnecti
   };
 }
 
-function connectionOf(socket: Bun.Socket<StreamConnection>): StreamConnection {
+function connectionOf(
+  socket: Bun.Socket<StreamConnection>,
+  handlers: StreamHandlers,
+): StreamConnection {
+  const write = (bytes: Uint8Array): number => {
+    const taken = socket.write(bytes);
+    if (taken >= 0) return taken;
+    // Not in the middle of what the writer does.
+    queueMicrotask(() => handlers.gone?.(socket.data));
+    return 0;
+  };
   return {
-    write: (bytes) => Math.max(0, socket.write(bytes)),
+    write,
     writeBoth: (first, second) => {
       const sent = sendBoth(socket, first, second);
       if (sent === first.length + second.length) return sent;
@@ -127,7 +142,7 @@ function connectionOf(socket: Bun.Socket<StreamConnection>): StreamConnection {
         sent < first.length
           ? Buffer.concat([first.subarray(sent), second])
           : second.subarray(sent - first.length);
-      return sent + Math.max(0, socket.write(rest));
+      return sent + write(rest);
     },
     pause: () => socket.pause(),
     resume: () => socket.resume(),
