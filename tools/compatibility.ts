@@ -36,8 +36,7 @@ const groups: readonly (readonly [title: string, names: RegExp])[] = [
 
 /** What an operation that is served does not do yet; told with 501. */
 const partly: Readonly<Record<string, string>> = {
-  SystemAuth: "refuses: there are no registries yet",
-  ImageCreate: "imports (`fromSrc=-`); pulling (`fromImage`) is refused",
+  ImageBuild: "with `version=2` (BuildKit) makes images alone: not files, archives or layouts",
 };
 
 /** The whole document. */
