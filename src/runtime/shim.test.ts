@@ -208,12 +208,13 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
   for (const isServed of [false, true]) {
     const whom = isServed ? "the shim" : "the daemon";
     test(`a client of ${whom} whose input nobody reads may vanish too`, async () => {
-      const args = ["sh", "-c", "yes | head -c 40000000; cat | wc -c >&2; exit 3"];
+      const script = "sleep 1; yes | head -c 9000000; cat | wc -c >&2; exit 3";
+      const args = ["sh", "-c", script];
       const stdio = { openStdin: true, stdinOnce: true };
       const request = fixture.request({ args, stdio });
       const { shim, told } = await fixture.acquire(request);
       const stream = await attach(shim, { stdin: true });
-      stream.on("error", () => undefined);
+      stream.on("error", () => undefined).resume();
       await shim.start({ ...request, log: { ...request.log, driver: "none" } });
       const { near, far } = await openPair();
       const input = Buffer.alloc(3_000_000);
@@ -221,8 +222,8 @@ describe.skipIf(!canRunContainers)("shims (needs root, crun and busybox)", () =>
         const taken = await socketTakerOf(stream)?.take(descriptorOf(near));
         near.destroy();
         taken?.serve(0);
-        far.pause();
       }
+      // It has read all that there is, so that its end is no reset.
       (isServed ? far : stream).write(input);
       await Bun.sleep(300);
       far.destroy();
