@@ -254,6 +254,34 @@ describe.skipIf(!isRoot)("containers", () => {
     expect((await state(id)).Status).toBe("exited");
   });
 
+  test("kill() ends at once what a pause() is about to freeze", async () => {
+    const { containers } = stack;
+    const Cmd = ["sh", "-c", "while :; do :; done & while :; do :; done"];
+    for (let round = 0; round < 5; round += 1) {
+      const id = await start(stack, createRequest({ Cmd }, none));
+      const beganMs = performance.now();
+      const killed = round % 2 === 0 ? containers.kill(id, {}) : undefined;
+      const paused = containers.pause(id);
+      await Promise.allSettled([killed ?? containers.kill(id, {}), paused]);
+      expect((await state(id)).Status).toBe("exited");
+      expect(performance.now() - beganMs).toBeLessThan(3000);
+      await expect(paused).rejects.toThrow("is not running");
+    }
+  });
+
+  test("remove() by force takes a container along whose start has just been asked for", async () => {
+    const { containers } = stack;
+    for (let turns = 0; turns < 6; turns += 1) {
+      const { Id } = await containers.create(createRequest({ Cmd: endless }, none), {});
+      const started = containers.start(Id, {});
+      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+      const removed = containers.remove(Id, { force: true, volumes: false, link: false });
+      const [, removal] = await Promise.allSettled([started, removed]);
+      expect(removal).toMatchObject({ status: "fulfilled" });
+      await expect(containers.inspect(Id, { size: false })).rejects.toThrow("No such container");
+    }
+  });
+
   test("remove() refuses a running one, and takes it by force; two at once are a conflict", async () => {
     const { containers } = stack;
     const id = await start(stack, createRequest({ Cmd: endless }, none), "stubborn");

@@ -132,7 +132,7 @@ export class ShimClient implements Shim {
   }
 
   async exec(request: Omit<ExecRequest, "op">): Promise<{ readonly pid: number }> {
-    return (await this.#connection.request({ op: "exec", ...request })) as { readonly pid: number };
+    return (await this.#request({ op: "exec", ...request })) as { readonly pid: number };
   }
 
   async resize(size: {
@@ -140,17 +140,15 @@ export class ShimClient implements Shim {
     readonly rows: number;
     readonly columns: number;
   }): Promise<void> {
-    await this.#connection.request({ op: "resize", ...size });
+    await this.#request({ op: "resize", ...size });
   }
 
   async closeStdin(execId?: string): Promise<void> {
-    await this.#connection.request(
-      execId === undefined ? { op: "closeStdin" } : { op: "closeStdin", execId },
-    );
+    await this.#request(execId === undefined ? { op: "closeStdin" } : { op: "closeStdin", execId });
   }
 
   async state(): Promise<ShimState> {
-    const asked = this.#connection.request({ op: "state" });
+    const asked = this.#request({ op: "state" });
     const state = await withDeadline(asked, answerMaxMs, `shim ${this.pid} does not answer`);
     return state as ShimState;
   }
@@ -169,6 +167,7 @@ export class ShimClient implements Shim {
 
   async abandon(): Promise<void> {
     this.#isOver = true;
+    if (this.#isGivenAway) return;
     const { isClosed } = this.#connection;
     try {
       if (isClosed) return;
@@ -192,8 +191,14 @@ export class ShimClient implements Shim {
    * @throws conflict, unavailable
    */
   async renew(directory: string): Promise<ShimConnection> {
-    await this.#connection.request({ op: "renew", directory });
+    // What is sent behind it would reach whom the shim serves next.
     this.#isGivenAway = true;
+    try {
+      await this.#connection.request({ op: "renew", directory });
+    } catch (error) {
+      this.#isGivenAway = false;
+      throw error;
+    }
     return this.#connection;
   }
 
@@ -206,7 +211,7 @@ export class ShimClient implements Shim {
   /** Whoever hears that the shim is gone may begin anew: nothing of it is in the way then. */
   async #ask(request: ShimRequest): Promise<unknown> {
     try {
-      return await this.#connection.request(request);
+      return await this.#request(request);
     } catch (error) {
       if (this.#connection.isClosed) await this.#cleanedUp;
       throw error;
@@ -217,6 +222,12 @@ export class ShimClient implements Shim {
     const what = `attach to container ${this.#containerId}`;
     if (this.#isStartAsked) return new EngineError("conflict", `${what}: it has ended`);
     return new EngineError("unavailable", `${what}: its shim is gone`);
+  }
+
+  /** @throws unavailable once the shim is given away: it may serve another container by now */
+  async #request(request: ShimRequest): Promise<unknown> {
+    if (this.#isGivenAway) throw new EngineError("unavailable", "ask shim: it is gone");
+    return await this.#connection.request(request);
   }
 
   #event(event: ShimEvent): void {

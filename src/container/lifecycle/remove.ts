@@ -51,12 +51,18 @@ export async function removeByRequest(
   if (!force) refuseAlive(container, name);
   container.isRemoving = true;
   try {
-    if (force) await endIt(context, container);
-    await context.locks.run(container.id, async () => {
-      if (!context.store.has(container.id)) return;
-      if (container.isRunning) throw cannotRemoveRunning(name);
-      await removeContainer(context, container, { volumes: options.volumes });
-    });
+    let isOver = false;
+    while (!isOver) {
+      if (force) await endIt(context, container);
+      isOver = await context.locks.run(container.id, async () => {
+        if (!context.store.has(container.id)) return true;
+        // A start may have held the lock, and not have said so yet: what it started is ended too.
+        if (container.isRunning && force) return false;
+        if (container.isRunning) throw cannotRemoveRunning(name);
+        await removeContainer(context, container, { volumes: options.volumes });
+        return true;
+      });
+    }
   } catch (error) {
     container.isRemoving = false;
     throw error;

@@ -124,7 +124,9 @@ export function parseSignal(text: string): number {
 /** Sends a signal to the first process, and lets a frozen container go on when it is to end. */
 function send(context: Context, container: LiveContainer, signal: number): void {
   const { record } = container;
-  signalMark(processOf(container), signal);
+  const mark = processOf(container);
+  if (signal === killNumber) container.killedPid = mark.pid;
+  signalMark(mark, signal);
   publish(context, container, { action: "kill", attributes: { signal: String(signal) } });
   const stopSignal = parseSignal(record.config.StopSignal ?? "SIGTERM");
   if (record.phase !== "paused" || (signal !== killNumber && signal !== stopSignal)) return;

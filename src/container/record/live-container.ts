@@ -15,6 +15,8 @@ export class LiveContainer {
   shim: Shim | undefined;
   /** What the running spec was made from; made again after a restart of the daemon. */
   specInput: SpecInput | undefined;
+  /** The first process, once it was sent SIGKILL: a pause that is under way must not hold it. */
+  killedPid: number | undefined;
   /** A removal has begun; nothing else may. */
   isRemoving = false;
   /** Joined to the shim as soon as there is one. */

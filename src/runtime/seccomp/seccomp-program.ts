@@ -4,7 +4,7 @@
  * program costs the runtime some 20 ms for each container; compiled once it costs nothing.
  */
 import { dlopen } from "bun:ffi";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, fstatSync, mkdtempSync, openSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
@@ -125,17 +125,23 @@ function comparisonsOf(rule: RuntimeSyscall): readonly Uint8Array[] {
 }
 
 function exportProgram(write: (fd: number) => number): Uint8Array {
+  const fd = openNameless();
+  try {
+    const result = write(fd);
+    if (result < 0) throw failed("export", result);
+    const program = Buffer.alloc(fstatSync(fd).size);
+    readSync(fd, program, 0, program.length, 0);
+    return program;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A file without a name: however this process ends, nothing of it stays. */
+function openNameless(): number {
   const folder = mkdtempSync(join(tmpdir(), "tug-seccomp-"));
   try {
-    const path = join(folder, "program");
-    const fd = openSync(path, "w", 0o600);
-    try {
-      const result = write(fd);
-      if (result < 0) throw failed("export", result);
-    } finally {
-      closeSync(fd);
-    }
-    return readFileSync(path);
+    return openSync(join(folder, "program"), "w+", 0o600);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

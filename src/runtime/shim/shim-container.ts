@@ -6,6 +6,7 @@ import { valueWithin } from "../../lib/concurrency/deadline.ts";
 import { nowNs } from "../../lib/time.ts";
 import { oomKillCount, watchOom } from "../../sys/cgroup.ts";
 import { writeFileAtomic } from "../../sys/fs/fs.ts";
+import { systemCode } from "../../sys/libc.ts";
 import type { WaitStatus } from "../../sys/process/process.ts";
 import { expectStart } from "../cgroup-warmth.ts";
 import { removeRemains } from "./cgroup-remains.ts";
@@ -335,7 +336,8 @@ export class ShimContainer {
     try {
       this.#oomWatch = watchOom(cgroup, () => this.#oomHappened());
     } catch (error) {
-      // The container may have ended already, and its cgroup with it.
+      // The container has ended already, and its cgroup with it.
+      if (systemCode(error) === "ENOENT") return;
       this.#options.tell({ event: "warning", message: `watch memory: ${messageOf(error)}` });
     }
   }
