@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sleep } from "../lib/concurrency/retry.ts";
+import { EngineError } from "../lib/errors.ts";
 import { processStartTime, signalProcess } from "../sys/process/process.ts";
 import { connectShim } from "./_shim-connection.ts";
 import { isShimAlive, readShimRecord } from "./_shim-cleanup.ts";
@@ -97,6 +98,36 @@ describe.skipIf(!canRunContainers)("lost shims (needs root, crun and busybox)", 
     const log = readFileSync(request.log.path ?? "", "utf8");
     expect(log.match(/once/g)).toHaveLength(1);
     await fixture.pool.forget(shim.name);
+    await sleep(100);
+    expect(deadFolders(fixture)).toEqual([]);
+  });
+
+  test("what is done for a shim that is lost while it answers is done for the next one", async () => {
+    const fixture = openFixture({ spareCount: 2 });
+    await spares(fixture, 2);
+    const pids: number[] = [];
+    const meanwhile = async ({ pid }: { readonly pid: number }): Promise<void> => {
+      pids.push(pid);
+      // The signal comes before the request is read, or after: both are a loss or none.
+      if (pids.length === 1) killNow(pid);
+      await Promise.resolve();
+    };
+    const request = fixture.request({ args: ["true"] });
+    const shim = await fixture.pool.acquire(request.containerId, { meanwhile });
+    expect(shim.pid).toBe(pids.at(-1) ?? 0);
+    await shim.abandon();
+    await fixture.pool.forget(shim.name);
+  });
+
+  test("where that fails, the shim is ended and the failure told", async () => {
+    const fixture = openFixture({ spareCount: 1 });
+    const [spare] = await spares(fixture, 1);
+    const { containerId } = fixture.request({ args: ["true"] });
+    const failed = fixture.pool.acquire(containerId, {
+      meanwhile: () => Promise.reject(new EngineError("not-found", "no such network")),
+    });
+    await expect(failed).rejects.toThrow("no such network");
+    expect(spare === undefined || isShimAlive(spare)).toBe(false);
     await sleep(100);
     expect(deadFolders(fixture)).toEqual([]);
   });

@@ -11,7 +11,7 @@ import { connectShim, ShimConnection } from "./_shim-connection.ts";
 import { cleanUpBehind, noteSpare } from "./_shim-cleanup.ts";
 import { cleanUpOrTell, recoverShim } from "./_shim-recovery.ts";
 import { ShimClient, type ShimClientOptions } from "./shim-client.ts";
-import type { RecoveredShim, Shim, ShimPool } from "./shim.ts";
+import type { AcquireOptions, RecoveredShim, Shim, ShimPool } from "./shim.ts";
 
 /** Shims being started at the same time; most of a start is waiting for the kernel. */
 const startingCountMax = 4;
@@ -86,24 +86,28 @@ class SpareShimPool implements ShimPool {
     this.#replenish();
   }
 
-  async acquire(containerId: string): Promise<Shim> {
+  async acquire(containerId: string, options: AcquireOptions = {}): Promise<Shim> {
     expectStart();
     this.#noteStart(containerId);
     for (let attempt = 1; ; attempt += 1) {
       const shim = await this.#take();
-      try {
-        await shim.adopt(containerId);
-        this.#taken.add(shim);
-        return shim;
-      } catch (error) {
-        // Nothing of the container is in it yet: another does as well.
-        this.#options.logger.warn("a spare shim is lost", {
-          shim: shim.name,
-          reason: messageOf(error),
-        });
+      const [adopted, prepared] = await Promise.allSettled([
+        shim.adopt(containerId),
+        options.meanwhile?.(shim),
+      ]);
+      if (adopted.status === "fulfilled") {
+        if (prepared.status === "fulfilled") {
+          this.#taken.add(shim);
+          return shim;
+        }
         await this.#discard(shim);
-        if (attempt === takeAttemptCountMax || this.#isClosed) throw error;
+        throw prepared.reason;
       }
+      // Nothing of the container is in it yet: another does as well.
+      const reason = messageOf(adopted.reason);
+      this.#options.logger.warn("a spare shim is lost", { shim: shim.name, reason });
+      await this.#discard(shim);
+      if (attempt === takeAttemptCountMax || this.#isClosed) throw adopted.reason;
     }
   }
 

@@ -72,16 +72,26 @@ export type RecoveredShim =
   | { readonly kind: "exited"; readonly containerId: string; readonly status: ExitStatus }
   | { readonly kind: "lost"; readonly containerId: string; readonly reason: string };
 
+/** How a shim is given to a container. */
+export interface AcquireOptions {
+  /**
+   * Done for the shim while it answers, and done anew for another, should that one be lost; a failure
+   * is that of the acquisition.
+   */
+  readonly meanwhile?: (shim: Pick<Shim, "pid">) => Promise<void>;
+}
+
 /** The shims of one daemon. */
 export interface ShimPool extends AsyncDisposable {
   /**
    * Gives a shim to a container, once that has answered: a spare that was lost unseen, or hangs, is
-   * replaced by another. Nothing of the container has been made by then but the shim's note of its ID,
-   * which goes with its folder; what is lost from now on is the container's loss.
+   * replaced by another. Nothing of the container has been made by then but what was to be made
+   * meanwhile, and the shim's note of its ID, which goes with its folder; what is lost from now on is
+   * the container's loss.
    *
    * @throws unavailable when shims cannot be started, or are lost one after the other
    */
-  acquire(containerId: string): Promise<Shim>;
+  acquire(containerId: string, options?: AcquireOptions): Promise<Shim>;
   /** Finds what an earlier daemon left under the exec root, by shim name and container. */
   recover(
     known: readonly { readonly name: string; readonly containerId: string }[],

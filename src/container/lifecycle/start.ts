@@ -12,6 +12,7 @@ import type { AttachRequest, Endpoint, PublishedPort } from "../../network/netwo
 import { parsePublishRequests } from "../../network/ports.ts";
 import { generateSpec } from "../../runtime/spec/generate-spec.ts";
 import type { SpecInput } from "../../runtime/spec/spec-input.ts";
+import type { SandboxWishes } from "../../runtime/sandbox/sandbox-plan.ts";
 import type { Shim } from "../../runtime/shim.ts";
 import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import type { StartRequest, StartResult } from "../../runtime/shim-protocol.ts";
@@ -94,18 +95,21 @@ async function launch(context: Context, container: LiveContainer, taken: Taken):
   const namespaces = resolveNamespaces(context, record);
   const rootfs = rootfsOf(context, record.id);
   const attach = attachRequestOf(container);
+  const allocated = attach === undefined ? undefined : allocateEndpoint(context, attach);
+  let inside: SandboxWishes | undefined;
+  const connect = async (sandboxPid: number): Promise<void> => {
+    const free = await allocated;
+    if (attach === undefined || free === undefined) return;
+    inside = await networks.connect(free, { request: attach, sandboxPid });
+  };
   const { shim, endpoint, sources } = await takeAll(taken, {
-    shim: shims.acquire(record.id),
-    endpoint: attach === undefined ? undefined : allocateEndpoint(context, attach),
+    shim: shims.acquire(record.id, { meanwhile: async ({ pid }) => await connect(pid) }),
+    endpoint: allocated,
     sources: mountVolumes(context, record),
   });
   container.shim = shim;
   shim.listen(listenTo(context, container, shim));
   noteStart(context, container, { shim, endpoint });
-  const inside =
-    attach === undefined || endpoint === undefined
-      ? undefined
-      : await networks.connect(endpoint, { request: attach, sandboxPid: shim.pid });
   const joined = joinPendingStreams(container, shim);
   const opened = inside === undefined ? undefined : shim.openSandbox(inside);
   // The longest work of the daemon's own, while the shim is at its.
