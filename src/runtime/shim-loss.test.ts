@@ -119,6 +119,25 @@ describe.skipIf(!canRunContainers)("lost shims (needs root, crun and busybox)", 
     await fixture.pool.forget(shim.name);
   });
 
+  test("a shim that is lost once it has answered, while that is done, is replaced as well", async () => {
+    const fixture = openFixture({ spareCount: 2 });
+    await spares(fixture, 2);
+    const pids: number[] = [];
+    const meanwhile = async ({ pid }: { readonly pid: number }): Promise<void> => {
+      pids.push(pid);
+      if (pids.length > 1) return;
+      await sleep(200);
+      killNow(pid);
+      throw new EngineError("unavailable", "the sandbox is gone");
+    };
+    const request = fixture.request({ args: ["true"] });
+    const shim = await fixture.pool.acquire(request.containerId, { meanwhile });
+    expect(pids).toEqual([pids[0] ?? 0, shim.pid]);
+    await shim.abandon();
+    await fixture.pool.forget(shim.name);
+    expect(deadFolders(fixture)).toEqual([]);
+  });
+
   test("where that fails, the shim is ended and the failure told", async () => {
     const fixture = openFixture({ spareCount: 1 });
     const [spare] = await spares(fixture, 1);

@@ -95,19 +95,17 @@ class SpareShimPool implements ShimPool {
         shim.adopt(containerId),
         options.meanwhile?.(shim),
       ]);
-      if (adopted.status === "fulfilled") {
-        if (prepared.status === "fulfilled") {
-          this.#taken.add(shim);
-          return shim;
-        }
-        await this.#discard(shim);
-        throw prepared.reason;
+      if (adopted.status === "fulfilled" && prepared.status === "fulfilled") {
+        this.#taken.add(shim);
+        return shim;
       }
-      // Nothing of the container is in it yet: another does as well.
-      const reason = messageOf(adopted.reason);
-      this.#options.logger.warn("a spare shim is lost", { shim: shim.name, reason });
+      const error: unknown = failureOf(adopted) ?? failureOf(prepared);
+      // Nothing of the container is in it yet: where it is lost, another does as well.
+      const isLost = adopted.status === "rejected" || (await shim.isLostUnstarted());
+      const reason = messageOf(error);
+      if (isLost) this.#options.logger.warn("a spare shim is lost", { shim: shim.name, reason });
       await this.#discard(shim);
-      if (attempt === takeAttemptCountMax || this.#isClosed) throw adopted.reason;
+      if (!isLost || attempt === takeAttemptCountMax || this.#isClosed) throw error;
     }
   }
 
@@ -373,6 +371,10 @@ const environmentDefault: Readonly<Record<string, string>> = {
   BUN_JSC_thresholdForJITAfterWarmUp: "5000",
   PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 };
+
+function failureOf(settled: PromiseSettledResult<unknown>): unknown {
+  return settled.status === "rejected" ? settled.reason : undefined;
+}
 
 /** A shim that is just leaving removes its socket at the same time, which stops a removal early. */
 async function removeDirectory(path: string): Promise<void> {
