@@ -317,6 +317,29 @@ describe.skipIf(!isRoot)("containers", () => {
     }
   });
 
+  test("an auto-remove container is there a while for who has just started it", async () => {
+    const { containers } = stack;
+    const request = createRequest({ Cmd: ["sh", "-c", "exit 5"] }, { ...none, AutoRemove: true });
+    const { Id } = await containers.create(request, {});
+    await containers.start(Id, {});
+    await soon(() => eventsOf(Id).includes("die"));
+    const { State } = await containers.inspect(Id, { size: false });
+    expect(State).toMatchObject({ Status: "exited", ExitCode: 5 });
+    const ended = { condition: "not-running", accepted: () => undefined } as const;
+    expect(await containers.wait(Id, ended)).toEqual({ StatusCode: 5 });
+    await containers.start(Id, {});
+    await soon(() => eventsOf(Id).includes("destroy"));
+    expect(eventsOf(Id).filter((action) => action === "die")).toHaveLength(2);
+    await expect(containers.inspect(Id, { size: false })).rejects.toThrow("No such container");
+
+    const { Id: taken } = await containers.create(request, {});
+    await containers.start(taken, {});
+    await soon(() => eventsOf(taken).includes("die"));
+    await containers.remove(taken, { force: false, volumes: false, link: false });
+    await Bun.sleep(600);
+    expect(eventsOf(taken).filter((action) => action === "destroy")).toHaveLength(1);
+  });
+
   test("an auto-remove container that cannot start is removed", async () => {
     const request = createRequest({ Cmd: ["/nosuch"] }, { ...none, AutoRemove: true });
     const { Id } = await stack.containers.create(request, {});

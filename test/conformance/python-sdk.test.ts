@@ -45,6 +45,7 @@ describe.skipIf(python === undefined)("Docker's SDK for Python", () => {
   test("runs commands and tells the failed ones", async () => {
     expect(await call("runs")).toEqual({
       plain: "hi\n",
+      "removes itself": true,
       "stderr alone": "err\n",
       streamed: ["streamed\n"],
       failed: ["ContainerError", 7, true],

@@ -6,17 +6,12 @@ import type { Shim } from "../../runtime/shim.ts";
 import { bundleFolder, type Context } from "../context.ts";
 import type { LiveContainer } from "../record/live-container.ts";
 import { closeSharedMemory } from "../bundle/namespaces.ts";
-import { killAndWait, type ProcessMark, signalMark } from "../process-signal.ts";
 import { unmountVolumes } from "../bundle/volume-use.ts";
-
-const killMaxMs = 5000;
 
 /** What a container held. */
 export interface Held {
-  /** A shim whose container did not start, or whose start is undone. */
+  /** A shim whose container did not start, or whose start is undone: its process is killed. */
   readonly shim?: Shim;
-  /** A process to be killed first. */
-  readonly process?: ProcessMark;
   readonly endpoint?: Endpoint;
   /** Name of the shim whose folder is no longer needed. */
   readonly shimName?: string;
@@ -37,16 +32,9 @@ export async function giveBack(
       context.logger.warn(`${what} of container`, { container: record.id, error });
     }
   };
-  const { shim, process, endpoint, shimName } = held;
-  if (process !== undefined) {
-    await attempt("kill process", async () => {
-      if (!(await killAndWait(process, killMaxMs)) && shim !== undefined) {
-        signalMark({ pid: shim.pid, pidStartTime: process.pidStartTime }, "SIGKILL");
-      }
-    });
-  } else if (shim !== undefined) {
-    await attempt("abandon shim", () => shim.abandon());
-  }
+  const { shim, endpoint, shimName } = held;
+  // Whatever it has come to: a process that runs goes with it.
+  if (shim !== undefined) await attempt("abandon shim", () => shim.abandon());
   if (endpoint !== undefined) {
     await attempt("disconnect network", () =>
       context.networks.disconnect(endpoint, { containerId: record.id }),
@@ -54,7 +42,7 @@ export async function giveBack(
   }
   if (held.hasVolumes) await attempt("unmount volumes", () => unmountVolumes(context, record));
   await attempt("unmount shared memory", () => closeSharedMemory(context, record));
-  const name = shimName ?? (process === undefined ? shim?.name : undefined);
+  const name = shimName ?? shim?.name;
   if (name !== undefined) await attempt("forget shim", () => context.shims.forget(name));
 }
 

@@ -1,6 +1,7 @@
 /**
  * The end of a container's process: told by its shim, or found after a restart of the daemon.
  */
+import { sleep } from "../../lib/concurrency/retry.ts";
 import { messageOf } from "../../lib/errors.ts";
 import type { ExitStatus } from "../../runtime/shim-protocol.ts";
 import type { Shim, ShimListener } from "../../runtime/shim.ts";
@@ -12,6 +13,13 @@ import { removeContainer } from "./remove.ts";
 
 /** Exit code of a container whose shim was killed: SIGKILL's. */
 const exitCodeLost = 137;
+
+/**
+ * A container that removes itself stays for so long after its end, unless somebody waits for that:
+ * who has read its log to the end then asks how it ended.
+ */
+// Docker: its removal takes some of that; its SDK for Python runs containers so, seen in 28.5
+const autoRemoveDelayMs = 250;
 
 /** Hears what a shim tells of its container. */
 export function listenTo(context: Context, container: LiveContainer, shim: Shim): ShimListener {
@@ -67,7 +75,9 @@ export async function handleExit(
   if (record.task === undefined || record.task.hasEnded === true) return;
   if (end.shim !== undefined && end.shim !== container.shim) return;
   const { task } = record;
-  const isRemoved = record.hostConfig.AutoRemove && !container.isRemoving;
+  const isAutoRemoved = record.hostConfig.AutoRemove && !container.isRemoving;
+  const isAwaited = container.isAwaited("exit") || container.isAwaited("removal");
+  const isRemoved = isAutoRemoved && isAwaited;
   if (isRemoved) container.isRemoving = true;
   const change = {
     phase: isRemoved ? "removing" : "exited",
@@ -94,7 +104,23 @@ export async function handleExit(
   // Stored with the next change: until then it is given back once more, which does no harm.
   const { task: _, ...rest } = container.record;
   container.record = rest;
-  if (!isRemoved) return;
+  if (isRemoved) await autoRemove(context, container);
+  else if (isAutoRemoved) autoRemoveLater(context, container);
+}
+
+/** Removes it a while after; a daemon that stops first leaves it to the next one. */
+function autoRemoveLater(context: Context, container: LiveContainer): void {
+  if (context.tasks.signal.aborted) return;
+  context.tasks.run(`removal of container ${container.id}`, async (signal) => {
+    await sleep(autoRemoveDelayMs, signal);
+    await context.locks.run(container.id, async () => {
+      const isThere = context.store.has(container.id) && !container.isRemoving;
+      if (isThere && !container.isRunning) await autoRemove(context, container);
+    });
+  });
+}
+
+async function autoRemove(context: Context, container: LiveContainer): Promise<void> {
   try {
     await removeContainer(context, container, { volumes: true });
   } catch (error) {

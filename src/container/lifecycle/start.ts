@@ -30,6 +30,8 @@ import { planSpecInput } from "../bundle/spec-plan.ts";
 import { removeContainer } from "./remove.ts";
 
 const exitCodeUnknown = 128;
+/** Shims that may be lost before they are asked to start the container. */
+const launchCountMax = 5;
 
 /**
  * Starts a container that does not run.
@@ -78,6 +80,8 @@ interface Taken {
   shim?: Shim;
   endpoint?: Endpoint;
   sources?: readonly MountedSource[];
+  /** Clients are attached to the shim: they would see its end. */
+  hasClients?: boolean;
   /** The container runs. */
   result?: StartResult;
 }
@@ -89,7 +93,48 @@ interface Launched {
   readonly ports: readonly PublishedPort[];
 }
 
+/** A shim that is lost before it was asked to start has cost nothing but time: another is taken. */
 async function launch(context: Context, container: LiveContainer, taken: Taken): Promise<Launched> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await launchOnce(context, container, taken);
+    } catch (error) {
+      const { shim, hasClients } = taken;
+      if (shim === undefined || hasClients === true || attempt === launchCountMax) throw error;
+      if (!(await shim.isLostUnstarted())) throw error;
+      context.logger.warn("the shim of a start is lost, taking another", {
+        container: container.id,
+        reason: messageOf(error),
+      });
+      await giveBackTaken(context, container, taken);
+    }
+  }
+}
+
+/** Gives back what a start has taken, and forgets it. */
+async function giveBackTaken(
+  context: Context,
+  container: LiveContainer,
+  taken: Taken,
+): Promise<void> {
+  const { shim, endpoint, sources } = taken;
+  await giveBack(context, container, {
+    ...(shim === undefined ? {} : { shim }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+    hasVolumes: sources !== undefined,
+  });
+  container.shim = undefined;
+  container.specInput = undefined;
+  delete taken.shim;
+  delete taken.endpoint;
+  delete taken.sources;
+}
+
+async function launchOnce(
+  context: Context,
+  container: LiveContainer,
+  taken: Taken,
+): Promise<Launched> {
   const { record } = container;
   const { shims, networks } = context;
   const namespaces = resolveNamespaces(context, record);
@@ -110,6 +155,7 @@ async function launch(context: Context, container: LiveContainer, taken: Taken):
   container.shim = shim;
   shim.listen(listenTo(context, container, shim));
   noteStart(context, container, { shim, endpoint });
+  taken.hasClients = container.pendingStreams.size > 0;
   const joined = joinPendingStreams(container, shim);
   const opened = inside === undefined ? undefined : shim.openSandbox(inside);
   // The longest work of the daemon's own, while the shim is at its.
@@ -317,14 +363,7 @@ async function startFailed(
 ): Promise<void> {
   const { taken, error } = failure;
   const { record } = container;
-  await giveBack(context, container, {
-    ...(taken.shim === undefined ? {} : { shim: taken.shim }),
-    ...(taken.endpoint === undefined ? {} : { endpoint: taken.endpoint }),
-    ...(taken.result === undefined ? {} : { process: taken.result }),
-    hasVolumes: taken.sources !== undefined,
-  });
-  container.shim = undefined;
-  container.specInput = undefined;
+  await giveBackTaken(context, container, taken);
   const isLost = isKind(error, "data-loss");
   const exitCode = exitCodeOf(error);
   context.store.note(container, {

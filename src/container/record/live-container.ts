@@ -4,8 +4,8 @@ import type { PendingStream } from "../stream/pending-stream.ts";
 import type { ContainerRecord } from "./record.ts";
 import type { SpecInput } from "../../runtime/spec/spec-input.ts";
 
-/** What is waited for. */
-export type Moment = "exit" | "removal";
+/** What is waited for. `end` is `exit` for who reads along, and will ask for more afterwards. */
+export type Moment = "exit" | "end" | "removal";
 
 /** A container in the memory of this daemon: its record, and what no record can hold. */
 export class LiveContainer {
@@ -24,6 +24,7 @@ export class LiveContainer {
   readonly execIds: Set<string> = new Set();
   readonly #waiters: Readonly<Record<Moment, Set<(result: WaitResult) => void>>> = {
     exit: new Set(),
+    end: new Set(),
     removal: new Set(),
   };
 
@@ -46,6 +47,11 @@ export class LiveContainer {
     return () => this.#waiters[moment].delete(waiter);
   }
 
+  /** Whether anybody waits for it. */
+  isAwaited(moment: Moment): boolean {
+    return this.#waiters[moment].size > 0;
+  }
+
   /** Resolves at the next such moment. */
   async next(moment: Moment): Promise<void> {
     await new Promise<void>((resolve) => this.on(moment, () => resolve()));
@@ -56,6 +62,7 @@ export class LiveContainer {
     const waiters = [...this.#waiters[moment]];
     this.#waiters[moment].clear();
     for (const waiter of waiters) waiter(result);
+    if (moment === "exit") this.tell("end", result);
   }
 
   /**

@@ -58,7 +58,7 @@ async function* readWhileAlive(
   const stopped = new AbortController();
   const isAlive = container.isRunning || container.record.phase === "starting";
   if (!isAlive) ended.abort();
-  const takeBack = container.on("exit", () => ended.abort());
+  const takeBack = container.on("end", () => ended.abort());
   const onAbort = (): void => stopped.abort();
   signal?.addEventListener("abort", onAbort, { once: true });
   if (signal?.aborted === true) stopped.abort();

@@ -188,17 +188,19 @@ export class ProcessIo {
   async attachmentsGone(): Promise<void> {
     while (this.#attachments.size > 0) {
       await new Promise<void>((resolve) => {
-        this.#onRemoved = resolve;
+        this.#goneWaiters.push(resolve);
       });
     }
   }
 
-  #onRemoved: () => void = () => undefined;
+  /** Several may wait: who leaves, and who makes a spare of this process meanwhile. */
+  readonly #goneWaiters: (() => void)[] = [];
 
   #removed(attachment: Attachment): void {
     this.#attachments.delete(attachment);
     this.inputEnded(attachment);
-    if (this.#attachments.size === 0) this.#onRemoved();
+    if (this.#attachments.size > 0) return;
+    for (const resolve of this.#goneWaiters.splice(0)) resolve();
   }
 
   #finish(): void {
