@@ -247,6 +247,13 @@ for (const name of clientNames) {
       expect(said).not.toBe("1");
     });
 
+    test("programs can tell that they are in a container", async () => {
+      const look = ["stat", "-c", "%a %s %F", "/.dockerenv"];
+      const told = "755 0 regular empty file";
+      expect(await cli.ok("run", "--rm", "busybox", ...look)).toBe(told);
+      expect(await cli.ok("run", "--rm", "--read-only", "busybox", ...look)).toBe(told);
+    });
+
     test("--read-only makes the root read-only, --tmpfs stays writable", async () => {
       const flags = ["run", "--rm", "--read-only", "--tmpfs", "/scratch", "busybox"];
       expect(await cli.ok(...flags, "touch", "/scratch/x")).toBe("");

@@ -3,13 +3,14 @@
  * that has no record does not exist; what was made for it is swept.
  */
 import { expectStart } from "../../runtime/cgroup-warmth.ts";
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { hostname as hostHostname } from "node:os";
+import { join } from "node:path";
 import type { ContainerCreateOptions } from "../../api/container.ts";
 import type { ContainerConfig, HostConfig } from "../../api/container-config.ts";
 import type { EndpointSettings, NetworkingConfig } from "../../api/network.ts";
 import { emptyConfig } from "../../lib/docker-messages.ts";
-import { EngineError } from "../../lib/errors.ts";
+import { codeOf, EngineError } from "../../lib/errors.ts";
 import { createId, shortId } from "../../lib/id.ts";
 import type { ResolvedImage } from "../../image/image-service.ts";
 import { parsePublishRequests } from "../../network/ports.ts";
@@ -63,6 +64,7 @@ export async function createContainer(
       context.snapshots.prepare(id, image.chainId === undefined ? {} : { parent: image.chainId }),
       createVolumes(context, { id, wishes }),
     ]);
+    markRootfs(context, id);
     mkdirSync(containerFolder(context, id), { recursive: true, mode: 0o710 });
     await populateVolumes(context, record);
     const container = await context.store.add(record);
@@ -71,6 +73,17 @@ export async function createContainer(
   } catch (error) {
     await undo(context, record);
     throw error;
+  }
+}
+
+/** Puts the file there by which programs tell that they are in a container. Docker: empty, too. */
+function markRootfs(context: Context, id: string): void {
+  const path = join(context.snapshots.layersOf(id).dir, ".dockerenv");
+  try {
+    writeFileSync(path, "", { flag: "wx", mode: 0o755 });
+  } catch (error) {
+    // Where layers are copied the image may have brought one.
+    if (codeOf(error) !== "EEXIST") throw error;
   }
 }
 
