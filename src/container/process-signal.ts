@@ -1,9 +1,6 @@
 import { EngineError } from "../lib/errors.ts";
-import { sleep } from "../lib/concurrency/retry.ts";
 import { isSameProcess, signalProcess } from "../sys/process/process.ts";
 import type { LiveContainer } from "./record/live-container.ts";
-
-const lookDelayMs = 10;
 
 /** A process that is told from a later one of its PID. */
 export interface ProcessMark {
@@ -28,15 +25,4 @@ export function signalMark(mark: ProcessMark, signal: number | string): boolean 
 /** Whether exactly that process runs. */
 export function isAlive(mark: ProcessMark): boolean {
   return isSameProcess(mark.pid, BigInt(mark.pidStartTime));
-}
-
-/** Kills a process and waits for its end; false when it did not end in time. */
-export async function killAndWait(mark: ProcessMark, timeoutMs: number): Promise<boolean> {
-  signalMark(mark, "SIGKILL");
-  const deadline = performance.now() + timeoutMs;
-  while (isAlive(mark)) {
-    if (performance.now() > deadline) return false;
-    await sleep(lookDelayMs);
-  }
-  return true;
 }
