@@ -109,6 +109,12 @@ describe("records", () => {
     return child.stderr.toString();
   }
 
+  /** As `runAndKill`. @returns how often the process synced */
+  function syncs(statements: string): number {
+    const trace = ["strace", "-f", "-e", "trace=fsync,fdatasync"];
+    return runAndKill(statements, trace).match(/f(data)?sync\(/g)?.length ?? 0;
+  }
+
   test.each(["", ", { durable: false }"])("put(key, record%s) outlives the process", (how) => {
     runAndKill(`table.put("a", { name: "plum", weightGrams: 1 }${how});`);
     using metadata = open();
@@ -118,23 +124,16 @@ describe("records", () => {
   test.skipIf(Bun.which("strace") === null)(
     "put() is synced before it returns; one that need not be durable is not (needs strace)",
     () => {
-      const syncs = (count: number, how: string): number => {
-        const statements = `for (let at = 0; at < ${count}; at += 1) table.put("k" + at, {}${how});`;
-        const trace = ["strace", "-f", "-e", "trace=fsync,fdatasync"];
-        return runAndKill(statements, trace).match(/f(data)?sync\(/g)?.length ?? 0;
-      };
-      expect(syncs(9, "") - syncs(0, "")).toBeGreaterThanOrEqual(9);
-      expect(syncs(9, ", { durable: false }") - syncs(0, "")).toBe(0);
+      const puts = (count: number, how: string): number =>
+        syncs(`for (let at = 0; at < ${count}; at += 1) table.put("k" + at, {}${how});`);
+      expect(puts(9, "") - puts(0, "")).toBeGreaterThanOrEqual(9);
+      expect(puts(9, ", { durable: false }") - puts(0, "")).toBe(0);
     },
   );
 
   test.skipIf(Bun.which("strace") === null)(
     "a transaction is synced unless it, and all inside, need not be durable (needs strace)",
     () => {
-      const syncs = (statements: string): number =>
-        runAndKill(statements, ["strace", "-f", "-e", "trace=fsync,fdatasync"]).match(
-          /f(data)?sync\(/g,
-        )?.length ?? 0;
       // The first opening makes the file.
       syncs("");
       const none = syncs("");
@@ -156,10 +155,6 @@ describe("records", () => {
   test.skipIf(Bun.which("strace") === null)(
     "commits that wait together share a sync; one inside a transaction waits for it (needs strace)",
     () => {
-      const syncs = (statements: string): number =>
-        runAndKill(statements, ["strace", "-f", "-e", "trace=fsync,fdatasync"]).match(
-          /f(data)?sync\(/g,
-        )?.length ?? 0;
       syncs("");
       const none = syncs("");
       const put = (key: string): string =>

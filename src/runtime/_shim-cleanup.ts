@@ -1,18 +1,17 @@
 /** Removes what a shim that was killed has left: its container, mounts, control groups. */
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { sleep } from "../lib/concurrency/retry.ts";
 import { codeOf } from "../lib/errors.ts";
 import { killCgroup } from "../sys/cgroup.ts";
 import { writeFileAtomic } from "../sys/fs/fs.ts";
-import { isSameProcess, processStartTime, signalProcess } from "../sys/process/process.ts";
+import { killAndWait } from "../sys/process/kill.ts";
+import { isSameProcess, processStartTime } from "../sys/process/process.ts";
 import { removeRemains } from "./shim/cgroup-remains.ts";
-import { callRuntime, endRuntimeCalls, type RuntimeProgram } from "./shim/runtime-call.ts";
+import { deleteContainer, endRuntimeCalls } from "./shim/runtime-call.ts";
 import { unmountRootfs } from "./sandbox/sandbox.ts";
 import type { ShimRecord } from "./shim/shim-container.ts";
 
 const endMaxMs = 5000;
-const lookIntervalMs = 10;
 
 /** What is noted of a shim; undefined where nothing is, or a damaged note. */
 export function readShimRecord(directory: string): ShimRecord | undefined {
@@ -70,7 +69,7 @@ export async function cleanUpBehind(directory: string): Promise<void> {
   if (runtime !== undefined) {
     await attempt(() => endRuntimeCalls(runtime, containerId));
     if (cgroupsPath !== undefined) await attempt(() => killCgroup(cgroupsPath));
-    await attempt(() => deleteContainer(directory, runtime, containerId));
+    await attempt(() => deleteContainer(runtime, { containerId, logFolder: directory }));
     if (cgroupsPath !== undefined) {
       const remains = { cgroupsPath, program: runtime, containerId, patienceMs: endMaxMs };
       await attempt(() => removeRemains(remains));
@@ -86,22 +85,5 @@ export async function cleanUpBehind(directory: string): Promise<void> {
 /** A shim that lives but cannot be spoken to would go on writing. */
 async function endShim(record: ShimRecord): Promise<void> {
   const startTime = BigInt(record.shimStartTime);
-  signalProcess(record.shimPid, "SIGKILL", { startTime });
-  const deadline = performance.now() + endMaxMs;
-  while (isShimAlive(record) && performance.now() < deadline) {
-    await sleep(lookIntervalMs);
-  }
-}
-
-async function deleteContainer(
-  directory: string,
-  program: RuntimeProgram,
-  containerId: string,
-): Promise<void> {
-  await callRuntime({
-    program,
-    argv: ["delete", "--force", containerId],
-    logPath: join(directory, "delete.log"),
-    stdio: { stdin: "ignore", stdout: "ignore", stderr: "ignore" },
-  });
+  await killAndWait(record.shimPid, { startTime, timeoutMs: endMaxMs });
 }

@@ -85,8 +85,7 @@ export class ShimClient implements Shim {
    * @throws unavailable when the spare is gone or does not answer
    */
   async adopt(containerId: string): Promise<void> {
-    const asked = this.#connection.request({ op: "adopt", containerId, logLevel: "info" });
-    await withDeadline(asked, adoptMaxMs, `shim ${this.pid} does not answer`);
+    await this.#soon({ op: "adopt", containerId, logLevel: "info" }, adoptMaxMs);
     this.#containerId = containerId;
   }
 
@@ -148,9 +147,7 @@ export class ShimClient implements Shim {
   }
 
   async state(): Promise<ShimState> {
-    const asked = this.#request({ op: "state" });
-    const state = await withDeadline(asked, answerMaxMs, `shim ${this.pid} does not answer`);
-    return state as ShimState;
+    return (await this.#soon({ op: "state" })) as ShimState;
   }
 
   async isLostUnstarted(): Promise<boolean> {
@@ -171,8 +168,7 @@ export class ShimClient implements Shim {
     const { isClosed } = this.#connection;
     try {
       if (isClosed) return;
-      const asked = this.#connection.request({ op: "abandon" });
-      await withDeadline(asked, answerMaxMs, `shim ${this.pid} does not answer`);
+      await this.#soon({ op: "abandon" });
     } catch (error) {
       if (!isKind(error)) throw error;
       // Gone, or busy with what nobody wants any more.
@@ -228,6 +224,12 @@ export class ShimClient implements Shim {
   async #request(request: ShimRequest): Promise<unknown> {
     if (this.#isGivenAway) throw new EngineError("unavailable", "ask shim: it is gone");
     return await this.#connection.request(request);
+  }
+
+  /** As `#request`, of what takes no time. @throws deadline-exceeded as well */
+  async #soon(request: ShimRequest, timeoutMs: number = answerMaxMs): Promise<unknown> {
+    const asked = this.#request(request);
+    return await withDeadline(asked, timeoutMs, `shim ${this.pid} does not answer`);
   }
 
   #event(event: ShimEvent): void {

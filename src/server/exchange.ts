@@ -7,6 +7,7 @@ import type { Query } from "../api/request/query.ts";
 import { adaptResponse } from "../api/version-rules.ts";
 import { compareVersions } from "../api/versions.ts";
 import { sleep } from "../lib/concurrency/retry.ts";
+import { nextTurn } from "../lib/concurrency/turn.ts";
 import { EngineError } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Backend } from "./backend.ts";
@@ -192,7 +193,7 @@ export async function joinStarting(
   },
 ): Promise<void> {
   const { starting, hasTty: wantsTty } = options;
-  await Promise.race([starting, new Promise((resolve) => setImmediate(resolve))]);
+  await Promise.race([starting, nextTurn()]);
   // Docker: the head is there long before the process, seen in 28.5. Its SDK for Python reads the head
   // by a buffer of its own, and loses the output that comes with it.
   const { socket, early } = takeConnection(exchange, options);

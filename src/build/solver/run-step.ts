@@ -11,13 +11,13 @@
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { sleep } from "../../lib/concurrency/retry.ts";
 import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
 import { createId } from "../../lib/id.ts";
 import type { AttachRequest, Endpoint } from "../../network/network-service.ts";
 import type { ExitStatus, StartRequest } from "../../runtime/shim-protocol.ts";
 import type { Shim } from "../../runtime/shim.ts";
-import { isSameProcess, signalProcess } from "../../sys/process/process.ts";
+import { killAndWait } from "../../sys/process/kill.ts";
+import { signalProcess } from "../../sys/process/process.ts";
 import { formatPlatform, hostPlatform, type Platform } from "../../oci/platform.ts";
 import { canRunArchitecture } from "../../sys/binfmt.ts";
 import type { BuildRequest } from "../build-service.ts";
@@ -199,12 +199,7 @@ async function endShim(options: RunStepOptions, shim: Shim): Promise<void> {
   try {
     const { phase, pid, pidStartTime } = await shim.state();
     if (phase === "running" && pid !== undefined && pidStartTime !== undefined) {
-      const startTime = BigInt(pidStartTime);
-      signalProcess(pid, "SIGKILL", { startTime });
-      const deadline = performance.now() + endMaxMs;
-      while (isSameProcess(pid, startTime) && performance.now() < deadline) {
-        await sleep(5);
-      }
+      await killAndWait(pid, { startTime: BigInt(pidStartTime), timeoutMs: endMaxMs });
     } else if (phase !== "exited") await shim.abandon();
   } catch (error) {
     // It has gone already, as it does after the end of its process.

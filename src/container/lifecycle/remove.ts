@@ -117,7 +117,7 @@ export async function removeContainer(
   try {
     await releaseVolumes(context, record, { remove: options.volumes });
     // Snapshot and container are gone together, or there together.
-    await context.store.remove(container, async () => await context.snapshots.remove(id));
+    await context.store.remove(container, () => context.snapshots.remove(id));
   } catch (error) {
     if (!context.store.has(id)) {
       context.logger.warn("snapshot of a removed container is left", { container: id, error });

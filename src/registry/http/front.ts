@@ -9,6 +9,7 @@ import {
   createServer as createTlsServer,
   type Server as TlsServer,
 } from "node:tls";
+import { sleep } from "../../lib/concurrency/retry.ts";
 import { EngineError, messageOf } from "../../lib/errors.ts";
 import { holdBackBodies } from "../../lib/http-body.ts";
 import type { Logger } from "../../lib/log.ts";
@@ -147,7 +148,7 @@ class HttpFront implements Front {
         if (requestCount === 0) socket.destroy();
       }
       if (this.#sockets.size === 0 || performance.now() > endMs) break;
-      await new Promise<void>((resolve) => void setTimeout(resolve, 50));
+      await sleep(50);
     }
     for (const socket of this.#sockets.keys()) socket.destroy();
     this.#http.close();

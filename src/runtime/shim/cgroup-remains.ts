@@ -1,6 +1,7 @@
 /** Removes what the OCI runtime made for a container, without the cost of calling it again. */
 import { readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { sleep } from "../../lib/concurrency/retry.ts";
 import { codeOf, EngineError } from "../../lib/errors.ts";
 import { cgroupPids, cgroupRoots, killCgroup } from "../../sys/cgroup.ts";
 import type { RuntimeProgram } from "./runtime-call.ts";
@@ -44,7 +45,7 @@ export async function removeRemains(remains: {
       if (nowMs > deadline) {
         throw new EngineError("conflict", `remove cgroup ${path}: it has processes`);
       }
-      await new Promise((resolve) => setTimeout(resolve, attemptIntervalMs));
+      await sleep(attemptIntervalMs);
     }
   }
   rmSync(join(program.root, containerId), { recursive: true, force: true });

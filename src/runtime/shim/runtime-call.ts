@@ -1,5 +1,6 @@
 /** Calls of the OCI runtime, and its failures in Docker's words. */
 import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { sleep } from "../../lib/concurrency/retry.ts";
 import { codeOf, EngineError } from "../../lib/errors.ts";
 import { processStartTime, run, signalProcess } from "../../sys/process/process.ts";
@@ -59,6 +60,19 @@ export async function callRuntime(options: RuntimeCallOptions): Promise<string |
   }
 }
 
+/** Has the runtime kill a container and forget it; what it complains of is of no use to anybody. */
+export async function deleteContainer(
+  program: RuntimeProgram,
+  options: { readonly containerId: string; readonly logFolder: string },
+): Promise<void> {
+  await callRuntime({
+    program,
+    argv: ["delete", "--force", options.containerId],
+    logPath: join(options.logFolder, "delete.log"),
+    stdio: { stdin: "ignore", stdout: "ignore", stderr: "ignore" },
+  });
+}
+
 /**
  * Ends calls of the runtime for a container, with what they have forked so far: after the end of a shim
  * they go on by themselves, and would make the container behind our back.
@@ -72,13 +86,16 @@ export async function endRuntimeCalls(program: RuntimeProgram, containerId: stri
 
 /** @returns whether there were any */
 function killCalls(program: RuntimeProgram, containerId: string): boolean {
+  const isCall = (pid: string): boolean => {
+    const words = commandOf(pid);
+    return words.includes(program.root) && words.includes(containerId);
+  };
   let isAny = false;
   for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
+    if (!/^\d+$/.test(name) || !isCall(name)) continue;
     const startTime = processStartTime(Number(name));
-    const words = commandOf(name);
-    if (startTime === undefined || !words.includes(program.root)) continue;
-    if (!words.includes(containerId)) continue;
+    // Looked at again: the PID may have come to mean another one.
+    if (startTime === undefined || !isCall(name)) continue;
     signalProcess(Number(name), "SIGKILL", { startTime });
     isAny = true;
   }

@@ -10,7 +10,7 @@ import { systemCode } from "../../sys/libc.ts";
 import type { WaitStatus } from "../../sys/process/process.ts";
 import { expectStart } from "../cgroup-warmth.ts";
 import { removeRemains } from "./cgroup-remains.ts";
-import { callRuntime, endRuntimeCalls } from "./runtime-call.ts";
+import { deleteContainer, endRuntimeCalls } from "./runtime-call.ts";
 import {
   configureSandbox,
   mountRootfs,
@@ -355,9 +355,9 @@ export class ShimContainer {
   /** Kills what is left, removes cgroup and the runtime's state. */
   async #removeFromRuntime(request: KeptOrder, isFailure: boolean): Promise<void> {
     const { cgroupsPath: cgroup, hasPoststopHooks } = request.facts;
+    const { runtime: program, containerId } = request;
     if (!isFailure && !hasPoststopHooks && cgroup !== undefined) {
       try {
-        const { runtime: program, containerId } = request;
         await removeRemains({ cgroupsPath: cgroup, program, containerId });
         return;
       } catch (error) {
@@ -365,17 +365,9 @@ export class ShimContainer {
       }
     }
     // One that was killed has left its child, which may still wait for it.
-    if (isFailure) await endRuntimeCalls(request.runtime, request.containerId);
-    await callRuntime({
-      program: request.runtime,
-      argv: ["delete", "--force", request.containerId],
-      logPath: join(request.bundle, "delete.log"),
-      stdio: { stdin: "ignore", stdout: "ignore", stderr: "ignore" },
-    });
-    if (cgroup !== undefined) {
-      const { runtime: program, containerId } = request;
-      await removeRemains({ cgroupsPath: cgroup, program, containerId });
-    }
+    if (isFailure) await endRuntimeCalls(program, containerId);
+    await deleteContainer(program, { containerId, logFolder: request.bundle });
+    if (cgroup !== undefined) await removeRemains({ cgroupsPath: cgroup, program, containerId });
   }
 
   async #attempt(what: string, work: () => void | Promise<void>): Promise<void> {

@@ -16,13 +16,18 @@ import { credentialsOf } from "./registry-routes.ts";
 /** Docker Hub's names in clients' lists of credentials. */
 const hubNames = ["docker.io", "index.docker.io", "https://index.docker.io/v1/"];
 
+/** A build that was asked for. */
+export interface AskedBuild {
+  readonly parameters: BuildParameters;
+  readonly main: ContextSource;
+  /** What the image is to be called. */
+  readonly names: readonly string[];
+}
+
 /** A build as the build service takes it; steps are kept as the classic builder does. */
 export function requestOf(
   exchange: Exchange,
-  build: {
-    readonly parameters: BuildParameters;
-    readonly main: ContextSource;
-    readonly names: readonly string[];
+  build: AskedBuild & {
     readonly progress: (event: BuildEvent) => void;
     /** Who has opened a session. */
     readonly client?: BuildClient;

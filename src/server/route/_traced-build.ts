@@ -3,7 +3,7 @@ import type { BuildParameters } from "../../api/request/decode-build.ts";
 import type { BuildRequest, BuildResult, ContextSource } from "../../build/build-service.ts";
 import { EngineError, messageOf } from "../../lib/errors.ts";
 import { beginJsonLines, type Exchange } from "../exchange.ts";
-import { requestOf } from "./_build-request.ts";
+import { type AskedBuild, requestOf } from "./_build-request.ts";
 
 /** The value of `remote` that says that the context comes by the session. */
 export const sessionContext = "client-session";
@@ -16,14 +16,7 @@ const uploadContext = "upload-request";
  *
  * @throws not-found when there is no such session
  */
-export async function runTracedBuild(
-  exchange: Exchange,
-  build: {
-    readonly parameters: BuildParameters;
-    readonly main: ContextSource;
-    readonly names: readonly string[];
-  },
-): Promise<void> {
+export async function runTracedBuild(exchange: Exchange, build: AskedBuild): Promise<void> {
   const { parameters } = build;
   const buildkit = await exchange.backend.buildkit();
   const { session } = parameters;

@@ -17,7 +17,7 @@ import {
   sendEmpty,
   sendJson,
 } from "../exchange.ts";
-import { requestOf } from "./_build-request.ts";
+import { type AskedBuild, requestOf } from "./_build-request.ts";
 import { checkTraced, runTracedBuild, sessionContext } from "./_traced-build.ts";
 
 const shownIdLength = 12;
@@ -108,14 +108,7 @@ function isGitUrl(url: string): boolean {
   return ["git://", "github.com/", "git@"].some((start) => url.startsWith(start));
 }
 
-async function runBuild(
-  exchange: Exchange,
-  build: {
-    readonly parameters: BuildParameters;
-    readonly main: ContextSource;
-    readonly names: readonly string[];
-  },
-): Promise<void> {
+async function runBuild(exchange: Exchange, build: AskedBuild): Promise<void> {
   const { parameters } = build;
   let send: ((value: unknown) => void) | undefined;
   const say = (value: unknown): void => {
