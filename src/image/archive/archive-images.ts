@@ -18,7 +18,7 @@ import { ociMediaTypes } from "../../oci/media-types.ts";
 import type { Platform } from "../../oci/platform.ts";
 import { findReference, parseReference } from "../../oci/reference.ts";
 import { findImage, type FoundImage } from "./archive-index.ts";
-import { findLegacyImages } from "./legacy-archive.ts";
+import { findLegacyImages, isLegacyArchive } from "./legacy-archive.ts";
 import { compressionOf, type LoadedArchive, type LoadTarget } from "./load-archive.ts";
 import type { ImageParts } from "../store-image.ts";
 import { tagName } from "../tag-name.ts";
@@ -77,8 +77,12 @@ async function findListed(
     }));
   }
   const repositories = documents.get(archiveRepositoriesFile);
-  if (repositories === undefined || documents.has(layoutIndexFile)) return undefined;
-  const images = await findLegacyImages(target.content, { archive, repositories });
+  const isLegacy = repositories !== undefined || isLegacyArchive(archive);
+  if (!isLegacy || documents.has(layoutIndexFile)) return undefined;
+  const images = await findLegacyImages(target.content, {
+    archive,
+    ...(repositories === undefined ? {} : { repositories }),
+  });
   for (const { config } of images) target.leases.add(target.leaseId, `content:${config}`);
   return images;
 }
@@ -129,8 +133,11 @@ async function findInLayout(
   }
   const images: ArchivedImage[] = [];
   for (const [digest, own] of names) {
-    const how = platform === undefined ? {} : { platform };
-    const found = await findImage(target.content, digest, how);
+    target.signal?.throwIfAborted();
+    const found = await findImage(target.content, digest, {
+      ...(platform === undefined ? {} : { platform }),
+      ...(target.signal === undefined ? {} : { signal: target.signal }),
+    });
     if (found !== undefined) images.push({ ...found, names: [...own] });
   }
   return images;

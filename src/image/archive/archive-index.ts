@@ -38,13 +38,14 @@ const indexDepthMax = 4;
 export async function findImage(
   content: ContentStore,
   digest: Digest,
-  options: { readonly platform?: Platform } = {},
+  options: { readonly platform?: Platform; readonly signal?: AbortSignal } = {},
 ): Promise<FoundImage | undefined> {
   const root = await readDocument(content, digest);
   if (root === undefined) return undefined;
   if (!isIndex(root.document)) return await singleImage(content, { ...root, digest });
   const found: Findings = { images: [], attachments: [] };
-  await walkIndex(content, root.document, { found, depth: 0 });
+  const { signal } = options;
+  await walkIndex(content, root.document, { found, depth: 0, seen: new Set(), signal });
   if (found.images.length === 0) return undefined;
   const wanted = options.platform ?? hostPlatform();
   const offered = found.images.map((image) => image.platform);
@@ -73,16 +74,25 @@ interface Findings {
 async function walkIndex(
   content: ContentStore,
   index: Index,
-  walk: { readonly found: Findings; readonly depth: number },
+  walk: {
+    readonly found: Findings;
+    readonly depth: number;
+    /** Each document is read once: indexes that name each other many times would take for ever. */
+    readonly seen: Set<Digest>;
+    readonly signal: AbortSignal | undefined;
+  },
 ): Promise<void> {
-  const { found, depth } = walk;
+  const { found, depth, seen, signal } = walk;
   for (const { digest, platform } of index.manifests) {
+    signal?.throwIfAborted();
+    if (seen.has(digest)) continue;
+    seen.add(digest);
     const entry = await readDocument(content, digest);
     if (entry === undefined) continue;
     const { document, sizeBytes } = entry;
     if (isIndex(document)) {
       found.attachments.push(digest);
-      if (depth < indexDepthMax) await walkIndex(content, document, { found, depth: depth + 1 });
+      if (depth < indexDepthMax) await walkIndex(content, document, { ...walk, depth: depth + 1 });
       continue;
     }
     const parts = { manifest: document, manifestDigest: digest, manifestSizeBytes: sizeBytes };
@@ -130,10 +140,9 @@ async function singleImage(
   },
 ): Promise<FoundImage | undefined> {
   const { document, sizeBytes, digest } = found;
-  if (isIndex(document)) return undefined;
-  const blobs = [document.config.digest, ...document.layers.map((layer) => layer.digest)];
   await Promise.resolve();
-  if (!blobs.every((blob) => content.find(blob) !== undefined)) return undefined;
+  // Signatures, charts and the like lie in layouts beside images.
+  if (isIndex(document) || !isWhole(content, document)) return undefined;
   return {
     parts: { manifest: document, manifestDigest: digest, manifestSizeBytes: sizeBytes },
   };

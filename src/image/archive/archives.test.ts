@@ -64,7 +64,13 @@ const listOf = ({ files }: Saved): readonly { readonly RepoTags: readonly string
   JSON.parse(Buffer.from(files.get("manifest.json") ?? []).toString());
 
 /** An archive as Docker before 1.10 wrote it: a folder a layer, names in `repositories`. */
-function legacyArchive(): Uint8Array {
+function legacyArchive(options: { readonly names?: object } = {}): Uint8Array {
+  const {
+    names = {
+      "old/one": { "1": "b".repeat(64), two: "b".repeat(64) },
+      base: { x: "a".repeat(64) },
+    },
+  } = options;
   const [base, top] = ["a".repeat(64), "b".repeat(64)];
   const folder = (id: string, document: object, layer: Uint8Array): SmallTarEntry[] => [
     { header: { name: `${id}/`, type: "directory", mode: 0o755 } },
@@ -87,7 +93,7 @@ function legacyArchive(): Uint8Array {
       layerTar("b"),
     ),
     ...folder(base, { ...times, config: { Cmd: ["sh"] } }, layerTar("a")),
-    entry("repositories", JSON.stringify({ "old/one": { "1": top, two: top }, base: { x: base } })),
+    ...(Object.keys(names).length === 0 ? [] : [entry("repositories", JSON.stringify(names))]),
   ]);
 }
 
@@ -106,6 +112,20 @@ describe.skipIf(!isRoot)("archives of old Docker versions (needs root)", () => {
       "/bin/sh -c touch b",
       "",
     ]);
+  });
+
+  test("what was saved by its ID has no `repositories`: it comes without a name", async () => {
+    expect(await load(legacyArchive({ names: {} }))).toEqual([
+      expect.stringMatching(/^Loaded image ID: sha256:/),
+    ]);
+    const [image] = await t.images.list({});
+    expect((await t.images.inspect(image?.Id ?? "")).RootFS.Layers?.length).toBe(2);
+  });
+
+  test("what no name is for, and nothing stands on, comes too", async () => {
+    const said = await load(legacyArchive({ names: { base: { x: "a".repeat(64) } } }));
+    expect(said.map((line) => line.split(" ")[1])).toEqual(["image:", "image"]);
+    expect(t.images.count).toBe(2);
   });
 
   test.each([
@@ -229,6 +249,90 @@ function layoutArchive(
     ]),
   };
 }
+
+const ociTypes = "application/vnd.oci.image";
+
+/** A layout of documents that its index lists, and of what they name. */
+function layoutOf(listed: readonly object[], blobs: readonly (string | Uint8Array)[]): Uint8Array {
+  return encodeTar([
+    ...blobs.map((bytes) => entry(`blobs/sha256/${digestOf(bytes).slice(7)}`, bytes)),
+    entry("oci-layout", '{"imageLayoutVersion":"1.0.0"}'),
+    entry("index.json", JSON.stringify({ schemaVersion: 2, manifests: listed })),
+  ]);
+}
+
+const describeBlob = (bytes: string | Uint8Array, mediaType: string): Record<string, unknown> => ({
+  mediaType,
+  digest: digestOf(bytes),
+  size: Buffer.from(bytes).length,
+});
+
+/** A manifest of one layer, and its blobs. */
+function smallImage(): { readonly manifest: string; readonly blobs: (string | Uint8Array)[] } {
+  const tar = layerTar("small");
+  const config = JSON.stringify({
+    architecture: host,
+    os: "linux",
+    rootfs: { type: "layers", diff_ids: [digestOf(tar)] },
+  });
+  const manifest = JSON.stringify({
+    schemaVersion: 2,
+    mediaType: `${ociTypes}.manifest.v1+json`,
+    config: describeBlob(config, `${ociTypes}.config.v1+json`),
+    layers: [describeBlob(tar, `${ociTypes}.layer.v1.tar`)],
+  });
+  return { manifest, blobs: [tar, config, manifest] };
+}
+
+describe.skipIf(!isRoot)("layouts (needs root)", () => {
+  test("what is no image, beside one, is passed over; alone it is refused", async () => {
+    const { manifest, blobs } = smallImage();
+    const empty = "{}";
+    const chart = JSON.stringify({
+      schemaVersion: 2,
+      mediaType: `${ociTypes}.manifest.v1+json`,
+      config: describeBlob(empty, "application/vnd.oci.empty.v1+json"),
+      layers: [describeBlob(empty, "application/x.chart")],
+    });
+    const manifestType = `${ociTypes}.manifest.v1+json`;
+    const annotations = { "io.containerd.image.name": "beside:1" };
+    const archive = layoutOf(
+      [describeBlob(chart, manifestType), { ...describeBlob(manifest, manifestType), annotations }],
+      [...blobs, empty, chart],
+    );
+    expect(await load(archive)).toEqual(["Loaded image: beside:1"]);
+    expect(t.images.count).toBe(1);
+    const alone = layoutOf([describeBlob(chart, manifestType)], [empty, chart]);
+    await expect(load(alone)).rejects.toThrow("the archive is no image");
+  });
+
+  test("indexes that name each other hundreds of times are read once, and go out again", async () => {
+    const { manifest, blobs } = smallImage();
+    let below = { text: manifest, type: `${ociTypes}.manifest.v1+json` };
+    for (let depth = 0; depth < 4; depth += 1) {
+      const type = `${ociTypes}.index.v1+json`;
+      const manifests = Array.from({ length: 300 }, () => describeBlob(below.text, below.type));
+      const text = JSON.stringify({ schemaVersion: 2, mediaType: type, manifests });
+      blobs.push(text);
+      below = { text, type };
+    }
+    const annotations = { "io.containerd.image.name": "many:1" };
+    const top = { ...describeBlob(below.text, below.type), annotations };
+    expect(await load(layoutOf([top], blobs))).toEqual(["Loaded image: many:1"]);
+    const { files } = await save(["many:1"]);
+    expect([...files.keys()].filter((name) => name.startsWith("blobs/")).length).toBe(blobs.length);
+  });
+
+  test("a name that another image has is told of when it moves", async () => {
+    await load(legacyArchive({ names: { base: { x: "a".repeat(64) } } }));
+    const old = (await t.images.inspect("base:x")).Id;
+    const said = await load(legacyArchive({ names: { base: { x: "b".repeat(64) } } }));
+    expect(said).toEqual([
+      `The image base:x already exists, renaming the old one with ID ${old} to empty string`,
+      "Loaded image: base:x",
+    ]);
+  });
+});
 
 describe.skipIf(!isRoot)("images of several platforms (needs root)", () => {
   test("all are loaded under one name, the host's first, and go out bit for bit", async () => {

@@ -1,6 +1,6 @@
 /**
  * Archives of Docker before 1.10: a folder a layer with `VERSION`, `json` and `layer.tar`, and
- * `repositories` with the names. Each becomes an image with a config of today.
+ * `repositories` with the names, if there are any. Each becomes an image with a config of today.
  *
  * @see docker image spec v1, "Combined Image JSON + Filesystem Changeset Format"
  */
@@ -25,22 +25,38 @@ export interface LegacyImage {
   readonly names: readonly string[];
 }
 
-/** Finds the images, and stores configs for them. @throws invalid-argument for half an image */
+/** Whether an archive has such folders. */
+export function isLegacyArchive({ paths }: LoadedArchive): boolean {
+  return paths.some((path) => jsonForm.test(path));
+}
+
+/**
+ * Finds the images, and stores configs for them: those with names, and those that no other stands on.
+ *
+ * @param source.repositories absent from what was saved by ID
+ * @throws invalid-argument for half an image
+ */
 export async function findLegacyImages(
   content: ContentStore,
-  source: { readonly archive: LoadedArchive; readonly repositories: Uint8Array },
+  source: { readonly archive: LoadedArchive; readonly repositories?: Uint8Array },
 ): Promise<readonly LegacyImage[]> {
   const names = new Map<string, string[]>();
-  for (const [repository, tags] of Object.entries(decodeRepositories(source.repositories))) {
+  const { archive, repositories } = source;
+  const named = repositories === undefined ? {} : decodeRepositories(repositories);
+  for (const [repository, tags] of Object.entries(named)) {
     for (const [tag, id] of Object.entries(tags)) {
       names.set(id, [...(names.get(id) ?? []), `${repository}:${tag}`]);
     }
   }
-  const reader = new LegacyReader(content, source.archive);
+  const reader = new LegacyReader(content, archive);
+  for (const id of await reader.tops()) if (!names.has(id)) names.set(id, []);
   const images: LegacyImage[] = [];
   for (const [id, ownNames] of names) images.push(await reader.read(id, ownNames));
   return images;
 }
+
+/** Where an image is described. */
+const jsonForm = /^([0-9a-f]{64})\/json$/;
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -58,6 +74,14 @@ class LegacyReader {
   constructor(content: ContentStore, archive: LoadedArchive) {
     this.#content = content;
     this.#archive = archive;
+  }
+
+  /** The IDs of images that none of the archive has as its parent. */
+  async tops(): Promise<readonly string[]> {
+    const ids = this.#archive.paths.flatMap((path) => jsonForm.exec(path)?.[1] ?? []);
+    const parents = new Set<string>();
+    for (const id of ids) parents.add(textOf(await this.#json(id), "parent"));
+    return ids.filter((id) => !parents.has(id));
   }
 
   async read(id: string, names: readonly string[]): Promise<LegacyImage> {
@@ -84,7 +108,7 @@ class LegacyReader {
     }
     const blob = this.#archive.blobOf(`${id}/layer.tar`);
     const layer: LegacyLayer = {
-      json: await this.#json(this.#archive.blobOf(`${id}/json`), id),
+      json: await this.#json(id),
       blob,
       diffId: await this.#diffId(blob),
     };
@@ -92,7 +116,8 @@ class LegacyReader {
     return layer;
   }
 
-  async #json(digest: Digest, id: string): Promise<Json> {
+  async #json(id: string): Promise<Json> {
+    const digest = this.#archive.blobOf(`${id}/json`);
     const bytes = await this.#content.read(digest, { sizeMaxBytes: imageConfigMaxBytes });
     try {
       const value: unknown = JSON.parse(Buffer.from(bytes).toString());

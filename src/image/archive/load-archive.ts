@@ -43,6 +43,8 @@ const documentNames: ReadonlySet<string> = new Set([
 export interface LoadedArchive {
   /** manifest.json, index.json, …: content by name. */
   readonly documents: ReadonlyMap<string, Uint8Array>;
+  /** Of its files, the documents left out. */
+  readonly paths: readonly string[];
   /** The blob of a file, links followed. @throws invalid-argument when the archive lacks it */
   blobOf(path: string): Digest;
   /** Whether it is there. */
@@ -103,6 +105,7 @@ function archiveOf(parts: {
   };
   return {
     documents: parts.documents,
+    paths: [...parts.blobs.keys()],
     has: (path) => find(path) !== undefined,
     blobOf: (path) => {
       const blob = find(path);

@@ -57,6 +57,7 @@ async function loadOne(
   if (signal?.aborted === true) throw new EngineError("canceled", "the load was canceled");
   const [record, ...others] = records;
   if (record === undefined) return;
+  const moved = names.flatMap((name) => tellMoved(context, { name, id: record.id }));
   await context.metadata.commit(() => {
     for (const each of records) index.put(each);
     for (const name of names) {
@@ -68,9 +69,23 @@ async function loadOne(
     }
   });
   publishImageEvent(context, { action: "load", record, name: record.id });
+  for (const stream of moved) progress({ stream });
   for (const name of names) progress({ stream: `Loaded image: ${index.show(name)}\n` });
   if (names.length > 0) return;
   for (const { id } of records) progress({ stream: `Loaded image ID: ${id}\n` });
+}
+
+/** Docker: says which image loses a name, seen in 28.5. */
+function tellMoved(
+  { index }: ImageContext,
+  { name, id }: { readonly name: string; readonly id: string },
+): readonly string[] {
+  const before = index.findName(name);
+  if (before === undefined || before.id === id) return [];
+  const shown = index.show(name);
+  return [
+    `The image ${shown} already exists, renaming the old one with ID ${before.id} to empty string\n`,
+  ];
 }
 
 function tellLayer(

@@ -47,6 +47,8 @@ async function addIndex(
 ): Promise<boolean> {
   const { sources, depth } = walk;
   for (const { digest } of index.manifests) {
+    // What an index names more than once is there once.
+    if (sources.has(digest)) continue;
     if (!addBlob(context, sources, digest)) return false;
     const bytes = await context.content.read(digest, { sizeMaxBytes: manifestSizeMaxBytes });
     const document = decodeManifestOrIndex(bytes);
