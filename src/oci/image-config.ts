@@ -1,3 +1,4 @@
+import { parseTime } from "../lib/time.ts";
 import { compact, decodeDocument, encodeDocument, type Fields } from "./_json.ts";
 import { type Digest, isDigest } from "./digest.ts";
 import { layersMax } from "./manifest.ts";
@@ -103,7 +104,7 @@ export function decodeImageConfig(bytes: Uint8Array): ImageConfig {
     variant: fields.text("variant"),
     "os.version": fields.text("os.version"),
     "os.features": fields.texts("os.features"),
-    created: fields.text("created"),
+    created: moment(fields, "created"),
     author: fields.text("author"),
     config: decodeRun(fields.object("config")),
     rootfs: decodeRootfs(fields),
@@ -150,7 +151,7 @@ function decodeRootfs(fields: Fields): ImageConfig["rootfs"] {
 
 function decodeHistory(fields: Fields): ImageHistory {
   return compact({
-    created: fields.text("created"),
+    created: moment(fields, "created"),
     author: fields.text("author"),
     created_by: fields.text("created_by"),
     comment: fields.text("comment"),
@@ -173,20 +174,20 @@ function decodeRun(fields: Fields | undefined): ImageRunConfig | undefined {
     OpenStdin: fields.flag("OpenStdin"),
     StdinOnce: fields.flag("StdinOnce"),
     Env: plainList(fields, "Env"),
-    Cmd: plainList(fields, "Cmd"),
+    Cmd: command(fields, "Cmd"),
     Healthcheck: healthcheck === undefined ? undefined : decodeHealthcheck(healthcheck),
     ArgsEscaped: fields.flag("ArgsEscaped"),
     Image: plain(fields, "Image"),
     Volumes: fields.keySet("Volumes"),
     WorkingDir: plain(fields, "WorkingDir"),
-    Entrypoint: plainList(fields, "Entrypoint"),
+    Entrypoint: command(fields, "Entrypoint"),
     NetworkDisabled: fields.flag("NetworkDisabled"),
     MacAddress: plain(fields, "MacAddress"),
     OnBuild: fields.texts("OnBuild"),
     Labels: fields.textMap("Labels"),
     StopSignal: plain(fields, "StopSignal"),
     StopTimeout: fields.integer("StopTimeout"),
-    Shell: plainList(fields, "Shell"),
+    Shell: command(fields, "Shell"),
   });
 }
 
@@ -208,6 +209,23 @@ function decodeHealthcheck(fields: Fields): Healthcheck {
     StartInterval: duration("StartInterval"),
     Retries: fields.integer("Retries"),
   });
+}
+
+/** RFC 3339, in which Go writes times; a list of images is sorted by them. */
+const momentForm = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+
+function moment(fields: Fields, key: string): string | undefined {
+  const text = fields.text(key);
+  if (text === undefined || text === "") return undefined;
+  if (!momentForm.test(text)) fields.refuse(key, "a time as RFC 3339 is wanted");
+  parseTime(text);
+  return text;
+}
+
+/** Docker: one word may be a text, as images before 1.2 have it. */
+function command(fields: Fields, key: string): readonly string[] | undefined {
+  if (typeof fields.raw(key) !== "string") return plainList(fields, key);
+  return [plain(fields, key) ?? ""];
 }
 
 /** A text that goes into a process: without NUL, and short enough for execve. */
