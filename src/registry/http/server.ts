@@ -104,7 +104,7 @@ async function dispatch(options: ServerParts, incoming: Incoming): Promise<void>
   const url = request.url ?? "/";
   const mark = url.indexOf("?");
   const query = new URLSearchParams(mark < 0 ? "" : url.slice(mark + 1));
-  const target = parsePath(mark < 0 ? url : url.slice(0, mark));
+  const target = targetOf(request, mark < 0 ? url : url.slice(0, mark));
   if (target === undefined) throw noSuchPath();
   seen.operation = target.kind;
   const table = operationsOf(options, { target, query });
@@ -132,6 +132,17 @@ async function dispatch(options: ServerParts, incoming: Incoming): Promise<void>
     counts,
     manifestSpace,
   });
+}
+
+/** A manifest under what cannot be a tag is not there, as any other; only to store one so is a mistake. */
+function targetOf({ method }: IncomingMessage, path: string): Target | undefined {
+  try {
+    return parsePath(path);
+  } catch (error) {
+    const isBadTag = isKind(error) && error.details["distributionCode"] === "TAG_INVALID";
+    if (!isBadTag || method === "PUT") throw error;
+    throw refusal("MANIFEST_UNKNOWN", { detail: error.details["detail"], cause: error });
+  }
 }
 
 function noSuchPath(): EngineError {
