@@ -242,6 +242,22 @@ describe("the wire", () => {
     expect(socket.received).toContain("read-only");
   });
 
+  test("who sends a body to its end before reading is not cut off by the refusal", async () => {
+    await serve({ isReadOnly: true });
+    const socket = await dial();
+    let sentBytes = 0;
+    const closedAt = new Promise((resolve) => socket.once("close", () => resolve(sentBytes)));
+    socket.write("PUT /v2/a/manifests/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n");
+    while (sentBytes < 2_000_000) {
+      socket.write(Buffer.alloc(100_000));
+      sentBytes += 100_000;
+      await Bun.sleep(5);
+    }
+    expect(await closedAt).toBe(2_000_000);
+    expect(socket.received).toContain("read-only");
+    expect(socket.received).toContain("Connection: close");
+  });
+
   test("a client that goes in the middle of a download leaves no file open", async () => {
     await serve();
     const bytes = new Uint8Array(8 * 1024 * 1024);

@@ -202,17 +202,33 @@ function fail(
     ...(request.complete ? {} : { Connection: "close" }),
     ...headers,
   });
-  response.end(request.method === "HEAD" ? undefined : body);
+  if (request.method === "HEAD") response.end();
+  else if (request.complete) response.end(body);
+  // Whole by its length, but not ended: that would close the connection, see endBody.
+  else response.write(body);
 }
 
-/** Reads on for a while what the client still sends: closing at once would lose it the answer. */
+/**
+ * Reads on for a while what the client still sends. To close at once would reset the connection under
+ * the client, which then tells of a broken pipe and not of the answer.
+ */
 function endBody(request: IncomingMessage, response: ServerResponse): void {
-  if (request.complete || request.destroyed) return;
+  if (request.complete || request.destroyed) {
+    if (!response.writableEnded) response.end();
+    return;
+  }
   request.on("error", () => undefined);
   request.resume();
   const { socket } = request;
-  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  const end = (): void => {
+    clearTimeout(timer);
+    if (!response.writableEnded) response.end();
+  };
+  const timer = setTimeout(() => {
+    end();
+    socket.destroy();
+  }, lingerMs);
   timer.unref();
-  request.once("end", () => clearTimeout(timer));
+  request.once("end", end);
   response.once("close", () => request.complete && clearTimeout(timer));
 }
