@@ -21,14 +21,16 @@ import {
   withTag,
 } from "../oci/reference.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
-import type { ImageRecord, ImageTables, NameRecord, NameTarget } from "./image-records.ts";
+import {
+  boundName,
+  type Called,
+  callImages,
+  imagesOf,
+  isBoundTo,
+  shrunkName,
+} from "./_bound-names.ts";
+import type { ImageRecord, ImageTables, NameRecord } from "./image-records.ts";
 import type { ResolvedImage } from "./image-service.ts";
-
-/** What one image is called, in the order of the names. */
-interface Called {
-  readonly tags: readonly string[];
-  readonly digests: readonly string[];
-}
 
 /** Image records, their names and configs. Its changes are durable once the caller commits or flushes. */
 export class ImageIndex {
@@ -83,7 +85,11 @@ export class ImageIndex {
 
   /** The image of a platform among those that a name is bound to. */
   findPlatform(text: string, platform: Platform): ImageRecord | undefined {
-    return this.#ofPlatform(text, platform);
+    const reference = findReference(text);
+    const bound = reference === undefined ? undefined : this.#tables.names.find(keyOf(reference));
+    const records =
+      bound === undefined ? [] : imagesOf(bound).flatMap((id) => this.findById(id) ?? []);
+    return records.find((record) => matchPlatform(platform, imagePlatform(this.config(record))));
   }
 
   /** Whole references with a tag that are bound to an image, sorted. */
@@ -136,7 +142,7 @@ export class ImageIndex {
   put(record: ImageRecord): void {
     const known = this.#tables.images.find(record.id);
     const storedNs = known?.storedNs ?? record.storedNs;
-    this.#tables.images.put(record.id, { ...record, storedNs }, { durable: false });
+    this.#tables.images.put(record.id, { ...record, storedNs });
   }
 
   /**
@@ -147,49 +153,38 @@ export class ImageIndex {
    * @param options.others images of further platforms that become reachable by it
    * @param options.attachments blobs of the target that are no image's, kept with the name
    */
-  bind(
-    name: string,
-    id: Digest,
-    options: {
-      readonly target?: NameTarget;
-      readonly others?: readonly Digest[];
-      readonly attachments?: readonly Digest[];
-    } = {},
-  ): void {
-    const { target } = options;
-    const before = this.#tables.names.find(name);
-    const isSame = target !== undefined && before?.target?.digest === target.digest;
-    const known = isSame ? [before.id, ...(before.others ?? [])] : [];
-    const others = [...new Set([...known, ...(options.others ?? [])])].filter((it) => it !== id);
-    const attachments = options.attachments ?? (isSame ? before.attachments : undefined) ?? [];
-    const bound = {
-      id,
-      ...(target === undefined ? {} : { target }),
-      ...(others.length === 0 ? {} : { others }),
-      ...(attachments.length === 0 ? {} : { attachments }),
-    };
-    this.#tables.names.put(name, bound, { durable: false });
+  bind(name: string, id: Digest, options: Omit<NameRecord, "id"> = {}): void {
+    this.#tables.names.put(name, boundName({ ...options, id }, this.#tables.names.find(name)));
     if (name.includes("@")) return;
     const record = this.#tables.images.find(id);
     if (record !== undefined) {
-      const tagged = { ...record, lastTaggedNs: nowNs().toString() };
-      this.#tables.images.put(id, tagged, { durable: false });
+      this.#tables.images.put(id, { ...record, lastTaggedNs: nowNs().toString() });
     }
   }
 
-  /** Takes a name away; with `id`, from that image alone when images of other platforms have it. */
-  unbind(name: string, id?: Digest): void {
-    const record = id === undefined ? undefined : this.#tables.names.find(name);
-    if (record === undefined || id === undefined) {
-      this.#tables.names.remove(name, { durable: false });
-    } else this.#release(name, { record, id });
+  /**
+   * Takes a name from an image. A tag means its image, and goes; a digest means the index: it stays
+   * with the images of other platforms.
+   */
+  unbind(name: string, id: Digest): void {
+    const isTagOf = !name.includes("@") && this.#tables.names.find(name)?.id === id;
+    if (isTagOf) this.#tables.names.remove(name);
+    else this.release(name, id);
+  }
+
+  /** Takes one platform's image from a name, which goes on with another's or, without one, goes. */
+  release(name: string, id: Digest): void {
+    const record = this.#tables.names.find(name);
+    const left = record === undefined ? undefined : shrunkName(record, id);
+    if (left === undefined) this.#tables.names.remove(name);
+    else this.#tables.names.put(name, left);
   }
 
   remove(id: Digest): void {
     for (const [name, record] of this.#tables.names.list()) {
-      if (isBoundTo(record, id)) this.#release(name, { record, id });
+      if (isBoundTo(record, id)) this.unbind(name, id);
     }
-    this.#tables.images.remove(id, { durable: false });
+    this.#tables.images.remove(id);
     this.#configs.delete(id);
   }
 
@@ -207,13 +202,15 @@ export class ImageIndex {
     text: string,
     options: { readonly platform?: Platform } = {},
   ): Promise<ResolvedImage> {
-    const record = this.#ofPlatform(text, options.platform) ?? this.find(text);
+    const { platform: wanted } = options;
+    const ofPlatform = wanted === undefined ? undefined : this.findPlatform(text, wanted);
+    const record = ofPlatform ?? this.find(text);
     const config = this.config(record);
     const platform = imagePlatform(config);
-    if (options.platform !== undefined && !matchPlatform(options.platform, platform)) {
+    if (wanted !== undefined && !matchPlatform(wanted, platform)) {
       throw platformMismatch(text, {
         found: formatPlatform(platform),
-        wanted: formatPlatform(options.platform),
+        wanted: formatPlatform(wanted),
       });
     }
     const chainId = record.layers.at(-1)?.chainId;
@@ -267,45 +264,11 @@ export class ImageIndex {
     return record ?? (reference.digest === undefined ? undefined : this.#findByDigest(reference));
   }
 
-  /** The image of a platform among those that a name is bound to. */
-  #ofPlatform(text: string, platform: Platform | undefined): ImageRecord | undefined {
-    const reference = platform === undefined ? undefined : findReference(text);
-    if (platform === undefined || reference === undefined) return undefined;
-    const bound = this.#tables.names.find(keyOf(reference));
-    const records = [bound?.id, ...(bound?.others ?? [])].map((id) =>
-      id === undefined ? undefined : this.#tables.images.find(id),
-    );
-    return records.find(
-      (record) =>
-        record !== undefined && matchPlatform(platform, imagePlatform(this.config(record))),
-    );
-  }
-
   /** What each image is called; made anew after a name has changed. */
   #called(): ReadonlyMap<Digest, Called> {
     const names = this.#tables.names.list();
-    if (this.#calledBy?.names === names) return this.#calledBy.images;
-    const images = new Map<Digest, { tags: string[]; digests: string[] }>();
-    for (const [name, record] of names) {
-      const isDigestName = name.includes("@");
-      const ids = isDigestName ? [record.id, ...(record.others ?? [])] : [record.id];
-      for (const id of ids) {
-        const called = images.get(id) ?? { tags: [], digests: [] };
-        (isDigestName ? called.digests : called.tags).push(name);
-        images.set(id, called);
-      }
-    }
-    this.#calledBy = { names, images };
-    return images;
-  }
-
-  /** Takes an image from a name: the name goes on with another platform, or goes. */
-  #release(name: string, bound: { readonly record: NameRecord; readonly id: Digest }): void {
-    const { record, id } = bound;
-    const [next, ...others] = [record.id, ...(record.others ?? [])].filter((one) => one !== id);
-    // A tag means its image: it goes with it. A digest means the index, and all of its images.
-    if (next === undefined || (record.id === id && !name.includes("@"))) this.unbind(name);
-    else this.#tables.names.put(name, { ...record, id: next, others }, { durable: false });
+    if (this.#calledBy?.names !== names) this.#calledBy = { names, images: callImages(names) };
+    return this.#calledBy.images;
   }
 
   /** `name@digest`: the digest of a manifest or config of an image that has the name. */
@@ -336,10 +299,6 @@ export class ImageIndex {
     const reference = findReference(text);
     return reference === undefined ? text : familiarString(withDefaultTag(reference));
   }
-}
-
-function isBoundTo(record: NameRecord, id: Digest): boolean {
-  return record.id === id || record.others?.includes(id) === true;
 }
 
 /** The key of a name: a digest says all, whatever the tag beside it. */

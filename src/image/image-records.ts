@@ -69,11 +69,11 @@ export interface ImageTables {
   readonly names: Table<NameRecord>;
 }
 
-/** Opens the tables. */
+/** Opens the tables. Their changes are durable once who makes them commits or flushes. */
 export function openImageTables(metadata: Metadata): ImageTables {
   return {
-    images: metadata.table<ImageRecord>({ name: "image", decode: decodeImageRecord }),
-    names: metadata.table<NameRecord>({ name: "image-name", decode: decodeNameRecord }),
+    images: metadata.table({ name: "image", decode: decodeImageRecord, durable: false }),
+    names: metadata.table({ name: "image-name", decode: decodeNameRecord, durable: false }),
   };
 }
 

@@ -13,11 +13,20 @@ export interface TableChange {
 export class CachedTable<T> implements Table<T> {
   readonly #records: Map<string, T>;
   readonly #changed: (key: string, change: TableChange) => void;
+  readonly #isDurable: boolean;
   #sorted: readonly (readonly [string, T])[] | undefined;
 
-  constructor(records: Map<string, T>, changed: (key: string, change: TableChange) => void) {
+  constructor(
+    records: Map<string, T>,
+    options: {
+      readonly changed: (key: string, change: TableChange) => void;
+      /** Of changes that do not say. */
+      readonly isDurable: boolean;
+    },
+  ) {
     this.#records = records;
-    this.#changed = changed;
+    this.#changed = options.changed;
+    this.#isDurable = options.isDurable;
   }
 
   find(key: string): T | undefined {
@@ -29,7 +38,7 @@ export class CachedTable<T> implements Table<T> {
     const isNew = before === undefined;
     const document = JSON.stringify(record);
     this.#set(key, record);
-    const isDurable = options.durable !== false;
+    const isDurable = options.durable ?? this.#isDurable;
     this.#changed(key, { document, isNew, isDurable, revert: () => this.#set(key, before) });
   }
 
@@ -38,7 +47,7 @@ export class CachedTable<T> implements Table<T> {
     if (before === undefined) return false;
     this.#set(key, undefined);
     const revert = (): void => this.#set(key, before);
-    const isDurable = options.durable !== false;
+    const isDurable = options.durable ?? this.#isDurable;
     this.#changed(key, { document: undefined, isNew: false, isDurable, revert });
     return true;
   }

@@ -16,6 +16,8 @@ export interface TableDefinition<T> {
   readonly name: string;
   /** Checks a stored document; throws when it is not a T. */
   readonly decode: (document: unknown) => T;
+  /** false: changes are not durable unless they say so; for a table whose users commit or flush. */
+  readonly durable?: boolean;
 }
 
 /** Records of one kind. */
@@ -23,7 +25,7 @@ export interface Table<T> {
   find(key: string): T | undefined;
   /**
    * @param options.durable false: it becomes durable with whatever does next; for who flushes, and
-   * for a record that means nothing to a start that does not find a later one
+   * for a record that means nothing to a start that does not find a later one. Else as the table
    */
   put(key: string, record: T, options?: { readonly durable?: boolean }): void;
   /** Tells whether there was one. @param options as of `put` */

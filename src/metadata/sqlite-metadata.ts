@@ -57,12 +57,15 @@ class SqliteMetadata implements Metadata {
   }
 
   table<T>(definition: TableDefinition<T>): Table<T> {
-    const { name, decode } = definition;
+    const { name, decode, durable = true } = definition;
     if (this.#tables.has(name)) {
       throw new EngineError("internal", `open table ${JSON.stringify(name)}: it is open already`);
     }
     const records = this.#decodeAll(name, decode);
-    const table = new CachedTable<T>(records, (key, record) => this.#change(name, key, record));
+    const table = new CachedTable<T>(records, {
+      changed: (key, record) => this.#change(name, key, record),
+      isDurable: durable,
+    });
     this.#tables.set(name, table);
     return table;
   }
