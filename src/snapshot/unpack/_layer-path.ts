@@ -1,11 +1,27 @@
 import type { TarHeader } from "../../lib/tar/tar-header.ts";
 import { refused, shown } from "../tree/entry-failure.ts";
 
-/** A path of a layer: relative, without empty and "." parts. Docker: a leading "/" is dropped. */
+/**
+ * A path of a layer: relative, without empty, "." and ".." parts.
+ *
+ * Docker: a leading "/" is dropped, and ".." takes the part before it back whatever that is, seen in 28.5.
+ *
+ * @throws invalid-argument for one that leads out
+ */
 export function cleanPath(header: TarHeader, name: string): string {
   const parts = name.split("/").filter((part) => part !== "" && part !== ".");
-  if (parts.includes("..")) throw refused(header, `${shown(name)} leads out of the layer`);
-  return parts.join("/");
+  return parts.includes("..") ? takeBack(header, parts) : parts.join("/");
+}
+
+function takeBack(header: TarHeader, parts: readonly string[]): string {
+  const kept: string[] = [];
+  for (const part of parts) {
+    if (part !== "..") kept.push(part);
+    else if (kept.pop() === undefined) {
+      throw refused(header, `${shown(parts.join("/"))} leads out of the layer`);
+    }
+  }
+  return kept.join("/");
 }
 
 /** A path as folder and name; the root is "" in "". */

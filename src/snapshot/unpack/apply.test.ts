@@ -180,6 +180,19 @@ describe.skipIf(process.getuid?.() !== 0)("applyLayer() (needs root)", () => {
     expect(read(long)).toBe("deep");
   });
 
+  test('takes ".." in a name back, as long as it stays inside', async () => {
+    await apply([
+      dir("a"),
+      file("a/../b", "one"),
+      file("not/there/../../c", "two"),
+      link("d", "a/../b"),
+      symlink("l", "/etc"),
+      file("l/../e", "three"),
+    ]);
+    expect(readdirSync(target).sort()).toEqual(["a", "b", "c", "d", "e", "l"]);
+    expect([read("b"), read("c"), read("d"), read("e")]).toEqual(["one", "two", "one", "three"]);
+  });
+
   test("keeps capabilities and user attributes, and never what overlayfs obeys", async () => {
     const capability = Buffer.from("0100000200040000000000000000000000000000", "hex");
     const hostile = ["redirect", "opaque", "metacopy", "origin", "upper"].map(
