@@ -1,4 +1,4 @@
-import { closeSync, lstatSync, openSync, readdirSync } from "node:fs";
+import { closeSync, lstatSync, openSync, readdirSync, readlinkSync } from "node:fs";
 import { codeOf } from "../../lib/errors.ts";
 import { openFlags } from "../../sys/libc.ts";
 import * as tree from "./tree-syscalls.ts";
@@ -16,6 +16,11 @@ export function statAt(folder: number, name: string): ReturnType<typeof lstatSyn
     if (codeOf(error) === "ENAMETOOLONG") return undefined;
     throw error;
   }
+}
+
+/** Where a symbolic link in an open folder leads, byte for byte. */
+export function linkTargetAt(folder: number, name: string): string {
+  return readlinkSync(procPath(folder, name), { encoding: "buffer" }).toString("latin1");
 }
 
 /** The names in an open folder, as byte strings. */

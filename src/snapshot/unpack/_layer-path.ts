@@ -29,3 +29,14 @@ export function split(path: string): { readonly folder: string; readonly name: s
   const slash = path.lastIndexOf("/");
   return { folder: slash < 0 ? "" : path.slice(0, slash), name: path.slice(slash + 1) };
 }
+
+/** Where a symbolic link in `folder` leads, read as names alone; never out of the root. */
+export function linkedPath(folder: string, target: string): string {
+  const kept: string[] = [];
+  const from = target.startsWith("/") ? "" : folder;
+  for (const part of `${from}/${target}`.split("/")) {
+    if (part === "..") kept.pop();
+    else if (part !== "" && part !== ".") kept.push(part);
+  }
+  return kept.join("/");
+}

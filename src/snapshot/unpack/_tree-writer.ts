@@ -5,13 +5,20 @@ import { deviceNumber, getXattr, listXattr } from "../../sys/fs/fs.ts";
 import { failure, refused, shown } from "../tree/entry-failure.ts";
 import { FileSink } from "./_file-sink.ts";
 import { opaqueMarker, whiteoutMetaPrefix, whiteoutPrefix } from "../tree/layer-names.ts";
-import { cleanPath, split } from "./_layer-path.ts";
+import { cleanPath, linkedPath, split } from "./_layer-path.ts";
 import { isLayerXattr } from "../tree/layer-xattrs.ts";
-import { findInLayers, type LowerFile, opaqueAttribute } from "../tree/lower-layers.ts";
+import {
+  findInLayers,
+  type LowerFile,
+  namesInLayers,
+  opaqueAttribute,
+} from "../tree/lower-layers.ts";
 import { OpenFolders } from "./_open-folders.ts";
-import { namesIn, procPath, removeFolderAt, statAt } from "../tree/tree-names.ts";
+import { linkTargetAt, namesIn, procPath, removeFolderAt, statAt } from "../tree/tree-names.ts";
 import * as tree from "../tree/tree-syscalls.ts";
 
+/** As many as the kernel follows. */
+const linkCountMax = 40;
 const fileTypeBits = { char: 0o020000, block: 0o060000, fifo: 0o010000 } as const;
 
 /** Where and how a layer is written. */
@@ -37,6 +44,8 @@ export class TreeWriter implements TarHandler {
   #sizeBytes = 0;
   #standsAlone = true;
   #hasRootEntry = false;
+  /** Links that lead nowhere yet, followed for the entry at hand. */
+  #linkCount = 0;
 
   constructor(options: TreeWriterOptions) {
     this.#options = options;
@@ -62,6 +71,7 @@ export class TreeWriter implements TarHandler {
 
   entry(header: TarHeader): EntrySink | "skip" {
     this.#folders.release();
+    this.#linkCount = 0;
     const path = cleanPath(header, header.name);
     const { folder, name } = split(path);
     if (name.startsWith(whiteoutPrefix)) {
@@ -140,11 +150,13 @@ export class TreeWriter implements TarHandler {
       const present = statAt(at, name);
       if (present?.isDirectory()) made = 0;
       else {
-        // A folder in the place of a whiteout: nothing of the one below may show through.
-        const wasWhiteout = present?.isCharacterDevice() === true && present.rdev === 0;
-        this.#remove(path);
-        made = tree.makeFolder(at, name);
-        if (wasWhiteout && made >= 0) this.#makeOpaque(header, at, name);
+        if (isWhiteout(present)) {
+          this.#makeOverWhiteout(header, path);
+          made = 0;
+        } else {
+          this.#remove(path);
+          made = tree.makeFolder(at, name);
+        }
       }
     }
     this.#check(header, made);
@@ -219,24 +231,43 @@ export class TreeWriter implements TarHandler {
     const path = folder === "" ? hidden : `${folder}/${hidden}`;
     if (this.#made !== undefined) {
       // A whiteout hides what lower layers have, never what this one brings.
-      if (!this.#made.has(path) && this.#statPath(path) !== undefined) this.#remove(path);
+      if (!this.#made.has(path)) this.#remove(path);
+      else if (this.#statPath(path)?.isDirectory()) this.#clear(path, this.#made);
       return;
     }
+    // What is in a folder that is gone is gone with it.
+    if (this.#isHidden(folder)) return;
     const at = this.#folder(header, folder);
-    const made = tree.makeNodeAt(at, hidden, { mode: fileTypeBits.char, device: 0n });
-    if (made < 0 && tree.resultCode(made) === "EEXIST") {
-      if (statAt(at, hidden)?.isDirectory()) this.#makeOpaque(header, at, hidden);
-      return;
-    }
-    this.#check(header, made);
+    this.#hide(header, at, hidden);
   }
 
   #opaque(header: TarHeader, folder: string): void {
+    if (this.#made === undefined && folder === "") {
+      this.#hideAll(header);
+      return;
+    }
     if (this.#made === undefined) {
       this.#makeOpaque(header, this.#folder(header, folder), "");
       return;
     }
     if (folder === "" || this.#statPath(folder)?.isDirectory()) this.#clear(folder, this.#made);
+  }
+
+  /** Hides what the layers below have at the root, name by name: overlayfs always merges roots. */
+  #hideAll(header: TarHeader): void {
+    const { root } = this.#folders;
+    this.#standsAlone = false;
+    for (const name of namesInLayers(this.#options.parentDirs, "")) this.#hide(header, root, name);
+  }
+
+  /** Hides what the layers below have under a name; of what this layer has there nothing. */
+  #hide(header: TarHeader, at: number, name: string): void {
+    const made = tree.makeNodeAt(at, name, { mode: fileTypeBits.char, device: 0n });
+    if (made < 0 && tree.resultCode(made) === "EEXIST") {
+      if (statAt(at, name)?.isDirectory()) this.#makeOpaque(header, at, name);
+      return;
+    }
+    this.#check(header, made);
   }
 
   /** Removes from a folder what this layer did not bring. */
@@ -342,16 +373,43 @@ export class TreeWriter implements TarHandler {
   #folder(header: TarHeader, path: string): number {
     const fd = this.#folders.open(path);
     if (fd >= 0) return fd;
-    if (tree.resultCode(fd) !== "ENOENT") return this.#check(header, fd);
+    const code = tree.resultCode(fd);
+    if (code !== "ENOENT" && code !== "ENOTDIR") return this.#check(header, fd);
     const { folder, name } = split(path);
     const at = this.#folder(header, folder);
     const made = tree.makeFolder(at, name);
-    // A dangling link has the name: it leads nowhere that can be made.
-    if (made < 0 && tree.resultCode(made) === "EEXIST") return this.#check(header, fd);
-    this.#check(header, made);
-    this.#remember(path);
-    this.#implicitAttributes(header, path, { at, name });
+    if (made < 0 && tree.resultCode(made) === "EEXIST") {
+      const present = statAt(at, name);
+      if (isWhiteout(present)) this.#makeOverWhiteout(header, path);
+      else if (present?.isSymbolicLink() && this.#linkCount < linkCountMax) {
+        // Docker: makes the folder that the link leads to, seen in 28.5.
+        this.#linkCount += 1;
+        this.#folder(header, linkedPath(folder, linkTargetAt(at, name)));
+      } else return this.#check(header, fd);
+    } else {
+      this.#check(header, made);
+      this.#remember(path);
+      this.#implicitAttributes(header, path, { at, name });
+    }
     return this.#check(header, this.#folders.open(path));
+  }
+
+  /** A folder in the place of a whiteout: nothing of the one below may show through. */
+  #makeOverWhiteout(header: TarHeader, path: string): void {
+    const { folder, name } = split(path);
+    const at = this.#folder(header, folder);
+    this.#remove(path);
+    this.#check(header, tree.makeFolder(at, name));
+    this.#check(header, tree.setModeAt(at, name, 0o755));
+    this.#makeOpaque(header, at, name);
+  }
+
+  /** Whether this layer hides the folder or one above it. */
+  #isHidden(folder: string): boolean {
+    for (let path = folder; path !== ""; path = split(path).folder) {
+      if (isWhiteout(this.#statPath(path))) return true;
+    }
+    return false;
   }
 
   /** A folder that the layer does not describe looks as it does in the layers below. */
@@ -374,6 +432,10 @@ export class TreeWriter implements TarHandler {
     if (value >= 0) return value;
     throw failure(header, value);
   }
+}
+
+function isWhiteout(stat: ReturnType<typeof statAt>): boolean {
+  return stat?.isCharacterDevice() === true && stat.rdev === 0;
 }
 
 function deviceOf(header: TarHeader): bigint {

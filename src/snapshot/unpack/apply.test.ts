@@ -180,6 +180,17 @@ describe.skipIf(process.getuid?.() !== 0)("applyLayer() (needs root)", () => {
     expect(read(long)).toBe("deep");
   });
 
+  test("makes the folder that a link leads to", async () => {
+    await apply([
+      symlink("lib", "usr/lib"),
+      file("lib/a", "x"),
+      symlink("s", "/srv/./d"),
+      file("s/b"),
+    ]);
+    expect([read("usr/lib/a"), readlinkSync(at("lib"))]).toEqual(["x", "usr/lib"]);
+    expect(existsSync(at("srv/d/b"))).toBe(true);
+  });
+
   test('takes ".." in a name back, as long as it stays inside', async () => {
     await apply([
       dir("a"),
@@ -318,8 +329,29 @@ describe.skipIf(process.getuid?.() !== 0)("whiteouts (needs root)", () => {
     expect([isOpaque("c"), isOpaque("d")]).toEqual([true, true]);
   });
 
+  test("hide a folder below also when what is put there names no folder", async () => {
+    await apply([file(".wh.a"), file("a/deep/x", "mine"), file(".wh.b"), file("b/.wh.c")]);
+    expect([read("a/deep/x"), isOpaque("a"), isOpaque("a/deep")]).toEqual(["mine", true, false]);
+    expect(statSync(at("a")).mode & 0o777).toBe(0o755);
+    expect(isWhiteout("b")).toBe(true);
+  });
+
+  test("at the root hide all that is below, since overlayfs merges roots whatever they say", async () => {
+    const lower = join(folder, "lower");
+    for (const name of ["gone", "both", "later", "file"])
+      mkdirSync(join(lower, name), { recursive: true });
+    const applied = await apply(
+      [dir("both"), file(".wh..wh..opq"), dir("later"), file("later/x"), file("file", "mine")],
+      { parentDirs: [lower] },
+    );
+    expect(isWhiteout("gone")).toBe(true);
+    expect([isOpaque("both"), isOpaque("later"), read("file")]).toEqual([true, true, "mine"]);
+    expect(applied.standsAlone).toBe(false);
+  });
+
   test("remove from a copy of the parent what they name, and no more", async () => {
-    for (const name of ["keep/a", "keep/b", "opaque/old", "opaque/sub/old", "gone/deep/x"]) {
+    const old = ["keep/a", "keep/b", "opaque/old", "opaque/sub/old", "gone/deep/x", "again/old"];
+    for (const name of old) {
       mkdirSync(join(at(name), ".."), { recursive: true });
       writeFileSync(at(name), "old");
     }
@@ -333,11 +365,16 @@ describe.skipIf(process.getuid?.() !== 0)("whiteouts (needs root)", () => {
         file("fresh", "f"),
         file(".wh.fresh"),
         file(".wh.never-there"),
+        dir("again"),
+        file("again/new"),
+        file(".wh.again"),
       ],
       { whiteouts: "remove" },
     );
     const tree = Bun.spawnSync(["find", ".", "-mindepth", "1"], { cwd: target }).stdout.toString();
     expect(tree.trim().split("\n").sort()).toEqual([
+      "./again",
+      "./again/new",
       "./fresh",
       "./keep",
       "./keep/b",
@@ -416,7 +453,12 @@ const refused: readonly (readonly [string, readonly SmallTarEntry[], string])[] 
   ["a hard link to the root", [link("a", "/")], "a link to the root"],
   ["a hard link through a link", [symlink("l", "/etc"), link("a", "l/passwd")], "does not exist"],
   ["a file as a folder", [file("a", "x"), file("a/b", "x")], "Not a directory"],
-  ["a link that leads nowhere as a folder", [symlink("a", "b"), file("a/c", "x")], "No such file"],
+  [
+    "links that lead to each other by way of nothing",
+    [symlink("a", "no/../b"), symlink("b", "no/../a"), file("a/c", "x")],
+    "unpack",
+  ],
+  ["a link to a file as a folder", [file("f"), symlink("a", "f"), file("a/c", "x")], "Not a direc"],
   ["links in a circle as a folder", [symlink("a", "b"), symlink("b", "a"), file("a/c")], "unpack"],
   ["a name that is too long", [file("n".repeat(256), "x")], "File name too long"],
   ["a path that is too long", [file("n/".repeat(2500), "x")], "longer than 4096 bytes"],
@@ -434,6 +476,11 @@ const contained: readonly (readonly [string, (outside: string) => SmallTarEntry[
   ],
   ["a link up as a folder", () => [symlink("l", "../../../../.."), file("l/f", "new")], "f"],
   ["a link of links", () => [symlink("a", ".."), symlink("b", "a/.."), file("b/f", "new")], "f"],
+  [
+    "a link to nothing above",
+    () => [symlink("l", "../../../new/dir"), file("l/f", "new")],
+    "new/dir/f",
+  ],
   ["a file over a link out", (outside) => [symlink("f", `${outside}/f`), file("f", "new")], "f"],
   [
     "a folder over a link out",
