@@ -4,7 +4,7 @@ import type { BlobInfo, Ingest } from "../../content/content-store.ts";
 import { codeOf, isKind } from "../../lib/errors.ts";
 import { createId } from "../../lib/id.ts";
 import { KeyedMutex } from "../../lib/concurrency/keyed-mutex.ts";
-import type { ByteSource } from "../../lib/stream-limit.ts";
+import { type ByteSource, chunksOf } from "../../lib/stream-limit.ts";
 import type { Metadata, Table } from "../../metadata/metadata.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { type RegistryContext, withDigest } from "./_context.ts";
@@ -19,6 +19,12 @@ const uploadsMax = 2_000;
 const idleMaxMs = 5 * 60_000;
 /** An upload that never got a byte is forgotten after so long. */
 const emptyMaxMs = 60 * 60_000;
+/** An upload without a byte gives its place to another after so long, when all places are taken. */
+const placeMaxMs = 60_000;
+/** A request that has brought no byte for so long gives way to the next one for its upload. */
+const stalledMaxMs = 10_000;
+/** How often the next one looks. */
+const stalledPeriodMs = 1_000;
 /** Hexadecimal digits of an upload's id. */
 const idLength = 32;
 
@@ -32,6 +38,14 @@ interface Session {
   ingest: Ingest | undefined;
   /** Whether its record is in the database. */
   isStored: boolean;
+  /** The request that brings bytes now. */
+  writer?: Writer | undefined;
+}
+
+/** A request that brings bytes. */
+interface Writer {
+  movedMs: number;
+  readonly stop: (cause: Error) => void;
 }
 
 /** The uploads of one registry. Chunks of one upload are taken one at a time. */
@@ -77,6 +91,7 @@ export class Uploads {
   }
 
   start(repository: string): UploadStatus {
+    if (this.#sessions.size >= uploadsMax) this.#makePlace();
     if (this.#sessions.size >= uploadsMax) {
       throw refusal("TOOMANYREQUESTS", {
         message: `there are ${uploadsMax} uploads under way: finish or cancel one`,
@@ -98,10 +113,11 @@ export class Uploads {
     return { id, sizeBytes: 0 };
   }
 
-  async status(name: UploadName): Promise<UploadStatus> {
-    return await this.#turn(name, async (session) => {
-      return { id: session.id, sizeBytes: session.sizeBytes };
-    });
+  /** Waits for nobody: who asks may have lost a connection that is not known to be lost here. */
+  status(name: UploadName): UploadStatus {
+    const session = this.#get(name);
+    session.touchedMs = this.#context.nowMs();
+    return { id: session.id, sizeBytes: session.sizeBytes };
   }
 
   async append(name: UploadName, chunk: Chunk): Promise<UploadStatus> {
@@ -109,7 +125,7 @@ export class Uploads {
       const ingest = await this.#opened(session);
       checkRange(session, chunk);
       this.#store(session);
-      await this.#write(session, { ingest, body: chunk.body });
+      await this.#write(session, { ingest, chunk });
       return { id: session.id, sizeBytes: session.sizeBytes };
     });
   }
@@ -119,7 +135,7 @@ export class Uploads {
       const { digest } = options;
       const ingest = await this.#opened(session, digest);
       checkRange(session, options);
-      await this.#write(session, { ingest, body: options.body });
+      await this.#write(session, { ingest, chunk: options });
       try {
         return await withDigest(this.#context, digest, async () => {
           const blob = await ingest.commit({ expected: digest });
@@ -135,6 +151,7 @@ export class Uploads {
   }
 
   async cancel(name: UploadName): Promise<void> {
+    this.#get(name).writer?.stop(refusal("BLOB_UPLOAD_UNKNOWN"));
     await this.#turn(name, async (session) => await this.#drop(session));
   }
 
@@ -160,21 +177,48 @@ export class Uploads {
     }
   }
 
-  /** Runs `work` when nobody else writes to the upload. */
+  /** Drops the first upload that nobody has sent a byte to for a while. */
+  #makePlace(): void {
+    const beforeMs = this.#context.nowMs() - placeMaxMs;
+    for (const session of this.#sessions.values()) {
+      if (session.isStored || session.ingest !== undefined || session.touchedMs > beforeMs)
+        continue;
+      this.#forget(session);
+      return;
+    }
+  }
+
+  /** An id is good in the repository it was given for alone. @throws BLOB_UPLOAD_UNKNOWN */
+  #get({ id, repository }: UploadName): Session {
+    const session = this.#sessions.get(id);
+    if (session?.repository === repository) return session;
+    throw refusal("BLOB_UPLOAD_UNKNOWN");
+  }
+
+  /** Runs `work` when nobody else writes to the upload; who only seems to is ended. */
   async #turn<T>(name: UploadName, work: (session: Session) => Promise<T>): Promise<T> {
-    return await this.#turns.run(name.id, async () => {
-      const session = this.#sessions.get(name.id);
-      // An id is good in the repository it was given for alone.
-      if (session === undefined || session.repository !== name.repository) {
-        throw refusal("BLOB_UPLOAD_UNKNOWN");
-      }
-      session.touchedMs = this.#context.nowMs();
-      try {
-        return await work(session);
-      } finally {
+    const waiting = this.#get(name);
+    const timer = setInterval(() => this.#endStalled(waiting), stalledPeriodMs);
+    try {
+      return await this.#turns.run(name.id, async () => {
+        clearInterval(timer);
+        const session = this.#get(name);
         session.touchedMs = this.#context.nowMs();
-      }
-    });
+        try {
+          return await work(session);
+        } finally {
+          session.touchedMs = this.#context.nowMs();
+        }
+      });
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  #endStalled({ writer }: Session): void {
+    if (writer === undefined || this.#context.nowMs() - writer.movedMs < stalledMaxMs) return;
+    const message = "another request goes on with the upload, after nothing came by this one";
+    writer.stop(refusal("BLOB_UPLOAD_INVALID", { message, status: 409 }));
   }
 
   async #opened(session: Session, expected?: Digest): Promise<Ingest> {
@@ -191,20 +235,40 @@ export class Uploads {
 
   async #write(
     session: Session,
-    chunk: { readonly ingest: Ingest; readonly body: ByteSource },
+    { ingest, chunk }: { readonly ingest: Ingest; readonly chunk: Chunk },
   ): Promise<void> {
-    const { ingest, body } = chunk;
-    for await (const bytes of body) {
-      this.#context.quota.admit(session.repository, { sizeBytes: bytes.byteLength });
-      try {
-        await ingest.write(bytes);
-      } catch (error) {
-        // The file ends in the middle of a chunk: nobody could go on with it.
-        await this.#drop(session);
-        throw error;
+    const { quota, nowMs } = this.#context;
+    const { repository } = session;
+    const stopped = new AbortController();
+    const writer: Writer = { movedMs: nowMs(), stop: (cause) => stopped.abort(cause) };
+    session.writer = writer;
+    try {
+      // What is announced is not taken before it is known to be too much.
+      const announced = { sizeBytes: chunk.sizeBytes ?? 0 };
+      await this.#orDrop(session, () => quota.admit(repository, announced));
+      for await (const bytes of untilAborted(chunk.body, stopped.signal)) {
+        // A refused upload would hold what the quota leaves, and the file of a failed write ends in
+        // the middle of a chunk: nobody could go on with either.
+        await this.#orDrop(session, async () => {
+          quota.admit(repository, { sizeBytes: bytes.byteLength });
+          await ingest.write(bytes);
+        });
+        this.#grow(session, bytes.byteLength);
+        writer.movedMs = nowMs();
+        session.touchedMs = writer.movedMs;
       }
-      this.#grow(session, bytes.byteLength);
-      session.touchedMs = this.#context.nowMs();
+    } finally {
+      session.writer = undefined;
+    }
+  }
+
+  /** Runs `work`; when it fails the upload is gone. */
+  async #orDrop(session: Session, work: () => Promise<void> | void): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      await this.#drop(session);
+      throw error;
     }
   }
 
@@ -255,6 +319,30 @@ export class Uploads {
   #forget(session: Session): void {
     if (!this.#sessions.delete(session.id)) return;
     this.#context.quota.count(session.repository, -session.sizeBytes);
+  }
+}
+
+/** Passes on what comes until it is told to stop, though it waits for more. @throws the signal's reason */
+async function* untilAborted(
+  source: ByteSource,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const chunks = chunksOf(source);
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const next = await new Promise<IteratorResult<Uint8Array, void>>((resolve, reject) => {
+        const stop = (): void => reject(signal.reason);
+        signal.addEventListener("abort", stop);
+        const settle = (): void => signal.removeEventListener("abort", stop);
+        chunks.next().then(resolve, reject).finally(settle);
+      });
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    // Not waited for: it waits for the chunk that does not come.
+    chunks.return().catch(() => undefined);
   }
 }
 

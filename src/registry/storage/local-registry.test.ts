@@ -171,10 +171,47 @@ describe("uploads", () => {
     expect((await reopen()).stats.uploadCount).toBe(0);
   });
 
-  test("there is an end to how many", () => {
+  test("there is an end to how many, and what nobody uses gives its place to others", async () => {
     const { registry } = opened;
-    for (let count = 0; count < 2_000; count += 1) registry.startUpload("r");
+    const first = { repository: "r", id: registry.startUpload("r").id };
+    await registry.appendUpload(first, { body: [text("used")] });
+    for (let count = 1; count < 2_000; count += 1) registry.startUpload("r");
     expect(() => registry.startUpload("r")).toThrow("2000 uploads");
+    nowMs += 61_000;
+    for (let count = 0; count < 50; count += 1) registry.startUpload("r");
+    expect(registry.stats.uploadCount).toBe(2_000);
+    expect((await registry.getUpload(first)).sizeBytes).toBe(4);
+  });
+
+  test("a request that brings nothing keeps no other from asking, going on and canceling", async () => {
+    const { registry } = opened;
+    const stalled = async function* (): AsyncGenerator<Uint8Array> {
+      yield text("half");
+      await Promise.withResolvers<void>().promise;
+    };
+    const begin = async (): Promise<{
+      repository: string;
+      id: string;
+      ended: Promise<unknown>;
+    }> => {
+      const name = { repository: "r", id: registry.startUpload("r").id };
+      const ended = registry.appendUpload(name, { body: stalled() }).catch((error) => error);
+      while ((await registry.getUpload(name)).sizeBytes < 4) await Bun.sleep(1);
+      return { ...name, ended };
+    };
+    const lost = await begin();
+    const range = { first: 4, last: 8 };
+    const next = registry.appendUpload(lost, { body: [text(" more")], range });
+    nowMs += 5_000;
+    expect(await Promise.race([next, Bun.sleep(1_200)])).toBeUndefined();
+    nowMs += 6_000;
+    expect((await next).sizeBytes).toBe(9);
+    expect(await lost.ended).toMatchObject({ details: { status: 409 } });
+    const canceled = await begin();
+    await registry.cancelUpload(canceled);
+    expect(await canceled.ended).toMatchObject(code("BLOB_UPLOAD_UNKNOWN"));
+    await registry.cancelUpload(lost);
+    expect(readdirSync(join(root, "content/ingest"))).toEqual([]);
   });
 });
 
@@ -187,8 +224,11 @@ describe("quotas", () => {
     await expect(registry.appendUpload(name, chunk)).rejects.toThrow("quota of repository a");
     const other = { repository: "b", id: registry.startUpload("b").id };
     await registry.appendUpload(other, { body: [new Uint8Array(45)] });
-    await expect(registry.appendUpload(other, chunk)).rejects.toThrow("quota of the registry");
-    await registry.cancelUpload(name);
+    const third = { repository: "c", id: registry.startUpload("c").id };
+    await registry.appendUpload(third, { body: [new Uint8Array(45)] });
+    const fourth = { repository: "d", id: registry.startUpload("d").id };
+    await expect(registry.appendUpload(fourth, chunk)).rejects.toThrow("quota of the registry");
+    await registry.cancelUpload(third);
     expect((await registry.appendUpload(other, chunk)).sizeBytes).toBe(56);
     await registry.cancelUpload(other);
     const digest = await push(registry, "a", "x".repeat(60));
@@ -209,6 +249,21 @@ describe("quotas", () => {
     await push(again, "e", "y");
     expect(() => again.mountBlob("e", { from: "a", digest })).toThrow("quota of repository e");
     expect(again.mountBlob("b", { from: "a", digest })).toBe(true);
+  });
+
+  test("an upload that is refused keeps nothing of the quota", async () => {
+    const registry = await reopen({ quota: { sizeMaxBytes: 100 } });
+    const name = { repository: "a", id: registry.startUpload("a").id };
+    const tooMuch = [new Uint8Array(90), new Uint8Array(90)];
+    await expect(registry.appendUpload(name, { body: tooMuch })).rejects.toThrow("quota");
+    await expect(registry.getUpload(name)).rejects.toMatchObject(code("BLOB_UPLOAD_UNKNOWN"));
+    const whole = { repository: "a", id: registry.startUpload("a").id };
+    const digest = digestOf("x");
+    const announced = { body: [], sizeBytes: 101, digest };
+    await expect(registry.finishUpload(whole, announced)).rejects.toThrow("quota");
+    expect(registry.stats.uploadCount).toBe(0);
+    expect(readdirSync(join(root, "content/ingest"))).toEqual([]);
+    await push(registry, "a", "y".repeat(100));
   });
 });
 

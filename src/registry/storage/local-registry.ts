@@ -143,7 +143,7 @@ class LocalRegistry implements Registry {
   }
 
   async getUpload(name: UploadName): Promise<UploadStatus> {
-    return await this.#uploads.status(name);
+    return this.#uploads.status(name);
   }
 
   async appendUpload(name: UploadName, chunk: Chunk): Promise<UploadStatus> {
