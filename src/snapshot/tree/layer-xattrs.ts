@@ -1,13 +1,17 @@
 import { getXattr, listXattr } from "../../sys/fs/fs.ts";
 
 const capability = "security.capability";
+/** Who may do what with a file beside its owner and group. */
+export const accessList = "system.posix_acl_access";
+/** What files get as such a list that are made in a folder. */
+export const defaultAccessList = "system.posix_acl_default";
 
 /**
- * Tells whether an extended attribute is content of a layer: file capabilities and what users set,
- * none that overlayfs obeys (`redirect`, `opaque`, …).
+ * Tells whether an extended attribute is content of a layer: file capabilities, lists of access and what
+ * users set, none that overlayfs obeys (`redirect`, `opaque`, …).
  */
 export function isLayerXattr(name: string): boolean {
-  if (name === capability) return true;
+  if (name === capability || name === accessList || name === defaultAccessList) return true;
   return name.startsWith("user.") && !name.startsWith("user.overlay.");
 }
 

@@ -6,7 +6,7 @@ import { failure, refused, shown } from "../tree/entry-failure.ts";
 import { FileSink } from "./_file-sink.ts";
 import { opaqueMarker, whiteoutMetaPrefix, whiteoutPrefix } from "../tree/layer-names.ts";
 import { cleanPath, linkedPath, split } from "./_layer-path.ts";
-import { isLayerXattr } from "../tree/layer-xattrs.ts";
+import { accessList, defaultAccessList, isLayerXattr } from "../tree/layer-xattrs.ts";
 import {
   findInLayers,
   type LowerFile,
@@ -38,6 +38,11 @@ export class TreeWriter implements TarHandler {
   readonly #folders: OpenFolders;
   /** Times of folders are set at the end: whatever is put into them changes them. */
   readonly #folderTimes = new Map<string, bigint>();
+  /** Lists that files made in a folder get: set at the end, since the archive says what its files have. */
+  readonly #defaultLists = new Map<
+    string,
+    { readonly header: TarHeader; readonly value: Uint8Array }
+  >();
   /** Paths that this layer made; kept only where a whiteout must spare them. */
   readonly #made: Set<string> | undefined;
   readonly #sink: FileSink;
@@ -118,6 +123,13 @@ export class TreeWriter implements TarHandler {
 
   /** Sets what can only be set last, and closes. */
   finish(): void {
+    for (const [path, { header, value }] of this.#defaultLists) {
+      this.#folders.release();
+      const fd = this.#folders.open(path);
+      if (fd < 0) continue;
+      const done = tree.setXattrAt(fd, "", { name: defaultAccessList, value });
+      if (done < 0 && tree.resultCode(done) !== "EOPNOTSUPP") this.#check(header, done);
+    }
     for (const [path, mtimeNs] of this.#folderTimes) {
       this.#folders.release();
       const { folder, name } = split(path);
@@ -197,14 +209,14 @@ export class TreeWriter implements TarHandler {
     const target = procPath(at, name);
     copyFileSync(lower.path, target, constants.COPYFILE_EXCL);
     this.#remember(path);
-    this.#copyAttributes(header, lower, { at, name });
+    this.#copyAttributes(header, lower, { at, name, path });
     this.#check(header, tree.setTimesAt(at, name, lower.stat.mtimeNs));
   }
 
   #copyAttributes(
     header: TarHeader,
     lower: LowerFile,
-    target: { readonly at: number; readonly name: string },
+    target: { readonly at: number; readonly name: string; readonly path: string },
   ): void {
     const { at, name } = target;
     const { uid, gid, mode, mtimeNs } = lower.stat;
@@ -214,7 +226,7 @@ export class TreeWriter implements TarHandler {
     for (const attribute of listXattr(lower.path)) {
       const value = getXattr(lower.path, attribute);
       if (value === undefined || !isLayerXattr(attribute)) continue;
-      this.#setXattr(header, { at, name, attribute, value });
+      this.#setXattr(header, { at, name, path: target.path, attribute, value });
     }
   }
 
@@ -308,8 +320,13 @@ export class TreeWriter implements TarHandler {
   }
 
   #xattrs(header: TarHeader, at: number, name: string): void {
+    const path = cleanPath(header, header.name);
     for (const [attribute, value] of header.xattrs) {
-      if (isLayerXattr(attribute)) this.#setXattr(header, { at, name, attribute, value });
+      if (isLayerXattr(attribute)) this.#setXattr(header, { at, name, path, attribute, value });
+    }
+    // A list changes the mode: the entry has the last word.
+    if (header.xattrs.has(accessList) && header.type !== "symlink") {
+      this.#check(header, tree.setModeAt(at, name, header.mode));
     }
   }
 
@@ -318,11 +335,17 @@ export class TreeWriter implements TarHandler {
     set: {
       readonly at: number;
       readonly name: string;
+      /** Of the file, from the root. */
+      readonly path: string;
       readonly attribute: string;
       readonly value: Uint8Array;
     },
   ): void {
     const { attribute, value } = set;
+    if (attribute === defaultAccessList) {
+      this.#defaultLists.set(set.path, { header, value });
+      return;
+    }
     const done = tree.setXattrAt(set.at, set.name, { name: attribute, value });
     if (done >= 0) return;
     // Docker: goes on where the file system keeps no attributes, or none of this kind.
@@ -349,8 +372,10 @@ export class TreeWriter implements TarHandler {
     // Names of open folders and of folders with times may lead elsewhere from now on.
     const isFolder = present.isDirectory();
     if (isFolder) {
-      for (const key of this.#folderTimes.keys()) {
-        if (key === path || key.startsWith(`${path}/`)) this.#folderTimes.delete(key);
+      for (const later of [this.#folderTimes, this.#defaultLists]) {
+        for (const key of later.keys()) {
+          if (key === path || key.startsWith(`${path}/`)) later.delete(key);
+        }
       }
       removeFolderAt(at, name);
     } else tree.removeFile(at, name);
@@ -421,7 +446,7 @@ export class TreeWriter implements TarHandler {
     this.#standsAlone = false;
     const lower = findInLayers(this.#options.parentDirs, path);
     if (lower?.stat.isDirectory()) {
-      this.#copyAttributes(header, lower, target);
+      this.#copyAttributes(header, lower, { ...target, path });
       this.#folderTimes.set(path, lower.stat.mtimeNs);
       return;
     }

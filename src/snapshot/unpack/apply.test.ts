@@ -225,6 +225,42 @@ describe.skipIf(process.getuid?.() !== 0)("applyLayer() (needs root)", () => {
     expect(listXattr(at("d")).some((name) => name.startsWith("trusted."))).toBe(false);
   });
 
+  test("keeps lists of access, which files made in a folder do not inherit from it", async () => {
+    const list = (mask: number): Buffer => {
+      const entries = [
+        [1, 6, -1],
+        [2, 7, 1000],
+        [4, 4, -1],
+        [16, mask, -1],
+        [32, 4, -1],
+      ];
+      const bytes = Buffer.alloc(4 + entries.length * 8);
+      bytes.writeUInt32LE(2);
+      for (const [index, [tag = 0, rights = 0, id = 0]] of entries.entries()) {
+        bytes.writeUInt16LE(tag, 4 + index * 8);
+        bytes.writeUInt16LE(rights, 6 + index * 8);
+        bytes.writeInt32LE(id, 8 + index * 8);
+      }
+      return bytes;
+    };
+    const access = "system.posix_acl_access";
+    const forNew = "system.posix_acl_default";
+    await apply([
+      dir("d", { xattrs: new Map([[forNew, list(7)]]) }),
+      file("d/plain", "x", { mode: 0o640 }),
+      file("d/shared", "x", { mode: 0o4674, xattrs: new Map([[access, list(7)]]) }),
+      file("narrow", "x", { mode: 0o644, xattrs: new Map([[access, list(7)]]) }),
+    ]);
+    expect(Buffer.from(getXattr(at("d"), forNew) ?? []).equals(list(7))).toBe(true);
+    expect(listXattr(at("d/plain"))).toEqual([]);
+    expect(statSync(at("d/plain")).mode & 0o7777).toBe(0o640);
+    expect(Buffer.from(getXattr(at("d/shared"), access) ?? []).equals(list(7))).toBe(true);
+    expect(statSync(at("d/shared")).mode & 0o7777).toBe(0o4674);
+    // The mode says what the mask is.
+    expect(Buffer.from(getXattr(at("narrow"), access) ?? []).equals(list(4))).toBe(true);
+    expect(statSync(at("narrow")).mode & 0o7777).toBe(0o644);
+  });
+
   test("the last of several entries of a name wins, whatever their types", async () => {
     await apply([
       file("a", "first"),
