@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { digestOf } from "../oci/digest.ts";
-import { boundName, callImages, isBoundTo, shrunkName } from "./_bound-names.ts";
+import { boundName, callImages, isBoundTo, shrunkName } from "./bound-names.ts";
 
 const [a, b, c] = [digestOf("a"), digestOf("b"), digestOf("c")];
 const target = { digest: digestOf("index"), mediaType: "index", sizeBytes: 1 };

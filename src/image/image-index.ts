@@ -28,9 +28,10 @@ import {
   imagesOf,
   isBoundTo,
   shrunkName,
-} from "./_bound-names.ts";
+} from "./bound-names.ts";
 import type { ImageRecord, ImageTables, NameRecord } from "./image-records.ts";
 import type { ResolvedImage } from "./image-service.ts";
+import { tagName } from "./tag-name.ts";
 
 /** Image records, their names and configs. Its changes are durable once the caller commits or flushes. */
 export class ImageIndex {
@@ -134,8 +135,7 @@ export class ImageIndex {
     if (reference.digest !== undefined) {
       throw new EngineError("invalid-argument", "cannot import digest reference");
     }
-    const tagged = target.tag === "" ? withDefaultTag(reference) : withTag(reference, target.tag);
-    return formatReference(tagged);
+    return tagName(target.tag === "" ? reference : withTag(reference, target.tag));
   }
 
   /** Stores an image and the names it has; names move here from other images. */

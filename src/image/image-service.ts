@@ -216,11 +216,19 @@ export interface ImageService {
     reference: string,
     options?: { readonly platform?: Platform; readonly manifests?: boolean },
   ): Promise<ImageInspect>;
-  history(reference: string): Promise<readonly HistoryResponseItem[]>;
+  history(
+    reference: string,
+    options?: { readonly platform?: Platform },
+  ): Promise<readonly HistoryResponseItem[]>;
   tag(reference: string, target: { readonly repo: string; readonly tag: string }): Promise<void>;
   remove(
     reference: string,
-    options: { readonly force?: boolean; readonly noPrune?: boolean },
+    options: {
+      readonly force?: boolean;
+      readonly noPrune?: boolean;
+      /** Only these of the images that the name stands for; all of them when absent or empty. */
+      readonly platforms?: readonly Platform[];
+    },
   ): Promise<readonly ImageDeleteResponseItem[]>;
   prune(filters: FilterMap): Promise<{
     readonly deleted: readonly ImageDeleteResponseItem[];

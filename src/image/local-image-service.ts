@@ -144,8 +144,13 @@ class LocalImageService implements OpenedImageService {
     return { ...described, Manifests: await describeManifests(context, context.index.getById(id)) };
   }
 
-  async history(reference: string): Promise<readonly HistoryResponseItem[]> {
-    return await describeHistory(this.#context, reference);
+  async history(
+    reference: string,
+    options: { readonly platform?: Platform } = {},
+  ): Promise<readonly HistoryResponseItem[]> {
+    const { platform } = options;
+    const id = platform === undefined ? reference : (await this.#resolve(reference, options)).id;
+    return await describeHistory(this.#context, id);
   }
 
   async tag(
@@ -169,12 +174,14 @@ class LocalImageService implements OpenedImageService {
 
   async remove(
     reference: string,
-    options: { readonly force?: boolean; readonly noPrune?: boolean },
+    options: Parameters<ImageService["remove"]>[1],
   ): Promise<readonly ImageDeleteResponseItem[]> {
+    const { force, noPrune, platforms = [] } = options;
     return await removeImage(this.#context, {
       reference,
-      isForced: options.force === true,
-      keepsParents: options.noPrune === true,
+      isForced: force === true,
+      keepsParents: noPrune === true,
+      platforms,
     });
   }
 

@@ -399,6 +399,28 @@ describe.skipIf(!isRoot)("images of several platforms (needs root)", () => {
     );
   });
 
+  test("one platform goes alone; its name goes on with the others, and with the last one goes", async () => {
+    await load(layoutArchive({ names: ["reg.test/multi:1"] }).archive);
+    const name = "reg.test/multi:1";
+    const [own, away] = [host, foreign].map((architecture) => ({ os: "linux", architecture }));
+    const platforms = own === undefined ? [] : [own];
+    const id = (await t.images.resolve(name)).id;
+    t.images.useUsers({
+      containersOf: (image) => (image === id ? [{ id: "c".repeat(64), isRunning: true }] : []),
+    });
+    await expect(t.images.remove(name, { platforms, force: true })).rejects.toMatchObject({
+      kind: "conflict",
+    });
+    t.images.useUsers({ containersOf: () => [] });
+    const removed = await t.images.remove(name, { platforms });
+    expect(removed.map((item) => Object.keys(item)[0])).toEqual(["Deleted", "Deleted"]);
+    expect((await t.images.resolve(name)).config.config?.Cmd).toEqual([foreign]);
+    expect([t.images.count, removed[0]?.Deleted]).toEqual([1, id]);
+    await expect(t.images.remove(name, { platforms })).rejects.toThrow("does not match");
+    await t.images.remove(name, { platforms: away === undefined ? [] : [away] });
+    expect([t.images.count, (await t.content.list()).length]).toEqual([0, 0]);
+  });
+
   test("prune and remove treat platforms as parts of their name", async () => {
     await load(layoutArchive().archive);
     expect((await t.images.prune(new Map())).deleted).toEqual([]);

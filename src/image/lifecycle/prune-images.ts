@@ -1,5 +1,5 @@
 import type { ImageDeleteResponseItem } from "../../api/image.ts";
-import { isKind, messageOf } from "../../lib/errors.ts";
+import { EngineError, isKind, messageOf } from "../../lib/errors.ts";
 import { booleanFilter, checkFilterNames, matchesLabels } from "../../lib/filters.ts";
 import { parseTime } from "../../lib/time.ts";
 import type { ImageRecord } from "../image-records.ts";
@@ -60,7 +60,10 @@ function chooseImages(
   records: readonly ImageRecord[],
   filters: FilterMap,
 ): readonly ImageRecord[] {
-  const until = filters.get("until")?.[0];
+  const [until, further] = filters.get("until") ?? [];
+  if (further !== undefined) {
+    throw new EngineError("invalid-argument", "more than one until filter specified");
+  }
   const untilNs = until === undefined ? undefined : parseTime(until);
   const parents = new Set(records.map((record) => record.parentId));
   return records.filter((record) => {

@@ -9,10 +9,21 @@ import {
   imageInUseByRunning,
   imageInUseByStopped,
   imageTagInUse,
+  noSuchImage,
 } from "../../lib/docker-messages.ts";
 import { type EngineError, isKind } from "../../lib/errors.ts";
-import { familiarName, formatReference, parseReference, withDigest } from "../../oci/reference.ts";
-import { referenceName } from "../../oci/reference.ts";
+import type { Digest } from "../../oci/digest.ts";
+import type { Platform } from "../../oci/platform.ts";
+import {
+  findReference,
+  formatReference,
+  parseReference,
+  type Reference,
+  referenceName,
+  withDefaultTag,
+  withDigest,
+} from "../../oci/reference.ts";
+import { imagesOf, isBoundTo } from "../bound-names.ts";
 import type { ImageRecord } from "../image-records.ts";
 import type { ImageContext } from "../context.ts";
 import { publishImageEvent } from "../publish-event.ts";
@@ -25,6 +36,8 @@ export interface RemoveRequest {
   readonly isForced: boolean;
   /** Keeps the nameless images that it was made from. */
   readonly keepsParents?: boolean;
+  /** Only these of the images that the name stands for; all of them when absent or empty. */
+  readonly platforms?: readonly Platform[];
 }
 
 /**
@@ -38,10 +51,49 @@ export async function removeImage(
   request: RemoveRequest,
 ): Promise<readonly ImageDeleteResponseItem[]> {
   const items: Items = [];
-  removeOne(context, { ...request, items });
+  const parts = await partsOf(context, request);
+  if (parts === undefined) removeOne(context, { ...request, items });
+  else removeParts(context, { ...request, parts, items });
   await context.metadata.flush();
   if (items.some((item) => item.Deleted !== undefined)) await context.collect();
   return items;
+}
+
+/**
+ * The images of the platforms asked for, where the name stands for more than those.
+ *
+ * @throws not-found when one is not there
+ */
+async function partsOf(
+  { index }: ImageContext,
+  { reference, platforms = [] }: RemoveRequest,
+): Promise<readonly ImageRecord[] | undefined> {
+  if (platforms.length === 0) return undefined;
+  const ids = new Set<Digest>();
+  for (const platform of platforms) ids.add((await index.resolve(reference, { platform })).id);
+  const bound = index.findBound(reference);
+  if (bound === undefined || imagesOf(bound).every((id) => ids.has(id))) return undefined;
+  return [...ids].map((id) => index.getById(id));
+}
+
+/** The name goes on with the other platforms, and so do the digests that go with it. */
+function removeParts(
+  context: ImageContext,
+  request: RemoveRequest & { readonly parts: readonly ImageRecord[]; readonly items: Items },
+): void {
+  const { index } = context;
+  const { reference, parts, isForced, items } = request;
+  const whole = wholeName(parseReference(reference));
+  for (const record of parts) {
+    const holding = index
+      .listNames()
+      .flatMap(([name, bound]) => (isBoundTo(bound, record.id) ? [name] : []));
+    const own = [whole, ...digestsWithout(whole, holding)];
+    const isLast = holding.every((name) => own.includes(name));
+    if (isLast) refuseUsed(context, { record, isForced });
+    for (const name of own) index.release(name, record.id);
+    if (isLast) deleteImage(context, { record, items, isForced, isQuiet: false });
+  }
 }
 
 /** As `removeImage`, but not durable yet; what nobody needs any more is left to the collector. */
@@ -49,7 +101,14 @@ export function removeOne(
   context: ImageContext,
   request: RemoveRequest & { readonly items: Items },
 ): void {
-  const record = context.index.find(request.reference);
+  const { reference } = request;
+  const record = context.index.find(reference);
+  // A digest that the image does not go by here must not take another name away.
+  const { digest } = findReference(reference) ?? {};
+  const isById = context.index.isById(reference);
+  if (digest !== undefined && !isById && context.index.findBound(reference) === undefined) {
+    throw noSuchImage(reference);
+  }
   const names = namesOf(context, record);
   const others = names.flatMap((name) => context.index.findName(name)?.others ?? []);
   removeNames(context, { ...request, record, names });
@@ -81,7 +140,7 @@ function removeNames(
     return;
   }
   if (!isForced && isSingle(names)) refuseTagUsed(context, record, reference);
-  const name = boundName(context, { reference, names });
+  const name = boundName(reference, names);
   for (const each of [name, ...digestsWithout(name, names)]) {
     untag(context, { name: each, record, items });
   }
@@ -102,17 +161,15 @@ function isSingle(names: readonly string[]): boolean {
   return tags.length <= 1 && repositories.size === 1;
 }
 
-function boundName(
-  { index }: ImageContext,
-  { reference, names }: { readonly reference: string; readonly names: readonly string[] },
-): string {
-  const parsed = parseReference(reference);
-  if (parsed.digest !== undefined) {
-    const byDigest = formatReference(withDigest(parsed, parsed.digest));
-    return names.find((name) => name === byDigest) ?? names[0] ?? byDigest;
-  }
-  const wanted = index.parseTarget({ repo: familiarName(parsed), tag: parsed.tag ?? "" });
+function boundName(reference: string, names: readonly string[]): string {
+  const wanted = wholeName(parseReference(reference));
   return names.find((name) => name === wanted) ?? names[0] ?? wanted;
+}
+
+/** The whole name that is meant: a digest says all, whatever the tag beside it. */
+function wholeName(parsed: Reference): string {
+  if (parsed.digest !== undefined) return formatReference(withDigest(parsed, parsed.digest));
+  return formatReference(withDefaultTag(parsed));
 }
 
 /** Docker: a repository's digests go with its last tag, seen in 28.5. */

@@ -1,4 +1,4 @@
-import { type Query, textValue } from "../../api/request/query.ts";
+import { type Query, textValue, textValues } from "../../api/request/query.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { type Platform, parsePlatform } from "../../oci/platform.ts";
 
@@ -9,11 +9,26 @@ import { type Platform, parsePlatform } from "../../oci/platform.ts";
  */
 export function platformValue(query: Query): Platform | undefined {
   const text = textValue(query, "platform");
-  if (text === "") return undefined;
+  return text === "" ? undefined : readPlatform(text);
+}
+
+/** The query's `platforms`, each JSON. @throws invalid-argument */
+export function platformsValue(query: Query): readonly Platform[] {
+  return textValues(query, "platforms").map((text) => {
+    parsePlatformJson(text);
+    return readPlatform(text);
+  });
+}
+
+function readPlatform(text: string): Platform {
   if (!text.startsWith("{")) return parsePlatform(text);
   const { os, architecture, variant } = parsePlatformJson(text);
+  const isWhole = [os, architecture].every((part) => typeof part === "string" && part !== "");
+  if (!isWhole) {
+    throw new EngineError("invalid-argument", "both OS and Architecture must be provided");
+  }
   return parsePlatform(
-    [os, architecture, variant].filter((part) => typeof part === "string").join("/"),
+    [os, architecture, variant].filter((part) => typeof part === "string" && part !== "").join("/"),
   );
 }
 

@@ -5,6 +5,7 @@ import {
   textValue,
   textValues,
 } from "../../api/request/query.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { isDigest } from "../../oci/digest.ts";
 import {
   formatReference,
@@ -23,7 +24,7 @@ import {
   sendJson,
   sendStream,
 } from "../exchange.ts";
-import { parsePlatformJson, platformValue } from "./_platform.ts";
+import { parsePlatformJson, platformsValue, platformValue } from "./_platform.ts";
 import { streamProgress } from "./_progress.ts";
 import { callOf } from "./registry-routes.ts";
 
@@ -49,17 +50,31 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
     const text = textValue(exchange.query, "platform");
     if (text !== "") parsePlatformJson(text);
     const platform = platformValue(exchange.query);
+    const manifests = boolValue(exchange.query, "manifests");
+    if (manifests && platform !== undefined) {
+      throw new EngineError(
+        "invalid-argument",
+        "conflicting options: manifests and platform options cannot both be set",
+      );
+    }
     sendJson(
       exchange,
       await exchange.backend.images.inspect(name, {
         ...(platform === undefined ? {} : { platform }),
-        manifests: boolValue(exchange.query, "manifests"),
+        manifests,
       }),
     );
   },
 
   ImageHistory: async (exchange) => {
-    sendJson(exchange, await exchange.backend.images.history(param(exchange, "name")));
+    const platform = platformValue(exchange.query);
+    sendJson(
+      exchange,
+      await exchange.backend.images.history(
+        param(exchange, "name"),
+        platform === undefined ? {} : { platform },
+      ),
+    );
   },
 
   ImageTag: async (exchange) => {
@@ -75,6 +90,7 @@ export const imageRoutes: Readonly<Record<string, Handler>> = {
     const removed = await exchange.backend.images.remove(param(exchange, "name"), {
       force: boolValue(query, "force"),
       noPrune: boolValue(query, "noprune"),
+      platforms: platformsValue(query),
     });
     sendJson(exchange, removed);
   },
