@@ -27,6 +27,8 @@ export async function withAttempts<T>(
     /** Bytes that have arrived. */
     readonly reached: () => number;
     readonly onRetry: (failure: unknown, delayMs: number) => void;
+    /** Fires when somebody else shall try instead: there is no further attempt then. */
+    readonly rival?: AbortSignal | undefined;
   },
 ): Promise<T> {
   const { limits, signal, reached } = options;
@@ -40,11 +42,25 @@ export async function withAttempts<T>(
       if (reached() >= highestBytes + progressMinBytes) failures = 0;
       highestBytes = Math.max(highestBytes, reached());
       failures += 1;
-      if (failures >= options.attemptsMax) throw error;
+      if (failures >= options.attemptsMax || options.rival?.aborted) throw error;
       const delayMs = retryDelayMs(error, { failures, limits });
       options.onRetry(error, delayMs);
-      await sleep(delayMs, signal);
+      await pause(delayMs, options);
+      if (options.rival?.aborted) throw error;
     }
+  }
+}
+
+/** Waits; no longer once `rival` fires. @throws canceled when `signal` fires */
+async function pause(
+  delayMs: number,
+  { signal, rival }: { readonly signal?: AbortSignal | undefined; rival?: AbortSignal | undefined },
+): Promise<void> {
+  const ends = [signal, rival].filter((end) => end !== undefined);
+  try {
+    await sleep(delayMs, AbortSignal.any(ends));
+  } catch (error) {
+    if (signal?.aborted || !rival?.aborted) throw error;
   }
 }
 

@@ -29,6 +29,8 @@ export interface BlobFetchOptions {
   readonly logger: Logger;
   readonly signal: AbortSignal;
   readonly progress: TransferProgress;
+  /** Fires when another source of the blob can be asked instead of this one once more. */
+  readonly rival?: AbortSignal;
 }
 
 /**
@@ -63,7 +65,7 @@ class BlobFetch implements AsyncDisposable {
   }
 
   async run(): Promise<BlobInfo> {
-    const { reach, downloads, signal, progress, descriptor, logger } = this.#options;
+    const { reach, downloads, signal, progress, descriptor, logger, rival } = this.#options;
     await this.#open({ resume: true });
     return await withAttempts(
       async () => {
@@ -78,6 +80,7 @@ class BlobFetch implements AsyncDisposable {
         attemptsMax: reach.config.attemptsMax,
         signal,
         reached: () => this.#size,
+        rival,
         onRetry: (error, delayMs) => {
           const { digest, size } = descriptor;
           logger.warn("a download broke off and is taken up again", {

@@ -92,6 +92,7 @@ class HttpRegistryClient implements RegistryClient {
     if (this.#closing.signal.aborted) throw closed();
     try {
       return await this.#downloads.join(`${content.root}\n${descriptor.digest}`, {
+        source: reference.domain,
         signal,
         progress,
         start: async (run) =>
