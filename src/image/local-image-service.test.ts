@@ -168,6 +168,16 @@ describe.skipIf(!isRoot)("images", () => {
     expect(images.count).toBe(1);
   });
 
+  test("remove() tells of no layer that a container keeps", async () => {
+    await images.load(stream(archive()), { progress });
+    const { id } = await images.resolve("demo:1");
+    images.useUsers({ containersOf: () => [{ id: "c".repeat(64), isRunning: false }] });
+    expect(await images.remove("demo:1", { force: true })).toEqual([
+      { Untagged: "demo:1" },
+      { Deleted: id },
+    ]);
+  });
+
   const refused: readonly (readonly [string, () => Uint8Array, RegExp])[] = [
     ["no image", () => encodeTar([{ header: { name: "x" }, content: "y" }]), /no image/],
     [

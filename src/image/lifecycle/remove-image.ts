@@ -218,11 +218,13 @@ function deleteImage(context: ImageContext, deletion: Deletion): void {
   const attributes = { name: record.id };
   context.events.publish({ type: "image", action: "delete", id: record.id, attributes });
   items.push({ Deleted: record.id });
+  // The layers of a container's image stay with the container.
+  const isUsed = context.users().containersOf(record.id).length > 0;
   const needed = new Set(
     index.list().flatMap((image) => image.layers.map((layer) => layer.chainId)),
   );
   for (const layer of record.layers.toReversed()) {
-    if (!needed.has(layer.chainId)) items.push({ Deleted: layer.chainId });
+    if (!isUsed && !needed.has(layer.chainId)) items.push({ Deleted: layer.chainId });
   }
   if (deletion.keepsParents === true || record.parentId === undefined) return;
   const parent = index.findById(record.parentId);
