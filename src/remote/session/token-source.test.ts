@@ -4,7 +4,10 @@ import { TokenSource, type TokenWish } from "./token-source.ts";
 import type { HttpRequest, HttpTransport } from "../transport/transport.ts";
 
 /** A token server that counts what it gives. */
-function tokenServer(lifetimeS: number): {
+function tokenServer(
+  lifetimeS: number,
+  give = (count: number): object => ({ token: `t${count}` }),
+): {
   readonly transport: HttpTransport;
   readonly asked: HttpRequest[];
 } {
@@ -12,7 +15,7 @@ function tokenServer(lifetimeS: number): {
   const transport: HttpTransport = {
     send: async (request) => {
       asked.push(request);
-      const text = JSON.stringify({ token: `t${asked.length}`, expires_in: lifetimeS });
+      const text = JSON.stringify({ ...give(asked.length), expires_in: lifetimeS });
       return {
         method: "GET",
         url: request.url,
@@ -50,6 +53,21 @@ test("a token is used for nine tenths of its life", async () => {
   nowMs += 1;
   expect(await get()).toBe("t2");
 });
+
+for (const [document, expected] of [
+  [{ token: "a" }, "a"],
+  [{ access_token: "b" }, "b"],
+  [{ token: "", access_token: "b" }, "b"],
+  [{ token: "a", access_token: "" }, "a"],
+  [{ token: "a", access_token: "b" }, "b"],
+  [{ token: null, access_token: "b" }, "b"],
+] as const) {
+  test(`of ${JSON.stringify(document)} the token is ${expected}`, async () => {
+    const { transport } = tokenServer(100, () => document);
+    const source = new TokenSource(transport, { monotonicMs: () => 0 });
+    expect((await source.get(wish("https://a/t"))).token).toBe(expected);
+  });
+}
 
 test("a token without a lifetime holds for a minute, less its last part", async () => {
   for (const lifetimeS of [0, -5]) {

@@ -68,7 +68,8 @@ export class TokenSource {
     if (holds && kept.token !== wish.refused && wish.isLogin !== true) return kept;
     this.#kept.delete(key);
     const document = await this.#fetch(wish);
-    const token = document.token ?? document.accessToken ?? "";
+    // Docker: an access token is taken before a token, and either may be empty, seen in 28.5
+    const token = [document.accessToken, document.token].find((text) => text) ?? "";
     if (!/^[\x21-\x7e]+$/.test(token)) {
       throw failure(wish, "authorization server did not include a token in the response");
     }
