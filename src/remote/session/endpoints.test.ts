@@ -44,6 +44,9 @@ describe("isInsecureHost()", () => {
     "http://other.example/",
     "10.0.0.0/8",
     "fd00::/8",
+    "192.0.2.7",
+    "192.0.2.8:5000",
+    "192.0.2.9/32",
   ];
   const addresses: Readonly<Record<string, readonly string[]>> = {
     "inside.example": ["10.1.2.3"],
@@ -61,6 +64,11 @@ describe("isInsecureHost()", () => {
     ["11.0.0.1", "no"],
     ["[fd12::1]:5000", "listed"],
     ["out.example", "no"],
+    ["192.0.2.7", "listed"],
+    ["192.0.2.7:5000", "no"],
+    ["192.0.2.8:5000", "listed"],
+    ["192.0.2.8", "no"],
+    ["192.0.2.9:5000", "listed"],
     ["unknown.example", "no"],
     ["localhost:5000", "loopback"],
     ["127.9.9.9", "loopback"],

@@ -80,7 +80,8 @@ export async function isInsecureHost(
   );
   if (listed.includes(name)) return "listed";
   const bare = name.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
-  const blocks = listed.filter((entry) => parseBlock(entry) !== undefined);
+  // An address alone is a host, and its port counts.
+  const blocks = listed.filter((entry) => entry.includes("/") && parseBlock(entry) !== undefined);
   const addresses =
     parseBlock(bare) === undefined ? await (options.lookUp ?? lookUpAddresses)(bare) : [bare];
   const isIn = (block: string): boolean => addresses.some((address) => isInBlock(address, block));
