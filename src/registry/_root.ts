@@ -1,8 +1,8 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { ContentStore } from "../content/content-store.ts";
 import { openContentStore } from "../content/local-content-store.ts";
-import { EngineError } from "../lib/errors.ts";
+import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { openDiskReserve } from "../metadata/disk-reserve.ts";
 import type { Metadata } from "../metadata/metadata.ts";
@@ -30,13 +30,20 @@ export function controlPath(root: string): string {
   return join(root, "control.sock");
 }
 
-/** Opens a root; made when missing. @throws conflict when another process has it, naming its pid */
+/**
+ * Opens a root; made when missing, unless it `mustExist`.
+ *
+ * @throws conflict when another process has it, naming its pid; invalid-argument for what cannot be one
+ */
 export async function openRoot(
   root: string,
-  options: { readonly logger: Logger },
+  options: { readonly logger: Logger; readonly mustExist?: boolean },
 ): Promise<OpenRoot> {
-  const { logger } = options;
-  mkdirSync(root, { recursive: true, mode: 0o700 });
+  const { logger, mustExist = false } = options;
+  if (mustExist && !existsSync(join(root, "metadata.db"))) {
+    throw new EngineError("invalid-argument", `--root ${root}: no registry has its data there`);
+  }
+  makeFolder(root);
   using undo = new DisposableStack();
   const lock = lockFile(join(root, "lock"));
   if ("heldByPid" in lock) {
@@ -52,4 +59,14 @@ export async function openRoot(
   const content = await openContentStore({ root: join(root, "content"), logger });
   const close = undo.move();
   return { content, metadata, [Symbol.dispose]: () => close.dispose() };
+}
+
+function makeFolder(root: string): void {
+  try {
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const isOther = ["EEXIST", "ENOTDIR"].includes(codeOf(error) ?? "");
+    const problem = isOther ? "not a directory" : messageOf(error);
+    throw new EngineError("invalid-argument", `--root ${root}: ${problem}`, { cause: error });
+  }
 }

@@ -1,7 +1,7 @@
 /** From flags to a checked configuration. */
 import { isIP } from "node:net";
 import { resolve } from "node:path";
-import { EngineError } from "../lib/errors.ts";
+import { EngineError, isKind } from "../lib/errors.ts";
 import { type ParsedFlags, parseFlags } from "../lib/flags.ts";
 import { type LogLevel, logLevels } from "../lib/log.ts";
 import { parseSize } from "../lib/size.ts";
@@ -254,15 +254,30 @@ function oneOf<T extends string>(
 
 function sizeOf(flags: ParsedFlags, name: string): number | undefined {
   const text = textOf(flags, name);
-  return text === undefined ? undefined : parseSize(text);
+  if (text === undefined) return undefined;
+  const sizeBytes = naming(name, () => parseSize(text));
+  if (sizeBytes > 0) return sizeBytes;
+  throw usage(
+    `--${name} ${text}: nothing could be pushed; --read-only says that, and no quota is none`,
+  );
 }
 
 function durationOf(flags: ParsedFlags, name: string): number {
   const flag = serveFlags.find((one) => one.name === name);
   const text = textOf(flags, name) ?? flag?.fallback ?? "0";
-  const durationMs = Number(parseDuration(text) / 1_000_000n);
+  const durationMs = Number(naming(name, () => parseDuration(text)) / 1_000_000n);
   if (durationMs < 0) throw usage(`--${name} ${text}: less than nothing`);
   return Math.min(durationMs, durationMaxMs);
+}
+
+/** Adds the flag to what is said of its value. */
+function naming<T>(name: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (isKind(error, "invalid-argument")) throw usage(`--${name}: ${error.message}`);
+    throw error;
+  }
 }
 
 function textOf(flags: ParsedFlags, name: string): string | undefined {

@@ -5,7 +5,7 @@
  * SIGTERM and SIGINT stop cleanly: open requests get a while; a second one ends at once.
  */
 import { request as httpRequest } from "node:http";
-import { EngineError, isKind, messageOf } from "../lib/errors.ts";
+import { codeOf, EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { parseFlags } from "../lib/flags.ts";
 import { createLogger, type Logger } from "../lib/log.ts";
 import { hashPassword } from "../sys/password.ts";
@@ -91,7 +91,7 @@ async function collect(args: readonly string[]): Promise<number> {
 async function collectHere(config: GcConfig): Promise<string | undefined> {
   const logger = loggerOf({ logLevel: "warn", logFormat: "text" });
   try {
-    using root = await openRoot(config.root, { logger });
+    using root = await openRoot(config.root, { logger, mustExist: true });
     await using registry = await openRegistry({
       content: root.content,
       metadata: root.metadata,
@@ -164,9 +164,9 @@ function describe(error: unknown, word: string): string {
     const command = ["serve", "gc", "htpasswd"].includes(word) ? ` ${word}` : "";
     return `${error.message}\nSee 'tug registry${command} --help'.`;
   }
-  return error instanceof EngineError || !(error instanceof Error)
-    ? messageOf(error)
-    : (error.stack ?? error.message);
+  // What the system refuses is told in its words; a stack is for a fault of ours.
+  const isTold = error instanceof EngineError || codeOf(error) !== undefined;
+  return isTold || !(error instanceof Error) ? messageOf(error) : (error.stack ?? error.message);
 }
 
 function usage(sentence: string): EngineError {

@@ -5,12 +5,13 @@ import { messageOf } from "../lib/errors.ts";
 import type { Logger } from "../lib/log.ts";
 import { TaskGroup } from "../lib/concurrency/task-group.ts";
 import { sleep } from "../lib/concurrency/retry.ts";
-import { openAuth, readNamed } from "./auth/open-auth.ts";
+import { openAuth } from "./auth/open-auth.ts";
 import { openProxyClient } from "./_proxy-client.ts";
 import { controlPath, openRoot } from "./_root.ts";
+import { readTls } from "./_tls-files.ts";
 import type { ServeConfig } from "./config.ts";
 import { answerOf } from "./errors.ts";
-import { type Address, createFront, type Front, type FrontTls } from "./http/front.ts";
+import { type Address, createFront, type Front } from "./http/front.ts";
 import { describeCollection } from "./help.ts";
 import { openRegistry } from "./storage/local-registry.ts";
 import { Metrics } from "./http/metrics.ts";
@@ -45,7 +46,7 @@ export async function serveRegistry(
 ): Promise<ServingRegistry> {
   const { logger } = options;
   await using undo = new AsyncDisposableStack();
-  const tls = readTls(config);
+  const tls = config.tls === undefined ? undefined : readTls(config.tls, { logger });
   const { gate, tokenServer, prepare } = openAuth(config.auth, {
     logger,
     hasTls: tls !== undefined,
@@ -100,7 +101,7 @@ export async function serveRegistry(
     addresses,
     metricsAddress,
     reload: () => {
-      const next = readTls(config);
+      const next = config.tls === undefined ? undefined : readTls(config.tls, { logger });
       const useRules = prepare();
       if (next !== undefined) front.useTls(next);
       useRules();
@@ -118,15 +119,6 @@ function quotaOf(config: ServeConfig): {
   return {
     ...(quotaBytes === undefined ? {} : { sizeMaxBytes: quotaBytes }),
     ...(repositoryQuotaBytes === undefined ? {} : { repositoryMaxBytes: repositoryQuotaBytes }),
-  };
-}
-
-function readTls({ tls }: ServeConfig): FrontTls | undefined {
-  if (tls === undefined) return undefined;
-  return {
-    key: readNamed(tls.keyPath),
-    cert: readNamed(tls.certPath),
-    ...(tls.caPath === undefined ? {} : { ca: readNamed(tls.caPath) }),
   };
 }
 

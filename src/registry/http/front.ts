@@ -175,7 +175,9 @@ class HttpFront implements Front {
     await new Promise<void>((resolve, reject) => {
       server.once("error", (error: NodeJS.ErrnoException) => {
         const kind = error.code === "EADDRINUSE" ? "conflict" : "unavailable";
-        reject(new EngineError(kind, `listen: ${error.message}`, { cause: error }));
+        const problem = listenProblems[error.code ?? ""] ?? error.message;
+        const sentence = `listen on ${formatAddress(address)}: ${problem}`;
+        reject(new EngineError(kind, sentence, { cause: error }));
       });
       server.listen(address, () => resolve());
     });
@@ -235,6 +237,19 @@ class HttpFront implements Front {
 }
 
 const halfOpen = { allowHalfOpen: true } as const;
+
+/** What is said where an address cannot be had. */
+const listenProblems: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another process listens there",
+  EADDRNOTAVAIL: "this machine has no such address",
+  EACCES: "permission denied",
+};
+
+function formatAddress(address: Address | { readonly path: string }): string {
+  if ("path" in address) return address.path;
+  const { host, port } = address;
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
 
 /** What a TLS server takes; checked, for a server that is given nonsense refuses each client instead. */
 function contextOf(tls: FrontTls): FrontTls & { readonly minVersion: "TLSv1.2" } {
