@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { rootCertificates } from "node:tls";
-import { codeOf, EngineError } from "../../lib/errors.ts";
+import { createSecureContext, rootCertificates, type SecureContextOptions } from "node:tls";
+import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
 
 /** What a host's certificate is held against, and who this side is. PEM. */
 export interface HostTrust {
@@ -29,7 +29,7 @@ const filesMax = 100;
  * `*.cert` with `*.key` of the same name are this side's.
  *
  * @param host with its port, as it stands in references
- * @throws invalid-argument with Docker's sentence when one of a pair is missing
+ * @throws invalid-argument with Docker's sentence when one of a pair is missing; for what cannot be read
  */
 export function readHostTrust(certsDirs: readonly string[], host: string): HostTrust {
   const system = readSystemAuthorities();
@@ -39,7 +39,9 @@ export function readHostTrust(certsDirs: readonly string[], host: string): HostT
   const names = namesIn(folder);
   const authorities = names
     .filter((name) => name.endsWith(".crt"))
-    .map((name) => readFileSync(join(folder, name), "utf8"));
+    .map((name) => readPem(join(folder, name)))
+    // Docker: what is no certificate is passed over here, seen in 28.5
+    .filter(isCertificate);
   const client = readClientPair(folder, names);
   return {
     ca: [...system, ...authorities],
@@ -66,12 +68,45 @@ function readClientPair(
           "CA certificates must use the extension .crt",
       );
     }
-    return {
-      certificate: readFileSync(join(folder, name), "utf8"),
-      key: readFileSync(join(folder, key), "utf8"),
-    };
+    const pair = { certificate: readPem(join(folder, name)), key: readPem(join(folder, key)) };
+    const fault = tlsFault({ cert: pair.certificate, key: pair.key });
+    if (fault === undefined) return pair;
+    throw refused(`client certificate ${name} with ${key}: tls: ${fault}`);
   }
   return undefined;
+}
+
+function readPem(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (codeOf(error) === undefined) throw error;
+    throw new EngineError(
+      "invalid-argument",
+      `read a registry's certificate: ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+/** TLS refuses to begin with a text that has no certificate, or begins with a broken one. */
+function isCertificate(pem: string): boolean {
+  return tlsFault({ ca: [pem] }) === undefined;
+}
+
+/** Why TLS cannot use what it is given; undefined when it can. */
+function tlsFault(given: SecureContextOptions): string | undefined {
+  try {
+    createSecureContext(given);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    return /KEY_VALUES_MISMATCH/.test(error.message)
+      ? "private key does not match public key"
+      : error.message;
+  }
 }
 
 let systemAuthorities: readonly string[] | undefined;

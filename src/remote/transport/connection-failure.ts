@@ -18,6 +18,12 @@ const certificateReasons: Readonly<Record<string, string>> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: "certificate signed by unknown authority",
 };
 
+/** Alerts that Go names in other words than their own. @see RFC 8446, section 6 */
+const alertWords: Readonly<Record<string, string>> = {
+  UNKNOWN_CA: "unknown certificate authority",
+  PROTOCOL_VERSION: "protocol version not supported",
+};
+
 /** A request and why it had no answer, as Go's net/url writes it: `Get "https://…": reason`. */
 export function requestFailure(
   asked: AskedRequest,
@@ -77,8 +83,16 @@ function reasonOf(url: URL, error: unknown): string {
     case "EPIPE":
       return "write: broken pipe";
     default:
-      return messageOf(error);
+      return alertOf(messageOf(error)) ?? messageOf(error);
   }
+}
+
+/** What the other side of TLS refuses, from BoringSSL's words to Go's. */
+function alertOf(message: string): string | undefined {
+  const alert = /(?:TLSV1|SSLV3|TLSV13)_ALERT_([A-Z_]+)/.exec(message)?.[1];
+  if (alert === undefined) return undefined;
+  const words = alert.toLowerCase().replaceAll("_", " ");
+  return `remote error: tls: ${alertWords[alert] ?? words}`;
 }
 
 function isTrust(code: string | undefined): boolean {

@@ -1,6 +1,14 @@
 /** Connections: TLS with certificates of both sides, proxies, reuse. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, type IncomingMessage } from "node:http";
 import { type AddressInfo, connect, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -38,7 +46,9 @@ async function listen(server: Server): Promise<{ readonly port: number } & Async
 }
 
 /** A TLS server that answers with the name in the client's certificate. */
-async function listenTls(): Promise<{ readonly port: number } & AsyncDisposable> {
+async function listenTls(
+  more: { readonly rejectUnauthorized?: boolean } = {},
+): Promise<{ readonly port: number } & AsyncDisposable> {
   const read = (path: string): string => readFileSync(path, "utf8");
   const options = {
     cert: read(certificates.certificatePath),
@@ -46,6 +56,7 @@ async function listenTls(): Promise<{ readonly port: number } & AsyncDisposable>
     ca: read(certificates.caPath),
     requestCert: true,
     rejectUnauthorized: false,
+    ...more,
   };
   const server = createTlsServer(options, (socket: TLSSocket) => {
     socket.on("error", () => undefined);
@@ -100,6 +111,14 @@ describe("TLS", () => {
     expect(await send(url, { isVerified: false, trust })).toBe("nobody");
   });
 
+  test("with a server that wants a certificate of this side is told as Go tells it", async () => {
+    await using server = await listenTls({ rejectUnauthorized: true });
+    const url = `https://127.0.0.1:${server.port}/`;
+    await expect(send(url, { isVerified: false })).rejects.toThrow(
+      `Get "${url}": remote error: tls: certificate required`,
+    );
+  });
+
   test("with a server that has none is told as Go tells it", async () => {
     await using registry = await startFaultRegistry(() => undefined);
     const url = `https://${registry.host}/`;
@@ -119,6 +138,35 @@ describe("certificates of a host", () => {
     const key = certsDir(host, { "me.key": certificates.keyPath });
     expect(() => readHostTrust([key], host)).toThrow(
       "missing client certificate me.cert for key me.key",
+    );
+  });
+
+  test("that cannot be read are named; a .crt that is none is passed over", () => {
+    const host = "h:5000";
+    const dir = certsDir(host, { "a.crt": certificates.caPath });
+    const at = (name: string): string => join(dir, host, name);
+    const known = readHostTrust([dir], host).ca.length;
+    writeFileSync(at("junk.crt"), "junk");
+    writeFileSync(at("empty.crt"), "");
+    writeFileSync(
+      at("broken.crt"),
+      "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    );
+    expect(readHostTrust([dir], host).ca).toHaveLength(known);
+    symlinkSync("/nonexistent/ca.pem", at("gone.crt"));
+    expect(() => readHostTrust([dir], host)).toThrow(/^read a registry's certificate: .*gone\.crt/);
+    rmSync(at("gone.crt"));
+    mkdirSync(at("folder.crt"));
+    expect(() => readHostTrust([dir], host)).toThrow(/^read a registry's certificate: /);
+  });
+
+  test("of this side that do not belong together are refused", () => {
+    const dir = certsDir("h", {
+      "me.cert": certificates.caPath,
+      "me.key": certificates.keyPath,
+    });
+    expect(() => readHostTrust([dir], "h")).toThrow(
+      "client certificate me.cert with me.key: tls: private key does not match public key",
     );
   });
 
