@@ -159,7 +159,7 @@ export interface Registry extends AsyncDisposable {
   ): Promise<{ readonly manifests: readonly Descriptor[]; readonly hasMore: boolean }>;
 
   /** @throws NAME_UNKNOWN */
-  listTags(repository: string, page: PageOptions): Page;
+  listTags(repository: string, page: PageOptions): Promise<Page>;
   /** `isVisible` says which names the caller may know. */
   listRepositories(
     page: PageOptions & { readonly isVisible: (repository: string) => boolean },

@@ -154,7 +154,7 @@ export async function getTags(
 ): Promise<void> {
   const { repository } = target;
   const page = pageOf(exchange.query, { countMax: tagsPageMax });
-  const { names, hasMore } = exchange.registry.listTags(repository, page);
+  const { names, hasMore } = await exchange.registry.listTags(repository, page);
   const last = names.at(-1);
   const headers =
     hasMore && last !== undefined

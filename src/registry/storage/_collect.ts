@@ -90,6 +90,8 @@ function planExpiry(
     if (updatedMs < oldestMs) changes.push({ kind: "remove-tag", repository: name, tag });
   }
   for (const [digest, { pushedMs }] of manifests) {
+    // Somebody is about to ask for what it names.
+    if (context.holds.isHeld(name, { digest, sinceMs: pushedMs })) continue;
     if (pushedMs < oldestMs) changes.push({ kind: "remove-manifest", repository: name, digest });
   }
   for (const [digest, { addedMs }] of blobs) {

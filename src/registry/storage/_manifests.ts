@@ -143,6 +143,25 @@ export async function listReferrers(
   return { manifests, hasMore: false };
 }
 
+/** A page of referrers that are at hand. */
+export function pageOfReferrers(
+  referrers: readonly Descriptor[],
+  options: { readonly artifactType?: string; readonly after?: string },
+): { readonly manifests: readonly Descriptor[]; readonly hasMore: boolean } {
+  const { artifactType, after } = options;
+  const manifests: Descriptor[] = [];
+  let sizeBytes = 0;
+  for (const one of referrers.toSorted((left, right) => (left.digest < right.digest ? -1 : 1))) {
+    if (after !== undefined && one.digest <= after) continue;
+    if (artifactType !== undefined && one.artifactType !== artifactType) continue;
+    sizeBytes += JSON.stringify(one).length;
+    const isFull = sizeBytes > referrersPageMaxBytes || manifests.length >= referrersPageMax;
+    if (isFull && manifests.length > 0) return { manifests, hasMore: true };
+    manifests.push(one);
+  }
+  return { manifests, hasMore: false };
+}
+
 function decodeIncoming(incoming: IncomingManifest): Manifest | Index {
   const { bytes } = incoming;
   const mediaType = incoming.mediaType?.split(";")[0]?.trim().toLowerCase();

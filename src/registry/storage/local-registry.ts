@@ -13,6 +13,7 @@ import {
   findManifest,
   type IncomingManifest,
   listReferrers,
+  pageOfReferrers,
   putManifest,
   removeManifest,
 } from "./_manifests.ts";
@@ -163,7 +164,10 @@ class LocalRegistry implements Registry {
 
   async getManifest(repository: string, name: ManifestName): Promise<StoredManifest> {
     await this.#upstream?.refresh(repository, name);
-    return findManifest(this.#context, repository, name);
+    const manifest = findManifest(this.#context, repository, name);
+    // A copy must not grow too old between its manifest and its blobs.
+    if (this.#upstream !== undefined) this.#context.holds.hold(repository, manifest.digest);
+    return manifest;
   }
 
   async readManifest(manifest: StoredManifest): Promise<Uint8Array> {
@@ -187,10 +191,14 @@ class LocalRegistry implements Registry {
     repository: string,
     options: Parameters<Registry["listReferrers"]>[1],
   ): ReturnType<Registry["listReferrers"]> {
+    const there = await this.#upstream?.listReferrers(repository, options.digest);
+    if (there !== undefined) return pageOfReferrers(there, options);
     return await listReferrers(this.#context, repository, options);
   }
 
-  listTags(repository: string, page: PageOptions): Page {
+  async listTags(repository: string, page: PageOptions): Promise<Page> {
+    const there = await this.#upstream?.listTags(repository);
+    if (there !== undefined) return pageOf(there.toSorted(), page);
     const found = this.#context.catalog.find(repository);
     if (found === undefined) throw refusal("NAME_UNKNOWN", { detail: { name: repository } });
     return pageOf([...found.tags.keys()].sort(), page);

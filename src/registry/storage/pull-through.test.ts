@@ -43,6 +43,18 @@ let fetchCount = 0;
 let resolveFailure: EngineError | undefined;
 let nowMs = Date.now();
 
+/** What the other registry lists, or its failure. */
+function listed<T>(list: T): T {
+  if (resolveFailure !== undefined) throw resolveFailure;
+  return list;
+}
+const referrers = ["sbom", "signature", "sbom"].map((kind, index) => ({
+  mediaType: ociMediaTypes.manifest,
+  digest: digestOf(`${index}`),
+  size: 1,
+  artifactType: `application/${kind}`,
+}));
+
 async function transfer(
   content: ContentStore,
   digest: Digest,
@@ -78,6 +90,8 @@ async function serve(behaviour: Behaviour): Promise<void> {
       return descriptor;
     },
     fetchManifest: async () => ({ descriptor, bytes: manifest }),
+    listTags: async () => listed(["v2", "v1", "v10"]),
+    listReferrers: async () => listed(referrers),
     fetchBlob: async (_reference, options) => {
       fetchCount += 1;
       const totalBytes = layer.length;
@@ -172,6 +186,44 @@ describe("a blob that is not here yet", () => {
     await serve({ firstBytes: 0, goOn: gone });
     expect((await fetch(`${url}/blobs/${layerDigest}`)).status).toBe(503);
     expect((await fetch(`${url}/blobs/${digestOf("named by nobody")}`)).status).toBe(404);
+  });
+});
+
+describe("a list", () => {
+  const get = async (path: string): Promise<{ status: number; text: string }> => {
+    const answer = await fetch(`${url}${path}`);
+    return { status: answer.status, text: await answer.text() };
+  };
+
+  test("of tags is the other's, in order and in pages", async () => {
+    await serve({ firstBytes: 1, goOn: Promise.resolve() });
+    expect((await get("/tags/list")).text).toContain('"tags":["v1","v10","v2"]');
+    expect((await get("/tags/list?n=1&last=v1")).text).toContain('"tags":["v10"]');
+  });
+
+  test("of referrers is the other's too", async () => {
+    await serve({ firstBytes: 1, goOn: Promise.resolve() });
+    const digestsOf = async (query: string): Promise<readonly string[]> => {
+      const { text } = await get(`/referrers/${digestOf("subject")}${query}`);
+      return (JSON.parse(text) as { manifests: { digest: string }[] }).manifests.map(
+        ({ digest }) => digest,
+      );
+    };
+    const sorted = referrers.map(({ digest }) => digest).sort();
+    expect(await digestsOf("")).toEqual(sorted);
+    expect(await digestsOf(`?last=${sorted[0]}`)).toEqual(sorted.slice(1));
+    const only = "?artifactType=application/signature";
+    expect(await digestsOf(only)).toEqual([digestOf("1")]);
+  });
+
+  test("is of the copies when the other does not answer, and a failure when there are none", async () => {
+    await serve({ firstBytes: 1, goOn: Promise.resolve() });
+    resolveFailure = new EngineError("unavailable", "out of reach");
+    expect((await get("/tags/list")).text).toContain('"tags":["v1"]');
+    expect((await get(`/referrers/${digestOf("subject")}`)).text).toContain('"manifests":[]');
+    expect((await fetch(url.replace("a/app", "a/none/tags/list"))).status).toBe(503);
+    resolveFailure = new EngineError("not-found", "no such repository");
+    expect((await fetch(url.replace("a/app", "a/none/tags/list"))).status).toBe(404);
   });
 });
 

@@ -3,11 +3,12 @@
  *
  * A tag is asked for upstream each time it has not been for a while; while the other registry is out of
  * reach, what is here is served. Manifests and blobs by digest are fetched once. All that is fetched is
- * checked against its digest before it is served.
+ * checked against its digest before it is served. Tags and referrers are listed as the other has them.
  */
 import { join } from "node:path";
 import { ingestRefOf } from "../../content/content-store.ts";
 import { isKind } from "../../lib/errors.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { decodeManifestOrIndex, isIndex, type Index, type Manifest } from "../../oci/manifest.ts";
 import { isIndexType, isManifestType } from "../../oci/media-types.ts";
@@ -29,7 +30,10 @@ const askedMax = 100_000;
 
 /** The other registry. */
 export interface UpstreamOptions {
-  readonly client: Pick<RegistryClient, "resolve" | "fetchManifest" | "fetchBlob">;
+  readonly client: Pick<
+    RegistryClient,
+    "resolve" | "fetchManifest" | "fetchBlob" | "listTags" | "listReferrers"
+  >;
   /** Its domain, as a reference has it. */
   readonly domain: string;
   readonly credentials?: Credentials;
@@ -41,6 +45,10 @@ export interface Upstream {
   refresh(repository: string, name: ManifestName): Promise<void>;
   /** Fetches a blob that a manifest here names; undefined when none does, or the other lacks it. */
   fetchBlob(repository: string, digest: Digest): Promise<ServedBlob | undefined>;
+  /** The other registry's tags; undefined when it has none, or does not answer and copies are here. */
+  listTags(repository: string): Promise<readonly string[] | undefined>;
+  /** What names a digest as its subject there; as `listTags`. */
+  listReferrers(repository: string, digest: Digest): Promise<readonly Descriptor[] | undefined>;
 }
 
 /** A blob on its way. */
@@ -127,7 +135,26 @@ export function createUpstream(context: RegistryContext, options: UpstreamOption
     });
   };
 
+  const unlessGone = async <T>(repository: string, list: Promise<T>): Promise<T | undefined> => {
+    try {
+      return await list;
+    } catch (error) {
+      if (isKind(error, "not-found")) return undefined;
+      if (context.catalog.find(repository) === undefined) throw unreachable(error);
+      const told = { repository, error };
+      context.logger.warn("the other registry does not answer: the copies are listed", told);
+      return undefined;
+    }
+  };
+
   return {
+    async listTags(repository) {
+      return await unlessGone(repository, client.listTags({ domain, path: repository }, call));
+    },
+    async listReferrers(repository, digest) {
+      const list = client.listReferrers(referenceTo(repository, digest), { ...call, digest });
+      return await unlessGone(repository, list);
+    },
     async refresh(repository, name) {
       if (name.kind === "digest") {
         if (context.catalog.find(repository)?.manifests.has(name.digest) === true) return;
