@@ -32,6 +32,16 @@ describe("boundName()", () => {
     expect(boundName({ id: b }, before)).toEqual({ id: b });
   });
 
+  test("keeps for the same image alone that the registry calls it so", () => {
+    const before = { id: a, isPublished: true };
+    expect(boundName({ id: a }, before)).toEqual({ id: a, isPublished: true });
+    expect(boundName({ id: b }, before)).toEqual({ id: b });
+    expect(boundName({ id: b, isPublished: true }, undefined)).toEqual({
+      id: b,
+      isPublished: true,
+    });
+  });
+
   test("names each image once", () => {
     expect(boundName({ id: a, others: [b, a, b] }, undefined)).toEqual({ id: a, others: [b] });
   });

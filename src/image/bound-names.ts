@@ -32,11 +32,13 @@ export function boundName(next: NameRecord, before: NameRecord | undefined): Nam
   const known = same === undefined ? [] : imagesOf(same);
   const others = [...new Set([...known, ...(next.others ?? [])])].filter((one) => one !== id);
   const attachments = next.attachments ?? same?.attachments ?? [];
+  const isPublished = next.isPublished ?? (before?.id === id && before.isPublished === true);
   return {
     id,
     ...(target === undefined ? {} : { target }),
     ...(others.length === 0 ? {} : { others }),
     ...(attachments.length === 0 ? {} : { attachments }),
+    ...(isPublished ? { isPublished } : {}),
   };
 }
 

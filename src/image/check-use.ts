@@ -1,5 +1,10 @@
 import { type Digest, isDigest } from "../oci/digest.ts";
-import { findReference, parseReference, withDefaultTag } from "../oci/reference.ts";
+import {
+  findReference,
+  formatReference,
+  parseReference,
+  withDefaultTag,
+} from "../oci/reference.ts";
 import type { ImageUse } from "./image-policy.ts";
 import type { ImageContext } from "./context.ts";
 
@@ -17,12 +22,15 @@ export async function checkUse(
   const byDigest = index.digestsOf(use.id);
   const published = byDigest.flatMap((name) => parseReference(name).digest ?? []);
   const isById = isDigest(use.reference) || index.isById(use.reference);
-  const reference = isById ? undefined : findReference(use.reference);
+  const found = isById ? undefined : findReference(use.reference);
+  const reference = found === undefined ? undefined : withDefaultTag(found);
+  const bound = reference === undefined ? undefined : index.findName(formatReference(reference));
   await policy.check({
     action: use.action,
     names: [...index.namesOf(use.id), ...byDigest],
     digests: [...new Set([...published, record.manifestDigest])],
     imageId: use.id,
-    ...(reference === undefined ? {} : { reference: withDefaultTag(reference) }),
+    isTagPublished: bound?.id === use.id && bound.isPublished === true,
+    ...(reference === undefined ? {} : { reference }),
   });
 }

@@ -162,6 +162,12 @@ export class ImageIndex {
     }
   }
 
+  /** Notes that the registry calls an image so, if that is what the name stands for here. */
+  markPublished(name: string, id: Digest): void {
+    const record = this.#tables.names.find(name);
+    if (record?.id === id) this.#tables.names.put(name, { ...record, isPublished: true });
+  }
+
   /**
    * Takes a name from an image. A tag means its image, and goes; a digest means the index: it stays
    * with the images of other platforms.

@@ -13,6 +13,8 @@ export interface ImageUse {
   readonly action: "pull" | "run" | "build";
   /** As it was asked for, with the tag that is meant; absent when it was asked for by its ID. */
   readonly reference?: Reference;
+  /** The registry itself has the image under the tag of `reference`; not for `pull`. */
+  readonly isTagPublished?: boolean;
   /** Whole names that it has here (`docker.io/library/busybox:latest`, `…@sha256:…`). */
   readonly names: readonly string[];
   /** What a signature may be for: the index that was resolved, if any, and the manifest. */

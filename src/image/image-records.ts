@@ -57,6 +57,8 @@ export interface NameRecord {
   readonly id: Digest;
   /** As it was pulled or pushed; absent for what was made here. */
   readonly target?: NameTarget;
+  /** The registry calls the image so: a pull or a push has told. Else the name was given here. */
+  readonly isPublished?: boolean;
   /** Images of further platforms of the same index that are here. */
   readonly others?: readonly Digest[];
   /** Blobs of that index that are no image's (attestations): kept, so that it can go out whole. */

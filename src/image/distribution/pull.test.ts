@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../../lib/errors.ts";
+import { toReadableStream } from "../../lib/stream-limit.ts";
 import { encodeTar } from "../../lib/tar/tar-writer.ts";
 import { digestOf } from "../../oci/digest.ts";
 import { dockerMediaTypes, ociMediaTypes } from "../../oci/media-types.ts";
@@ -75,6 +76,21 @@ describe.skipIf(!isRoot)("pull()", () => {
     expect(t.lines()[0]).toBe("1: Pulling from team/app");
     expect(t.lines().at(-1)).toBe(`Status: Image is up to date for ${name}`);
     expect(t.registry.requests).toEqual(["manifest team/app"]);
+  });
+
+  test("refuses another manifest of an image that is here, of which it cannot be one", async () => {
+    putApp();
+    await pull();
+    const { manifests } = t.registry.repository("reg.test/team/app");
+    const [known] = manifests.values();
+    const document = JSON.parse(Buffer.from(known?.bytes ?? []).toString()) as object;
+    const bytes = Buffer.from(JSON.stringify({ ...document, layers: [] }));
+    const { digest } = t.registry.putDocument("reg.test/evil", ociMediaTypes.manifest, bytes);
+    t.registry.putTag("reg.test/evil:1", digest);
+    await expect(pull("reg.test/evil:1")).rejects.toThrow(
+      /lists \d+ layers, but the manifest has 0/,
+    );
+    await expect(t.images.inspect("reg.test/evil:1")).rejects.toMatchObject({ kind: "not-found" });
   });
 
   test("by digest binds no tag", async () => {
@@ -312,6 +328,32 @@ describe.skipIf(!isRoot)("pull()", () => {
       digests: [digest],
       names: [name, expect.any(String)],
     });
+  });
+
+  test("tells the policy whether a tag is the registry's or was given here", async () => {
+    putApp();
+    await pull();
+    let isTagPublished: boolean | undefined;
+    t.policy.check = async (use) => {
+      ({ isTagPublished } = use);
+      await Promise.resolve();
+    };
+    const run = async (reference: string): Promise<boolean | undefined> => {
+      await t.images.resolve(reference, { use: "run" });
+      return isTagPublished;
+    };
+    expect(await run(name)).toBe(true);
+    await t.images.tag(name, { repo: "reg.test/team/app", tag: "2" });
+    expect(await run("reg.test/team/app:2")).toBe(false);
+    await t.images.tag("reg.test/team/app:2", { repo: "reg.test/team/app", tag: "1" });
+    expect(await run(name)).toBe(true);
+    await t.images.push("reg.test/team/app:2", { progress: () => undefined });
+    expect(await run("reg.test/team/app:2")).toBe(true);
+    const other = await t.images.import(toReadableStream([high.tar]), {
+      progress: () => undefined,
+    });
+    await t.images.tag(other, { repo: "reg.test/team/app", tag: "1" });
+    expect(await run(name)).toBe(false);
   });
 
   const app = "reg.test/team/app";

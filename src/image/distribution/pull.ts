@@ -31,6 +31,7 @@ import type { ImageRecord } from "../image-records.ts";
 import type { Progress, PullOptions } from "../image-service.ts";
 import type { ImageContext } from "../context.ts";
 import { publishImageEvent } from "../publish-event.ts";
+import { planLayers } from "../store-image.ts";
 
 /** Tags of one repository that are pulled at once by "all". */
 const tagCountMax = 10_000;
@@ -158,7 +159,9 @@ async function store(context: ImageContext, options: Store): Promise<Pulled> {
     await metadata.commit(() => {
       // Should it have been removed meanwhile, it is back: nothing of it is collected before the end.
       if (isFetched || index.findById(stored.id) === undefined) index.put(stored);
-      for (const name of names.all) index.bind(name, stored.id, { target: chosen.target });
+      for (const name of names.all) {
+        index.bind(name, stored.id, { target: chosen.target, isPublished: true });
+      }
       const blobs = chosen.manifest.layers.map((layer) => layer.digest);
       distribution.addPlaces([...blobs, stored.id], referenceName(reference));
       distribution.dropPieces(key);
@@ -182,6 +185,8 @@ async function fetchUnlessHere(
   const { chosen, key, leaseId } = options;
   const known = index.findById(chosen.manifest.config.digest);
   if (known !== undefined && isWhole(context, known)) {
+    // Another manifest of an image that is here: it must be one of these layers as well.
+    planLayers(chosen.manifest, index.config(known));
     for (const { bytes, digest } of chosen.documents) {
       await content.put(bytes);
       leases.add(leaseId, `content:${digest}`);

@@ -11,16 +11,28 @@ import { readFileSync } from "node:fs";
 import type { KeyObject } from "node:crypto";
 import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
 import { parsePublicKey } from "../../lib/signing-key.ts";
-import { type Reference, referenceName } from "../../oci/reference.ts";
+import { duplicateKeyOf } from "../../lib/json-keys.ts";
+import type { Digest } from "../../oci/digest.ts";
+import {
+  findReference,
+  formatReference,
+  type Reference,
+  referenceName,
+} from "../../oci/reference.ts";
 
 /** How the name in a signature must fit the image's. */
 export type SignedIdentity =
-  /** The same repository, whatever the tag. Ours where the file says nothing: cosign signs no tags. */
+  /** The same repository, and the same tag where one was signed. Ours where the file says nothing:
+   * cosign signs no tags, others do. Of an image asked for by digest the repository alone. */
+  | { readonly kind: "matchWhatIsSigned" }
+  /** The same repository, whatever the tag. */
   | { readonly kind: "matchRepository" }
   | { readonly kind: "matchExact" }
   /** Exact, unless the image was asked for by digest: then its repository. */
   | { readonly kind: "matchRepoDigestOrExact" }
+  /** Whole names (`docker.io/library/busybox:1`). */
   | { readonly kind: "exactReference" | "exactRepository"; readonly name: string }
+  /** As `matchWhatIsSigned`, under another name. */
   | { readonly kind: "remapIdentity"; readonly prefix: string; readonly signedPrefix: string };
 
 /** One requirement; all of a scope's must be met. */
@@ -46,8 +58,8 @@ export interface Policy {
   readonly fallback: Rule;
   /** Images of registries, by scope. */
   readonly registries: ReadonlyMap<string, Rule>;
-  /** Images that never were in a registry, as transport `docker-daemon` has them. */
-  readonly local?: Rule;
+  /** Images that never were in a registry, by the scopes of transport `docker-daemon`. */
+  readonly local: ReadonlyMap<string, Rule>;
 }
 
 const policySizeMax = 1024 * 1024;
@@ -70,12 +82,11 @@ export function readPolicy(path: string): Policy {
       scopes.map(([scope, list]) => [scope, ruleOf(list, { path, where: `${where}["${scope}"]` })]),
     );
   };
-  const local = rulesOf("docker-daemon").get("");
   return {
     path,
     fallback: ruleOf(document["default"], at),
     registries: rulesOf("docker"),
-    ...(local === undefined ? {} : { local }),
+    local: rulesOf("docker-daemon"),
   };
 }
 
@@ -84,12 +95,13 @@ export function requireSigned(keyPath: string): Policy {
   const requirement: Requirement = {
     kind: "signed",
     keys: [readKey(keyPath, { path: keyPath, where: "require-signed" })],
-    identity: { kind: "matchRepository" },
+    identity: { kind: "matchWhatIsSigned" },
   };
   return {
     path: keyPath,
     fallback: { place: "require-signed", requirements: [requirement] },
     registries: new Map(),
+    local: new Map(),
   };
 }
 
@@ -98,17 +110,32 @@ export function requireSigned(keyPath: string): Policy {
  * folders above it, of the host, of `*.domain`s above the host, of all registries, the default.
  */
 export function ruleFor(policy: Policy, reference: Reference): Rule {
-  for (const scope of scopesOf(reference)) {
-    const rule = policy.registries.get(scope);
-    if (rule !== undefined) return rule;
-  }
-  return policy.fallback;
+  return ruleOfScopes(policy.registries, scopesOf(reference)) ?? policy.fallback;
+}
+
+/** The rule for an image that never was in a registry: by its ID, by a name that it has here, by none. */
+export function localRuleFor(
+  policy: Policy,
+  image: { readonly id: Digest; readonly name: Reference | undefined },
+): Rule {
+  const byName = image.name === undefined ? [""] : scopesOf(image.name);
+  return ruleOfScopes(policy.local, [image.id, ...byName]) ?? policy.fallback;
+}
+
+function ruleOfScopes(
+  rules: ReadonlyMap<string, Rule>,
+  scopes: readonly string[],
+): Rule | undefined {
+  const scope = scopes.find((each) => rules.has(each));
+  return scope === undefined ? undefined : rules.get(scope);
 }
 
 function scopesOf(reference: Reference): readonly string[] {
   const repository = referenceName(reference);
   const scopes: string[] = [];
-  if (reference.tag !== undefined) scopes.push(`${repository}:${reference.tag}`);
+  // A tag beside a digest says nothing: the digest alone is what is fetched.
+  if (reference.digest !== undefined) scopes.push(`${repository}@${reference.digest}`);
+  else if (reference.tag !== undefined) scopes.push(`${repository}:${reference.tag}`);
   for (let at = repository; at.includes("/"); at = at.slice(0, at.lastIndexOf("/")))
     scopes.push(at);
   scopes.push(reference.domain);
@@ -125,20 +152,25 @@ export function isIdentityMet(
   { signed, image }: { readonly signed: Reference; readonly image: Reference },
 ): boolean {
   const isSameRepository = referenceName(signed) === referenceName(image);
-  const isExact = isSameRepository && signed.tag !== undefined && signed.tag === image.tag;
+  const isByDigest = image.digest !== undefined;
+  const isExact =
+    isSameRepository && !isByDigest && signed.tag !== undefined && signed.tag === image.tag;
+  const isWhatIsSigned = signed.tag === undefined || isByDigest || signed.tag === image.tag;
   switch (identity.kind) {
+    case "matchWhatIsSigned":
+      return isSameRepository && isWhatIsSigned;
     case "matchRepository":
       return isSameRepository;
     case "matchExact":
       return isExact;
     case "matchRepoDigestOrExact":
-      return image.digest === undefined ? isExact : isSameRepository;
+      return isByDigest ? isSameRepository : isExact;
     case "exactRepository":
       return referenceName(signed) === identity.name;
     case "exactReference":
-      return `${referenceName(signed)}:${signed.tag ?? ""}` === identity.name;
+      return formatReference(signed) === identity.name;
     case "remapIdentity":
-      return referenceName(signed) === remapped(referenceName(image), identity);
+      return referenceName(signed) === remapped(referenceName(image), identity) && isWhatIsSigned;
   }
 }
 
@@ -214,7 +246,7 @@ function readKey(path: string, at: Place): { readonly path: string; readonly key
 }
 
 function identityOf(fields: Fields, at: Place): SignedIdentity {
-  if (fields["signedIdentity"] === undefined) return { kind: "matchRepository" };
+  if (fields["signedIdentity"] === undefined) return { kind: "matchWhatIsSigned" };
   const where = `${at.where}.signedIdentity`;
   const identity = objectAt(fields["signedIdentity"], { ...at, where });
   const text = (key: string): string => {
@@ -223,15 +255,22 @@ function identityOf(fields: Fields, at: Place): SignedIdentity {
       throw refused({ ...at, where }, `${key} is missing`);
     return value;
   };
+  const named = (key: string, isWhole: boolean): Reference => {
+    const reference = findReference(text(key));
+    const isOne = reference !== undefined && (reference.tag ?? reference.digest) !== undefined;
+    if (reference !== undefined && isOne === isWhole) return reference;
+    const wanted = isWhole ? "a name with a tag or a digest" : "a name without tag and digest";
+    throw refused({ ...at, where }, `${key} is not ${wanted}`);
+  };
   switch (identity["type"]) {
     case "matchRepository":
     case "matchExact":
     case "matchRepoDigestOrExact":
       return { kind: identity["type"] };
     case "exactReference":
-      return { kind: "exactReference", name: text("dockerReference") };
+      return { kind: "exactReference", name: formatReference(named("dockerReference", true)) };
     case "exactRepository":
-      return { kind: "exactRepository", name: text("dockerRepository") };
+      return { kind: "exactRepository", name: referenceName(named("dockerRepository", false)) };
     case "remapIdentity":
       return { kind: "remapIdentity", prefix: text("prefix"), signedPrefix: text("signedPrefix") };
     default:
@@ -258,7 +297,10 @@ function readText(path: string): string {
 
 function parseObject(text: string, path: string): Fields {
   try {
-    return objectAt(JSON.parse(text) as unknown, { path, where: "the policy" });
+    const document = objectAt(JSON.parse(text) as unknown, { path, where: "the policy" });
+    const key = duplicateKeyOf(text);
+    if (key === undefined) return document;
+    throw refused({ path, where: "the policy" }, `${JSON.stringify(key)} is there twice`);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new EngineError("invalid-argument", `read ${path}: ${messageOf(error)}`, {

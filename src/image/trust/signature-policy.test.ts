@@ -43,6 +43,7 @@ function use(change: Partial<ImageUse> = {}): ImageUse {
     names: ["localhost:5000/team/web:1", `localhost:5000/team/web@${digest}`],
     digests: [digest],
     imageId: digestOf("config"),
+    isTagPublished: true,
     ...change,
   };
 }
@@ -118,6 +119,56 @@ describe("where an image comes from", () => {
     expect(await verdict(given, use())).toContain("rejects it");
   });
 
+  test("local images have rules by their IDs and names", async () => {
+    const given = (scope: string): Policy =>
+      policy({ default: reject, transports: { "docker-daemon": { [scope]: accept } } });
+    const local = use({ names: ["docker.io/library/web:1"] });
+    const scopes = ["docker.io/library/web:1", "docker.io/library", local.imageId];
+    for (const scope of scopes) expect(await verdict(given(scope), local)).toBe("allowed");
+    for (const scope of ["web:1", "docker.io/library/web:2", digest]) {
+      expect(await verdict(given(scope), local)).toContain("rule default[0] rejects it");
+    }
+    const stopped = policy({
+      default: accept,
+      transports: { "docker-daemon": { [local.imageId]: reject } },
+    });
+    expect(await verdict(stopped, local)).toContain(`transports.docker-daemon["${local.imageId}"]`);
+  });
+
+  test("a reason is told once", async () => {
+    const given = policy({ default: reject });
+    const sentence = await verdict(given, use({ names: ["a:1", "b:1", "c:1"] }));
+    expect(sentence.split("rejects it").length).toBe(2);
+  });
+
+  test("a tag that was given here is none of the registry's", async () => {
+    const scope = "localhost:5000/team/web:1";
+    const one = policy({ default: reject, transports: { docker: { [scope]: accept } } });
+    expect(await verdict(one, use())).toBe("allowed");
+    expect(await verdict(one, use({ isTagPublished: false }))).toContain("rule default[0] rejects");
+    const exact = policy({ default: signed({ type: "matchExact" }) });
+    const kept = [signature({ reference: scope })];
+    expect(await verdict(exact, use(), { kept })).toBe("allowed");
+    expect(await verdict(exact, use({ isTagPublished: false }), { kept })).toContain("for another");
+  });
+
+  test("a digest has a scope, and a tag beside it has none", async () => {
+    const whole = `localhost:5000/team/web@${digest}`;
+    const scopes = { [whole]: reject, "localhost:5000/team/web": accept };
+    const given = policy({ default: accept, transports: { docker: scopes } });
+    for (const action of ["pull", "run"] as const) {
+      const byDigest = use({ action, reference: parseReference(whole) });
+      expect(await verdict(given, byDigest)).toContain(`transports.docker["${whole}"][0] rejects`);
+    }
+    expect(await verdict(given, use())).toBe("allowed");
+    const tagged = policy({
+      default: reject,
+      transports: { docker: { "localhost:5000/team/web:1": accept } },
+    });
+    const both = parseReference(`localhost:5000/team/web:1@${digest}`);
+    expect(await verdict(tagged, use({ action: "pull", reference: both }))).toContain("rejects");
+  });
+
   for (const [scope, isMet] of [
     ["localhost:5000/team/web:1", true],
     ["localhost:5000/team/web:2", false],
@@ -183,12 +234,24 @@ describe("signatures", () => {
     [{ type: "matchExact" }, "localhost:5000/team/web:1", true],
     [{ type: "matchExact" }, "localhost:5000/team/web", false],
     [{ type: "matchRepoDigestOrExact" }, "localhost:5000/team/web:2", false],
+    [undefined, "localhost:5000/team/web", true],
+    [undefined, "localhost:5000/team/web:1", true],
+    [undefined, "localhost:5000/team/web:2", false],
+    [undefined, "localhost:5000/team/db:1", false],
     [{ type: "exactRepository", dockerRepository: "ghcr.io/up/web" }, "ghcr.io/up/web", true],
+    [{ type: "exactRepository", dockerRepository: "up/web" }, "index.docker.io/up/web", true],
+    [{ type: "exactReference", dockerReference: "busybox:1" }, "docker.io/library/busybox:1", true],
+    [{ type: "exactReference", dockerReference: "busybox:1" }, "busybox", false],
     [{ type: "exactReference", dockerReference: "ghcr.io/up/web:1" }, "ghcr.io/up/web:2", false],
     [
       { type: "remapIdentity", prefix: "localhost:5000", signedPrefix: "ghcr.io" },
       "ghcr.io/team/web",
       true,
+    ],
+    [
+      { type: "remapIdentity", prefix: "localhost:5000", signedPrefix: "ghcr.io" },
+      "ghcr.io/team/web:2",
+      false,
     ],
     [
       { type: "remapIdentity", prefix: "localhost:5001", signedPrefix: "ghcr.io" },
@@ -202,6 +265,13 @@ describe("signatures", () => {
     });
   }
 
+  test("of an image asked for by digest the repository is to be the signed one", async () => {
+    const byDigest = use({ reference: parseReference(`localhost:5000/team/web@${digest}`) });
+    const kept = [signature({ reference: "localhost:5000/team/web:2" })];
+    expect(await verdict(given(), byDigest, { kept })).toBe("allowed");
+    expect(await verdict(given({ type: "matchExact" }), byDigest, { kept })).toContain("another");
+  });
+
   test("all requirements of a scope are to be met", async () => {
     const both = policy({ default: [...signed(), ...reject] });
     expect(await verdict(both, use(), { kept: [signature()] })).toContain(
@@ -209,6 +279,12 @@ describe("signatures", () => {
     );
   });
 });
+
+/** A policy that wants a signature for a name. */
+function withIdentity(signedIdentity: object): object {
+  const keyData = Buffer.from(pair.publicKey).toString("base64");
+  return { default: [{ type: "sigstoreSigned", keyData, signedIdentity }] };
+}
 
 describe("a policy file that is not understood is refused, with its place", () => {
   for (const [name, document, place] of [
@@ -231,18 +307,16 @@ describe("a policy file that is not understood is refused, with its place", () =
       { default: [{ type: "sigstoreSigned", keyPath: "/nope" }] },
       "key /nope: read /nope: no such file",
     ],
+    ["an identity that is unknown", withIdentity({ type: "any" }), "default[0].signedIdentity"],
     [
-      "an identity that is unknown",
-      {
-        default: [
-          {
-            type: "sigstoreSigned",
-            keyData: Buffer.from(pair.publicKey).toString("base64"),
-            signedIdentity: { type: "any" },
-          },
-        ],
-      },
-      "default[0].signedIdentity",
+      "an identity whose name is none",
+      withIdentity({ type: "exactReference", dockerReference: "ghcr.io/up/web" }),
+      "dockerReference is not a name with a tag or a digest",
+    ],
+    [
+      "an identity whose repository has a tag",
+      withIdentity({ type: "exactRepository", dockerRepository: "ghcr.io/up/web:1" }),
+      "dockerRepository is not a name without tag and digest",
     ],
     [
       "a scope that is no list",
@@ -252,4 +326,10 @@ describe("a policy file that is not understood is refused, with its place", () =
   ] as const) {
     test(name, () => expect(() => policy(document)).toThrow(place));
   }
+
+  test("a member that is there twice", () => {
+    const path = join(root, "twice.json");
+    writeFileSync(path, '{"default":[{"type":"reject"}],"default":[{"type":"reject"}]}');
+    expect(() => readPolicy(path)).toThrow(`read ${path}: the policy: "default" is there twice`);
+  });
 });

@@ -9,7 +9,14 @@ import {
 } from "../../oci/reference.ts";
 import { decodePayload, type ImageSignature } from "../../oci/simple-signing.ts";
 import type { ImagePolicy, ImageUse } from "../image-policy.ts";
-import { isIdentityMet, type Policy, type Requirement, type Rule, ruleFor } from "./policy-file.ts";
+import {
+  isIdentityMet,
+  localRuleFor,
+  type Policy,
+  type Requirement,
+  type Rule,
+  ruleFor,
+} from "./policy-file.ts";
 import type { SignatureStore } from "./signatures.ts";
 
 /** What a policy is made with. */
@@ -38,7 +45,7 @@ export function createSignaturePolicy({ policy, signatures }: SignaturePolicyOpt
       }
       throw new EngineError(
         "permission-denied",
-        `image ${nameOf(use)} may not ${usedHow[use.action]}: ${refusals.join("; ")} (policy ${current.path})`,
+        `image ${nameOf(use)} may not ${usedHow[use.action]}: ${[...new Set(refusals)].join("; ")} (policy ${current.path})`,
       );
     },
   };
@@ -60,17 +67,23 @@ function judgesOf(policy: Policy, use: ImageUse): readonly Judge[] {
   }
   const names = use.names.map(findReference).filter((name) => name !== undefined);
   const origins = names.filter((name) => name.digest !== undefined);
-  const asked = origins.find(
+  const asked = origins.filter(
     (name) => reference !== undefined && referenceName(name) === referenceName(reference),
   );
-  if (asked !== undefined && reference !== undefined) {
-    return [{ rule: ruleFor(policy, reference), image: reference }];
+  if (asked.length > 0 && reference !== undefined) {
+    // A tag that was given here says nothing of what the registry calls so.
+    const isToldByRegistry = use.isTagPublished === true || reference.digest !== undefined;
+    return judgesBy(policy, isToldByRegistry ? [reference] : asked);
   }
-  if (origins.length > 0) return origins.map((image) => ({ rule: ruleFor(policy, image), image }));
-  const rule = policy.local ?? policy.fallback;
-  return names.length === 0
-    ? [{ rule, image: undefined }]
-    : names.map((image) => ({ rule, image }));
+  if (origins.length > 0) return judgesBy(policy, origins);
+  return (names.length === 0 ? [undefined] : names).map((name) => ({
+    rule: localRuleFor(policy, { id: use.imageId, name }),
+    image: name,
+  }));
+}
+
+function judgesBy(policy: Policy, images: readonly Reference[]): readonly Judge[] {
+  return images.map((image) => ({ rule: ruleFor(policy, image), image }));
 }
 
 interface Trial {
