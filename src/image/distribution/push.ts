@@ -133,6 +133,7 @@ async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): P
   await metadata.commit(() => {
     if (index.findById(record.id) !== undefined) {
       index.bind(formatReference(withDigest(reference, digest)), record.id, { target });
+      index.markPublished(name, record.id);
     }
     distribution.addPlaces([record.id], referenceName(reference));
   });
