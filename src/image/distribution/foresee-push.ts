@@ -41,7 +41,12 @@ export async function foreseePush(
   const record = index.getById(id);
   const { target } = bound;
   return await context.making(async (leaseId) => {
-    const plan = await planPush(context, { record, ...(target === undefined ? {} : { target }) });
+    holdImage(context, { record, leaseId });
+    holdBound(context, { bound, leaseId });
+    const plan = await planPush(context, {
+      ...{ record, domain: named.domain },
+      ...(target === undefined ? {} : { target }),
+    });
     const isMadeAnew = plan.images.some((image) => image.bytes === undefined);
     const digests: Digest[] = [];
     for (const image of plan.images) {

@@ -16,6 +16,7 @@ import {
   layerCompression,
   ociMediaTypes,
 } from "../../oci/media-types.ts";
+import { parseReference } from "../../oci/reference.ts";
 import type { ImageRecord, NameTarget } from "../image-records.ts";
 import type { ImageContext } from "../context.ts";
 
@@ -25,6 +26,8 @@ export interface ImagePush {
   readonly manifest: Manifest;
   /** The bytes it is sent with; absent when it is made of packed layers. */
   readonly bytes?: Uint8Array;
+  /** Repositories of the registry that have it with its layers, some of which may not be here. */
+  readonly sources?: readonly string[];
 }
 
 /** A manifest of an index that is no image, as attestations are: sent as it is. */
@@ -43,15 +46,52 @@ export interface TagPush {
   readonly index?: { readonly mediaType: string; readonly bytes: Uint8Array };
 }
 
-/** Plans the push of an image; with the index it came by, when all of that is here. */
+/**
+ * Plans the push of an image; with the index it came by, when all of that is here.
+ *
+ * @param options.target what the name was pulled by or pushed as
+ * @param options.domain the registry that it goes to
+ */
 export async function planPush(
   context: ImageContext,
-  options: { readonly record: ImageRecord; readonly target?: NameTarget },
+  options: { readonly record: ImageRecord; readonly target?: NameTarget; readonly domain: string },
 ): Promise<TagPush> {
-  const { record, target } = options;
-  const whole = target === undefined ? undefined : await planIndex(context, target);
-  if (whole !== undefined) return whole;
-  return { images: [await planImage(context, record)] };
+  const { record, target, domain } = options;
+  const whole =
+    target === undefined
+      ? undefined
+      : ((await planIndex(context, target)) ??
+        (await planPulled(context, { record, target, domain })));
+  return whole ?? { images: [await planImage(context, record)] };
+}
+
+/**
+ * An image has one record, however many manifests name its config: packed in another way, of the
+ * other format, or none that it was loaded with. The one that a name was pulled by goes back as it
+ * came, when its layers are here or in the registry that it goes to.
+ */
+async function planPulled(
+  { content, index }: ImageContext,
+  options: { readonly record: ImageRecord; readonly target: NameTarget; readonly domain: string },
+): Promise<TagPush | undefined> {
+  const { record, target, domain } = options;
+  const isSame = target.digest === record.manifestDigest || !isManifestType(target.mediaType);
+  if (isSame || content.find(target.digest) === undefined) return undefined;
+  const bytes = await content.read(target.digest, { sizeMaxBytes: manifestSizeMaxBytes });
+  const manifest = decodeManifest(bytes);
+  const isOfImage =
+    manifest.config.digest === record.id && manifest.layers.length === record.layers.length;
+  const isHere = manifest.layers.every(
+    (layer) => isForeign(layer) || content.find(layer.digest)?.sizeBytes === layer.size,
+  );
+  // What it was pulled from or pushed to is kept as a name with its digest.
+  const sources = index
+    .digestsOf(record.id)
+    .map(parseReference)
+    .filter((place) => place.domain === domain && place.digest === target.digest)
+    .map(({ path }) => path);
+  if (!isOfImage || (!isHere && sources.length === 0)) return undefined;
+  return { images: [{ record, manifest, bytes, sources }] };
 }
 
 async function planIndex(context: ImageContext, target: NameTarget): Promise<TagPush | undefined> {

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { gunzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { EngineError } from "../../lib/errors.ts";
 import { toReadableStream } from "../../lib/stream-limit.ts";
 import { digestOf } from "../../oci/digest.ts";
 import { decodeManifest } from "../../oci/manifest.ts";
-import { layerCompression } from "../../oci/media-types.ts";
+import { layerCompression, ociMediaTypes } from "../../oci/media-types.ts";
 import { parsePlatform } from "../../oci/platform.ts";
 import { makeLayer, openTestImages, type TestImages } from "../test-images.ts";
 
@@ -164,6 +164,49 @@ describe.skipIf(!isRoot)("push()", () => {
     await t.images.tag("reg.test/app:1", { repo: "other.test/copy", tag: "1" });
     await push("other.test/copy:1");
     expect(t.registry.repository("other.test/copy").tags.get("1")).toBe(image.digest);
+  });
+
+  test("sends back each of several manifests of one image, packed or not here at all", async () => {
+    const diffIds = [low.diffId];
+    const packed = [gzipSync(gunzipSync(low.packed), { level: 1 }), low.packed, low.tar];
+    const manifests = packed.map((bytes, at) => {
+      const layerType = at === 2 ? ociMediaTypes.layer : ociMediaTypes.layerGzip;
+      const recipe = { layers: [bytes], diffIds, layerType };
+      const { digest } = t.registry.putImage("reg.test/app", recipe);
+      t.registry.putTag(`reg.test/app:${at}`, digest);
+      return digest;
+    });
+    for (const at of manifests.keys()) {
+      await t.images.pull(`reg.test/app:${at}`, { progress: () => undefined });
+    }
+    // What only the registry has is known after a collection as well.
+    await t.images.prune(new Map());
+    for (const [at, digest] of manifests.entries()) {
+      await t.images.tag(`reg.test/app:${at}`, { repo: "reg.test/copy", tag: "1" });
+      const foreseen = await t.images.foreseePush("reg.test/copy:1", { packs: false });
+      await push("reg.test/copy:1");
+      expect(t.registry.repository("reg.test/copy").tags.get("1")).toBe(digest);
+      expect(foreseen?.digests).toEqual([digest]);
+    }
+    // Another registry has not the layers that are not here.
+    await t.images.tag("reg.test/app:1", { repo: "other.test/else", tag: "1" });
+    await push("other.test/else:1");
+    expect(t.registry.repository("other.test/else").tags.get("1")).toBe(manifests[0]);
+  });
+
+  test("sends the image as it is here when the registry has lost what it was pulled by", async () => {
+    const diffIds = [low.diffId];
+    const recipes = [low.packed, gzipSync(gunzipSync(low.packed), { level: 1 })];
+    for (const [at, bytes] of recipes.entries()) {
+      const { digest } = t.registry.putImage("reg.test/app", { layers: [bytes], diffIds });
+      t.registry.putTag(`reg.test/app:${at}`, digest);
+      await t.images.pull(`reg.test/app:${at}`, { progress: () => undefined });
+    }
+    const { blobs, tags } = t.registry.repository("reg.test/app");
+    blobs.clear();
+    await push("reg.test/app:1");
+    expect(tags.get("1")).toBe(tags.get("0"));
+    expect(blobs.has(digestOf(low.packed))).toBe(true);
   });
 
   test("sends an index when all of its images are here, else the image that is", async () => {

@@ -20,6 +20,7 @@ import {
   withTag,
 } from "../../oci/reference.ts";
 import type { RegistryClient, TransferProgress } from "../../remote/registry-client.ts";
+import { holdBound, holdImage } from "../hold-image.ts";
 import type { LayerRecord, NameTarget } from "../image-records.ts";
 import type { PushOptions } from "../image-service.ts";
 import { LayerReport } from "./layer-report.ts";
@@ -32,6 +33,7 @@ import {
   packedType,
   planPush,
   storedLayer,
+  type TagPush,
 } from "./plan-push.ts";
 import { publishImageEvent } from "../publish-event.ts";
 import { publishSignatures } from "./_publish-signatures.ts";
@@ -92,6 +94,8 @@ interface Push extends PushOptions {
   readonly registry: RegistryClient;
   readonly reference: Reference;
   readonly leaseId: string;
+  /** Told when the registry wants a blob and it is not here. */
+  readonly onMissing?: () => void;
 }
 
 async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): Promise<void> {
@@ -105,29 +109,10 @@ async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): P
   const target = await context.making(async (leaseId) => {
     const push = { ...options, leaseId };
     holdParts(context, { record, leaseId });
-    const plan = await planPush(context, {
-      record,
-      ...(bound === undefined ? {} : { target: bound }),
-    });
-    let last: NameTarget | undefined;
-    for (const image of plan.images) {
-      const isAlone = plan.index === undefined;
-      last = await pushImage(context, { ...push, image, isAlone });
-      digests.push(last.digest);
-    }
-    for (const { manifest, bytes } of plan.attachments ?? []) {
-      for (const descriptor of [manifest.config, ...manifest.layers]) {
-        await sendBlob(context, { ...push, descriptor });
-      }
-      const to = withDigest(reference, digestOf(bytes));
-      await sendDocument(push, { reference: to, mediaType: manifest.mediaType, bytes });
-    }
-    if (plan.index !== undefined) {
-      last = await sendDocument(push, { reference, ...plan.index });
-      digests.push(last.digest);
-    }
-    if (last === undefined) throw new EngineError("invalid-argument", "the index names no image");
-    return last;
+    const named = index.findName(name);
+    if (named !== undefined) holdBound(context, { bound: named, leaseId });
+    const whole = { ...push, record, ...(bound === undefined ? {} : { target: bound }) };
+    return await sendPlanned(context, { ...whole, digests });
   });
   const { digest, sizeBytes } = target;
   await metadata.commit(() => {
@@ -147,6 +132,54 @@ async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): P
     name: familiarName(reference),
   });
   await publishSignatures(context, { ...options, record, digests });
+}
+
+interface PlannedPush extends Push {
+  readonly record: ImagePush["record"];
+  readonly target?: NameTarget;
+  /** Takes the digests of all that is stored under the tag. */
+  readonly digests: Digest[];
+}
+
+/** Sends a tag as it was pulled, or, when the registry has not what is not here, as it is here. */
+async function sendPlanned(context: ImageContext, push: PlannedPush): Promise<NameTarget> {
+  const { record, target, reference, signal } = push;
+  const to = { record, domain: reference.domain };
+  const plan = await planPush(context, { ...to, ...(target === undefined ? {} : { target }) });
+  let isMissed = false;
+  try {
+    return await sendPlan(context, { ...push, plan, onMissing: () => (isMissed = true) });
+  } catch (error) {
+    const isElsewhere = plan.images.some(({ sources = [] }) => sources.length > 0);
+    if (!isElsewhere || !isMissed || signal?.aborted === true) throw error;
+    return await sendPlan(context, { ...push, plan: await planPush(context, to) });
+  }
+}
+
+async function sendPlan(
+  context: ImageContext,
+  push: PlannedPush & { readonly plan: TagPush },
+): Promise<NameTarget> {
+  const { plan, reference, digests } = push;
+  let last: NameTarget | undefined;
+  for (const image of plan.images) {
+    const isAlone = plan.index === undefined;
+    last = await pushImage(context, { ...push, image, isAlone });
+    digests.push(last.digest);
+  }
+  for (const { manifest, bytes } of plan.attachments ?? []) {
+    for (const descriptor of [manifest.config, ...manifest.layers]) {
+      await sendBlob(context, { ...push, descriptor });
+    }
+    const to = withDigest(reference, digestOf(bytes));
+    await sendDocument(push, { reference: to, mediaType: manifest.mediaType, bytes });
+  }
+  if (plan.index !== undefined) {
+    last = await sendDocument(push, { reference, ...plan.index });
+    digests.push(last.digest);
+  }
+  if (last === undefined) throw new EngineError("invalid-argument", "the index names no image");
+  return last;
 }
 
 /** Keeps what is being sent, should the image be removed meanwhile. */
@@ -203,7 +236,7 @@ async function pushLayer(context: ImageContext, push: LayerPush): Promise<Descri
     return descriptor;
   }
   if (image.bytes !== undefined || storedLayer(context, descriptor) !== undefined) {
-    await sendBlob(context, push);
+    await sendBlob(context, { ...push, sources: image.sources ?? [] });
     return descriptor;
   }
   if (layer === undefined) {
@@ -256,16 +289,16 @@ async function sendPacked(
 interface BlobPush extends Push {
   readonly descriptor: Descriptor;
   readonly report?: LayerReport;
-  /** Told when the registry wants the blob and it is not here. */
-  readonly onMissing?: () => void;
+  /** Repositories that have it as well as those that are remembered. */
+  readonly sources?: readonly string[];
 }
 
 /** Sends a blob unless the repository has it, and remembers that it has it now. */
 async function sendBlob(context: ImageContext, push: BlobPush): Promise<void> {
   const { content, distribution } = context;
   const { registry, reference, descriptor, credentials, signal, report, onMissing } = push;
-  const mountFrom = distribution
-    .pathsOf(descriptor.digest, reference.domain)
+  const known = distribution.pathsOf(descriptor.digest, reference.domain);
+  const mountFrom = [...new Set([...known, ...(push.sources ?? [])])]
     .filter((path) => path !== reference.path)
     .slice(0, mountCountMax);
   const sent = registry.pushBlob(reference, {
