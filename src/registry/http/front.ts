@@ -10,7 +10,7 @@ import {
   type Server as TlsServer,
 } from "node:tls";
 import { sleep } from "../../lib/concurrency/retry.ts";
-import { EngineError, messageOf } from "../../lib/errors.ts";
+import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
 import { holdBackBodies } from "../../lib/http-body.ts";
 import type { Logger } from "../../lib/log.ts";
 
@@ -22,7 +22,7 @@ const keepAliveMs = 15_000;
 
 /** Bounds of a front. */
 export interface FrontLimits {
-  /** Connections at once; one more is closed at once. */
+  /** Connections at once; one more takes the place of the idlest, or is closed when all are busy. */
   readonly connectionsMax: number;
   /** How long a client may take between two requests, and for the headers of one. */
   readonly idleMaxMs: number;
@@ -102,8 +102,10 @@ class HttpFront implements Front {
     });
     http.requestTimeout = 0;
     http.keepAliveTimeout = this.#limits.idleMaxMs;
-    http.on("clientError", (_error, socket) => {
-      if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+    http.on("clientError", (error, socket) => {
+      const isTooLarge = codeOf(error) === "HPE_HEADER_OVERFLOW";
+      const status = isTooLarge ? "431 Request Header Fields Too Large" : "400 Bad Request";
+      if (socket.writable) socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
     });
     holdBackBodies(http);
     this.#http = http;
@@ -187,6 +189,7 @@ class HttpFront implements Front {
 
   #accept(socket: Socket): void {
     const { connectionsMax } = this.#limits;
+    if (this.#sockets.size >= connectionsMax) this.#endIdlest();
     if (this.#sockets.size >= connectionsMax) {
       this.#refusedCount += 1;
       // A flood must not fill the log as well.
@@ -204,6 +207,18 @@ class HttpFront implements Front {
     socket.once("close", () => this.#sockets.delete(socket));
     socket.setKeepAlive(true, keepAliveMs);
     this.#http.emit("connection", socket);
+  }
+
+  /** Ends the connection that has been without a request for the longest time. */
+  #endIdlest(): void {
+    let idlest: { readonly socket: Socket; readonly sinceMs: number } | undefined;
+    for (const [socket, { requestCount, changedMs }] of this.#sockets) {
+      if (requestCount > 0 || (idlest !== undefined && idlest.sinceMs <= changedMs)) continue;
+      idlest = { socket, sinceMs: changedMs };
+    }
+    if (idlest === undefined) return;
+    this.#sockets.delete(idlest.socket);
+    idlest.socket.destroy();
   }
 
   #watchRequest(request: IncomingMessage, response: ServerResponse): void {

@@ -341,15 +341,38 @@ test("nonsense on the wire is refused, and never a fault of ours", async () => {
 describe("limits of connections", () => {
   const limits = { connectionsMax: 4, idleMaxMs: 150, stallMaxMs: 300, lookPeriodMs: 20 };
 
-  test("one too many is closed at once", async () => {
+  test("one too many takes the place of the idlest", async () => {
     await serve({}, { ...limits, idleMaxMs: 10_000 });
     const sockets = [await dial(), await dial(), await dial(), await dial()];
+    sockets[0]?.write("GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n");
+    while (!sockets[0]?.received.includes("200 OK")) await Bun.sleep(5);
+    expect((await status("GET /v2/"))[0]).toBe(200);
+    await Bun.sleep(50);
+    expect(sockets.map((socket) => socket.destroyed)).toEqual([false, true, false, false]);
+    expect(front.connectionCount).toBe(4);
+  });
+
+  test("one too many is closed at once when all are busy", async () => {
+    await serve({}, { ...limits, stallMaxMs: 10_000 });
+    const begun = await fetch(`${url}/v2/a/blobs/uploads/`, { method: "POST" });
+    const head = `PATCH ${begun.headers.get("location")} HTTP/1.1\r\nHost: x\r\n`;
+    const sockets = [await dial(), await dial(), await dial(), await dial()];
+    for (const socket of sockets) socket.write(`${head}Content-Length: 9\r\n\r\nx`);
+    await Bun.sleep(50);
     const more = await dial();
     await once(more, "close");
     expect(sockets.every((socket) => !socket.destroyed)).toBe(true);
     sockets[0]?.destroy();
     await Bun.sleep(50);
     expect((await status("GET /v2/"))[0]).toBe(200);
+  });
+
+  test("headers without end are refused by their size", async () => {
+    await serve();
+    const socket = await dial();
+    socket.write(`GET /v2/ HTTP/1.1\r\nHost: x\r\nX: ${"x".repeat(70_000)}\r\n\r\n`);
+    await once(socket, "close");
+    expect(socket.received).toStartWith("HTTP/1.1 431 ");
   });
 
   test("who says nothing, or spells its headers out, is closed", async () => {
