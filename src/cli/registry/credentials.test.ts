@@ -1,11 +1,14 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import {
   chmodSync,
+  chownSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -124,6 +127,45 @@ describe("config.json", () => {
       expect(header).toEqual({ "X-Registry-Auth": encodeAuth({}) });
     });
   }
+
+  test("an empty file holds nothing", async () => {
+    mkdirSync(environment.configDir);
+    writeFileSync(join(environment.configDir, "config.json"), "\n");
+    expect(await findCredentials(environment, "reg:1")).toBeUndefined();
+    await storeCredentials(environment, { serveraddress: "reg:1", username: "me", password: "p" });
+    expect(await findCredentials(environment, "reg:1")).toMatchObject({ username: "me" });
+  });
+
+  for (const isThere of [true, false]) {
+    test(`a link to a file ${isThere ? "" : "that is not there yet "}stays one`, async () => {
+      const [kept, link] = [join(root, "kept.json"), join(environment.configDir, "config.json")];
+      mkdirSync(environment.configDir);
+      symlinkSync("../kept.json", link);
+      if (isThere) writeFileSync(kept, JSON.stringify({ psFormat: "x" }));
+      const stored = { serveraddress: "reg:1", username: "me", password: "p" };
+      await storeCredentials(environment, stored);
+      expect(lstatSync(link).isSymbolicLink()).toBe(true);
+      expect(Object.keys(configured())).toEqual(isThere ? ["psFormat", "auths"] : ["auths"]);
+      expect(statSync(kept).mode & 0o777).toBe(0o600);
+      expect(await eraseCredentials(environment, "reg:1")).toBe(true);
+      expect(lstatSync(link).isSymbolicLink()).toBe(true);
+    });
+  }
+
+  test.skipIf(process.getuid?.() !== 0)(
+    "a file stays its owner's when root writes it",
+    async () => {
+      configure({});
+      const path = join(environment.configDir, "config.json");
+      chownSync(path, 12, 34);
+      await storeCredentials(environment, {
+        serveraddress: "reg:1",
+        username: "me",
+        password: "p",
+      });
+      expect(statSync(path)).toMatchObject({ uid: 12, gid: 34 });
+    },
+  );
 
   test("a file that is no JSON is told by name", async () => {
     mkdirSync(environment.configDir, { recursive: true });

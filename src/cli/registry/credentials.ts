@@ -5,8 +5,19 @@
  * A password goes to a file of mode 0600 or to a helper's standard input; it is never printed.
  */
 import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import type { AuthConfig } from "../../api/image.ts";
 import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
 import { defaultDomain, parseReference } from "../../oci/reference.ts";
@@ -130,7 +141,9 @@ function configPath(environment: Environment): string {
 
 function readDocument(environment: Environment): Readonly<Record<string, unknown>> {
   try {
-    return decodeObject(readFileSync(configPath(environment), "utf8"), configPath(environment));
+    const text = readFileSync(configPath(environment), "utf8");
+    // An empty file is one that nobody has written to yet.
+    return text.trim() === "" ? {} : decodeObject(text, configPath(environment));
   } catch (error) {
     const code = codeOf(error);
     if (code === "ENOENT" || code === "ENOTDIR" || code === "EACCES") return {};
@@ -153,18 +166,40 @@ function readConfig(environment: Environment): CredentialsConfig {
   };
 }
 
-/** Changes `auths` and leaves everything else of the file as it is. */
+/** Changes `auths` and leaves everything else of the file as it is, where and whose it is. */
 function writeAuths(environment: Environment, auths: Readonly<Record<string, unknown>>): void {
-  const path = configPath(environment);
+  const path = targetOf(configPath(environment));
   const temporary = `${path}.${process.pid}.tmp`;
   mkdirSync(environment.configDir, { recursive: true, mode: 0o700 });
   try {
     const document = { ...readDocument(environment), auths };
     writeFileSync(temporary, `${JSON.stringify(document, undefined, "\t")}\n`, { mode: 0o600 });
+    const before = statSync(path, { throwIfNoEntry: false });
+    if (before !== undefined) keepOwner(temporary, before);
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
     throw new EngineError("internal", `write ${path}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** The file that a link leads to, whether it is there yet or not; else the path itself. */
+function targetOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw error;
+  }
+  const link = lstatSync(path, { throwIfNoEntry: false });
+  return link?.isSymbolicLink() === true ? resolve(dirname(path), readlinkSync(path)) : path;
+}
+
+/** Only root may give a file away; for others it stays theirs. */
+function keepOwner(path: string, before: { readonly uid: number; readonly gid: number }): void {
+  try {
+    chownSync(path, before.uid, before.gid);
+  } catch (error) {
+    if (codeOf(error) !== "EPERM") throw error;
   }
 }
 
