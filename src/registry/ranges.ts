@@ -17,14 +17,15 @@ const contentRangeForm = new RegExp(
 /**
  * Reads a `Range` header.
  *
- * @returns undefined when the whole is to be sent: no header, or several ranges, which need not be
- * served
+ * @returns undefined when the whole is to be sent: no header, one in a unit other than bytes, which is
+ * to be passed over, or several ranges, which need not be served
  * @throws RANGE_INVALID for what is no range of bytes, or lies behind the end
  * @see RFC 9110, section 14
  */
 export function parseRange(header: string | undefined, sizeBytes: number): ByteRange | undefined {
   if (header === undefined) return undefined;
   const text = header.trim();
+  if (/^(?!bytes=)[\w-]+=/.test(text)) return undefined;
   if (/^bytes=[\d\s,-]*,/.test(text)) return undefined;
   const match = rangeForm.exec(text);
   const first = match?.[1];

@@ -356,7 +356,7 @@ describe("what only version 1.1 has, or docker-registry leaves out", () => {
   test("a range that is not there is answered 416 with the size", async () => {
     const blob = blobOf("0123456789");
     await pushBlob(send, "o/range", blob);
-    for (const range of ["bytes=10-", "bytes=-0", "bytes=5-4", "x=1", "bytes=a-b"]) {
+    for (const range of ["bytes=10-", "bytes=-0", "bytes=5-4", "bytes=a-b"]) {
       const answer = await send(`GET /v2/o/range/blobs/${blob.digest}`, {
         headers: { Range: range },
       });
