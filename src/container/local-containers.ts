@@ -41,6 +41,7 @@ import { pauseContainer, unpauseContainer } from "./lifecycle/pause.ts";
 import { pruneContainers } from "./lifecycle/prune.ts";
 import { recoverContainers } from "./lifecycle/recover.ts";
 import { removeByRequest } from "./lifecycle/remove.ts";
+import { checkImage } from "./lifecycle/check-image.ts";
 import { startContainer } from "./lifecycle/start.ts";
 import { killContainer, stopContainer } from "./lifecycle/stop.ts";
 import { listProcesses } from "./process/top.ts";
@@ -55,7 +56,7 @@ export interface ContainersOptions {
   readonly execRoot: string;
   readonly metadata: Metadata;
   readonly events: EventBus;
-  readonly images: Pick<ImageService, "resolve" | "commit">;
+  readonly images: Pick<ImageService, "resolve" | "checkUse" | "commit">;
   readonly snapshots: Snapshotter;
   readonly shims: ShimPool;
   readonly networks: NetworkService;
@@ -203,6 +204,8 @@ class LocalContainers implements Containers {
   ): Promise<void> {
     const container = this.#get(id);
     const context = this.#context;
+    // What is refused goes on as it runs.
+    await checkImage(context, container);
     try {
       await stopContainer(context, container, options);
     } catch (error) {

@@ -105,6 +105,7 @@ export async function openTestStack(options: TestStackOptions = {}): Promise<Tes
         if (["busybox", imageName].includes(reference)) return image;
         throw noSuchImage(reference);
       },
+      checkUse: () => Promise.resolve(),
       commit: () => Promise.reject(new EngineError("not-implemented", "no images here")),
     },
     defaults: {

@@ -8,17 +8,24 @@ import {
 import type { ImageUse } from "./image-policy.ts";
 import type { ImageContext } from "./context.ts";
 
+/** A use of an image that somebody has found. */
+export interface FoundImageUse {
+  readonly action: ImageUse["action"];
+  /** As it was asked for: a name or an ID. */
+  readonly reference: string;
+  readonly id: Digest;
+  /** Of one that is not recorded: it was removed, or never had a name here. */
+  readonly manifestDigest?: Digest;
+}
+
 /**
- * Asks the policy before an image that is here is made use of, by whatever name it was asked for.
+ * Asks the policy before an image is made use of, by whatever name it was asked for.
  *
  * @throws permission-denied with the rule that refused
  */
-export async function checkUse(
-  { index, policy }: ImageContext,
-  use: { readonly action: ImageUse["action"]; readonly reference: string; readonly id: Digest },
-): Promise<void> {
+export async function checkUse({ index, policy }: ImageContext, use: FoundImageUse): Promise<void> {
   if (policy === undefined) return;
-  const record = index.getById(use.id);
+  const manifestDigest = index.findById(use.id)?.manifestDigest ?? use.manifestDigest;
   const byDigest = index.digestsOf(use.id);
   const published = byDigest.flatMap((name) => parseReference(name).digest ?? []);
   const isById = isDigest(use.reference) || index.isById(use.reference);
@@ -28,7 +35,9 @@ export async function checkUse(
   await policy.check({
     action: use.action,
     names: [...index.namesOf(use.id), ...byDigest],
-    digests: [...new Set([...published, record.manifestDigest])],
+    digests: [
+      ...new Set(manifestDigest === undefined ? published : [...published, manifestDigest]),
+    ],
     imageId: use.id,
     isTagPublished: bound?.id === use.id && bound.isPublished === true,
     ...(reference === undefined ? {} : { reference }),

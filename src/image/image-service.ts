@@ -18,6 +18,7 @@ import type {
   ImageInspect,
   ImageSummary,
 } from "../api/image.ts";
+import type { FoundImageUse } from "./check-use.ts";
 import type { PackedLayer } from "./distribution/distribution-records.ts";
 import type { LayerPacking } from "./distribution/pack-layer.ts";
 import type { DistributionDescription } from "./distribution/registry-queries.ts";
@@ -205,6 +206,8 @@ export interface ImageService {
   /** By name, `name@digest`, full ID or unambiguous ID prefix.
    * @throws not-found `No such image: x:latest`, conflict/invalid-argument when ambiguous */
   resolve(reference: string, options?: ResolveOptions): Promise<ResolvedImage>;
+  /** Asks the policy about an image that was found before, or elsewhere. @throws permission-denied */
+  checkUse(use: FoundImageUse): Promise<void>;
   list(options: {
     readonly all?: boolean;
     readonly filters?: FilterMap;

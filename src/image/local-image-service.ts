@@ -37,7 +37,7 @@ import type {
   ResolveOptions,
   ResolvedImage,
 } from "./image-service.ts";
-import { checkUse } from "./check-use.ts";
+import { checkUse, type FoundImageUse } from "./check-use.ts";
 import { importImage } from "./archive/import-image.ts";
 import { listImages, type ListOptions } from "./status/list-images.ts";
 import { loadImages } from "./archive/load-images.ts";
@@ -117,6 +117,10 @@ class LocalImageService implements OpenedImageService {
     const { use } = options;
     if (use !== undefined) await checkUse(this.#context, { action: use, reference, id: image.id });
     return image;
+  }
+
+  async checkUse(use: FoundImageUse): Promise<void> {
+    await checkUse(this.#context, use);
   }
 
   async #resolve(reference: string, options: ResolveOptions): Promise<ResolvedImage> {

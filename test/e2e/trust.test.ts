@@ -132,6 +132,69 @@ describe.skipIf(!hasDockerRegistry || engine.daemon === undefined)(
       expect(await tug.ok("image", "verify", "--key", own.pub, image)).toContain("critical");
     });
 
+    test("a tag that was given here passes no rule for that tag", async () => {
+      const image = await pushed();
+      const repository = image.replace(/:1$/, "");
+      const input = `FROM busybox\nRUN echo ${uniqueName()} >/f\n`;
+      await tug.run(["build", "-t", `${repository}:2`, "-"], { input });
+      await tug.ok("push", `${repository}:2`);
+      const accept = [{ type: "insecureAcceptAnything" }];
+      await setPolicy({
+        default: [{ type: "reject" }],
+        transports: { docker: { [`${repository}:1`]: accept } },
+      });
+      try {
+        await tug.ok("run", "--rm", image, "true");
+        await tug.ok("tag", `${repository}:2`, image);
+        expect(await tug.fails("run", "--rm", image, "true")).toContain("rule default[0] rejects");
+        await tug.ok("pull", image);
+        await tug.ok("run", "--rm", image, "true");
+        const digest = await remoteDigest(`${repository}:2`);
+        expect(await tug.fails("pull", `${image}@${digest}`)).toContain("rule default[0] rejects");
+      } finally {
+        await setPolicy(undefined);
+      }
+    });
+
+    test("a container that was made before is not started against the policy", async () => {
+      const image = await pushed();
+      const [idle, running] = [uniqueName("idle"), uniqueName("running")];
+      await tug.ok("create", "--name", idle, image, "true");
+      await tug.ok("run", "-d", "--name", running, image, "sleep", "600");
+      await setPolicy({ default: [{ type: "reject" }] });
+      try {
+        expect(await tug.fails("start", idle)).toContain("may not run: rule default[0] rejects it");
+        // What runs goes on, also when it is asked to begin anew.
+        expect(await tug.fails("restart", running)).toContain("rule default[0] rejects it");
+        await tug.ok("exec", running, "true");
+        await tug.ok("start", running);
+        await tug.ok("rmi", "-f", image);
+        expect(await tug.fails("start", idle)).toContain("rule default[0] rejects it");
+      } finally {
+        await setPolicy(undefined);
+      }
+      await tug.ok("start", idle);
+      await tug.ok("rm", "-f", idle, running);
+    });
+
+    test("an image of a client's layout is built on as the policy says", async () => {
+      const layout = join(folder, uniqueName("layout"));
+      await tug.ok("save", "-o", `${layout}.tar`, "busybox");
+      mkdirSync(layout);
+      await runOk(["tar", "-xf", `${layout}.tar`, "-C", layout]);
+      const { digest } = JSON.parse(readFileSync(join(layout, "index.json"), "utf8")).manifests[0];
+      writeFileSync(join(layout, "Dockerfile"), "FROM base\nRUN true\n");
+      const context = ["--build-context", `base=oci-layout://${layout}@${digest}`];
+      const argv = ["build", "--no-cache", ...context, "-f", join(layout, "Dockerfile"), folder];
+      await tug.ok(...argv);
+      await setPolicy({ default: [{ type: "reject" }] });
+      try {
+        expect(await tug.fails(...argv)).toContain("may not be built on: rule default[0] rejects");
+      } finally {
+        await setPolicy(undefined);
+      }
+    });
+
     for (const name of clientNames) {
       const cli = engine.client(name);
       test(`what ${name} pushes has its signatures beside it, elsewhere too`, async () => {

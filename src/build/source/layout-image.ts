@@ -2,7 +2,7 @@
 import type { ContentStore } from "../../content/content-store.ts";
 import { verifyBytes } from "../../content/verify.ts";
 import type { LayerRecord } from "../../image/image-records.ts";
-import type { ImageLayers } from "../../image/image-service.ts";
+import type { ImageLayers, ImageService } from "../../image/image-service.ts";
 import { layerRecord, planLayers, unpackStored } from "../../image/store-image.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { readAll } from "../../lib/stream-limit.ts";
@@ -32,6 +32,8 @@ export interface LayoutOptions {
   readonly snapshots: Snapshotter;
   readonly unpacker: Unpacker;
   readonly leases: Leases;
+  /** Knows what may be built on. */
+  readonly images: Pick<ImageService, "checkUse">;
 }
 
 /** Which image is meant. */
@@ -49,8 +51,8 @@ export interface LayoutImage {
 /**
  * Brings an image and unpacks its layers.
  *
- * @throws invalid-argument for a reference without a digest and for what is no image, not-found for
- * another platform, data-loss for blobs that are not what their names say
+ * @throws permission-denied where the policy refuses it, invalid-argument for a reference without a digest
+ * and for what is no image, not-found for another platform, data-loss for blobs that are not what their names say
  */
 export async function openLayoutImage(
   options: LayoutOptions,
@@ -65,6 +67,8 @@ export async function openLayoutImage(
   if (!isImageConfigType(configOf.mediaType) || configOf.size > imageConfigMaxBytes) {
     throw new EngineError("invalid-argument", `oci-layout ${image.reference}: it is no image`);
   }
+  const { digest: id } = configOf;
+  await options.images.checkUse({ action: "build", reference: id, id, manifestDigest: digest });
   await bring(options, image, configOf);
   const bytes = await options.content.read(configOf.digest, { sizeMaxBytes: imageConfigMaxBytes });
   const config = decodeImageConfig(bytes);

@@ -18,6 +18,7 @@ import type { RuntimeSpec } from "../../oci/runtime-spec.ts";
 import type { StartRequest, StartResult } from "../../runtime/shim-protocol.ts";
 import type { SnapshotMount } from "../../snapshot/snapshotter.ts";
 import { bundleFolder, type Context, logPath, publish } from "../context.ts";
+import { checkImage } from "./check-image.ts";
 import { giveBack } from "./_give-back.ts";
 import { writeEtcFiles } from "../bundle/etc-files.ts";
 import type { LiveContainer } from "../record/live-container.ts";
@@ -36,11 +37,13 @@ const launchCountMax = 5;
 /**
  * Starts a container that does not run.
  *
- * @throws not-modified when it runs; conflict when it is paused or being removed; what hindered it
+ * @throws not-modified when it runs; conflict when it is paused or being removed; permission-denied where
+ * the policy refuses its image; what hindered it
  * else: the container is then as before, its record tells the reason
  */
 export async function startContainer(context: Context, container: LiveContainer): Promise<void> {
   refuseStart(container);
+  await checkImage(context, container);
   const taken: Taken = {};
   try {
     const { shim, result, ports } = await launch(context, container, taken);
