@@ -249,6 +249,47 @@ for (const name of clientNames) {
       ).toContain(`no such manifest: ${open.host}/no/such:1`);
     });
 
+    test("what no machine is, is refused; features come to those there are; -v tells all", async () => {
+      const [first = "", second = ""] = await pushPlatforms(cli, `${open.host}/${name}/said`);
+      const insecure = name === "docker" ? ["--insecure"] : [];
+      const list = `${open.host}/${name}/said:1`;
+      const manifest = async (verb: string, ...args: readonly string[]): Promise<string> =>
+        await cli.ok("manifest", verb, ...insecure, ...args);
+      await manifest("create", list, first, second);
+      const annotate = ["manifest", "annotate", list, first];
+      for (const platform of [
+        ["--arch", "x86"],
+        ["--os", "dos"],
+      ]) {
+        expect(await cli.fails(...annotate, ...platform)).toContain(
+          "manifest entry for image has unsupported os/arch combination: ",
+        );
+      }
+      await cli.ok(...annotate, "--os-features", "a");
+      await cli.ok(...annotate, "--os-features", "b,a", "--os-version", "7");
+      const platform = {
+        ...{ architecture: "amd64", os: "linux", "os.version": "7" },
+        "os.features": ["a", "b"],
+      };
+      const inList: unknown = JSON.parse(await manifest("inspect", "-v", list));
+      expect(listAt(inList).map((one) => at(one, "Ref"))).toEqual([first, second]);
+      expect(at(listAt(inList)[0], "Descriptor", "platform")).toEqual(platform);
+      // Of one of the list, the manifest itself.
+      const one: unknown = JSON.parse(await manifest("inspect", list, first));
+      expect(one).toEqual(at(listAt(inList)[0], "OCIManifest"));
+      await manifest("push", "--purge", list);
+      const pushed: unknown = JSON.parse(await manifest("inspect", "-v", list));
+      const digest = textAt(listAt(pushed)[0], "Descriptor", "digest");
+      expect(at(listAt(pushed)[0], "Ref")).toBe(`${list}@${digest}`);
+      expect(at(listAt(pushed)[0], "OCIManifest")).toEqual(one);
+      const alone: unknown = JSON.parse(await manifest("inspect", "-v", first));
+      expect(alone).toMatchObject({
+        Ref: first,
+        Descriptor: { digest, platform: { architecture: "amd64", os: "linux" } },
+        OCIManifest: one,
+      });
+    });
+
     test("lists are forgotten one by one, what is not there is named", async () => {
       const [first = "", second = ""] = await pushPlatforms(cli, `${open.host}/${name}/rm`);
       const insecure = name === "docker" ? ["--insecure"] : [];

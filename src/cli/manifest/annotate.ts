@@ -4,6 +4,22 @@ import type { FlagReader } from "../flag/flag-reader.ts";
 import { listFlag, textFlag } from "../flag/flags.ts";
 import { findList, type ListedManifest, listName, putList } from "./local-lists.ts";
 
+/** What a manifest can be for: Docker's list, and what Go and its images have come to since. */
+const architectures: Readonly<Record<string, readonly string[]>> = {
+  darwin: ["386", "amd64", "arm", "arm64"],
+  dragonfly: ["amd64"],
+  freebsd: ["386", "amd64", "arm", "arm64", "riscv64"],
+  linux: [
+    ...["386", "amd64", "arm", "arm64", "loong64", "mips64", "mips64le"],
+    ...["ppc64le", "riscv64", "s390x"],
+  ],
+  netbsd: ["386", "amd64", "arm", "arm64"],
+  openbsd: ["386", "amd64", "arm", "arm64"],
+  plan9: ["386", "amd64"],
+  solaris: ["amd64"],
+  windows: ["386", "amd64", "arm", "arm64"],
+};
+
 /** Says of a manifest of a list what it is for. */
 export const command: Command = {
   usage: "[OPTIONS] MANIFEST_LIST MANIFEST",
@@ -39,11 +55,22 @@ function annotated(manifest: ListedManifest, flags: FlagReader): ListedManifest 
     "os.version": flags.text("os-version"),
   };
   const given = Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== ""));
-  const features = flags.list("os-features").flatMap((text) => text.split(","));
+  // Docker: what is given comes to what was there, seen in 28.2
+  const features = new Set([
+    ...(known["os.features"] ?? []),
+    ...flags.list("os-features").flatMap((text) => text.split(",")),
+  ]);
   const platform = {
     ...known,
     ...given,
-    ...(features.length === 0 ? {} : { "os.features": features }),
+    ...(features.size === 0 ? {} : { "os.features": [...features] }),
   };
+  if (architectures[platform.os]?.includes(platform.architecture) !== true) {
+    const combination = `${platform.os}/${platform.architecture}`;
+    throw new EngineError(
+      "invalid-argument",
+      `manifest entry for image has unsupported os/arch combination: ${combination}`,
+    );
+  }
   return { ...manifest, descriptor: { ...manifest.descriptor, platform } };
 }

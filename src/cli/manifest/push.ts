@@ -1,4 +1,5 @@
 import { putManifest } from "../../client/distribution.ts";
+import { EngineError } from "../../lib/errors.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { switchFlag } from "../flag/flags.ts";
 import { registryAuthHeader, serverOfImage } from "../registry/credentials.ts";
@@ -21,6 +22,14 @@ export const command: Command = {
 async function run({ operands, flags, output, engine, environment }: Invocation): Promise<number> {
   const name = listName(operands[0] ?? "");
   const list = getList(environment, name);
+  for (const { name: manifest, descriptor } of list.manifests) {
+    const { os = "", architecture = "" } = descriptor.platform ?? {};
+    if (os !== "" && architecture !== "") continue;
+    throw new EngineError(
+      "invalid-argument",
+      `manifest ${manifest} must have an OS and Architecture to be pushed to a registry`,
+    );
+  }
   const { mediaType, text } = indexDocument(list);
   const headers = await registryAuthHeader(environment, serverOfImage(name));
   const bytes = Buffer.from(text);
