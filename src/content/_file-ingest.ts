@@ -74,9 +74,7 @@ export class FileIngest implements Ingest {
     await this.#turns.moved(bytes.byteLength);
   }
 
-  async commit(
-    options: { readonly durable?: boolean; readonly expected?: Digest } = {},
-  ): Promise<BlobInfo> {
+  async commit(options: Parameters<Ingest["commit"]>[0] = {}): Promise<BlobInfo> {
     this.#mustBeOpen();
     this.#state = "failed";
     try {
@@ -85,6 +83,7 @@ export class FileIngest implements Ingest {
       if (expected !== undefined && digest !== expected) {
         throw new EngineError("data-loss", `write blob ${expected}: the bytes have ${digest}`);
       }
+      options.hold?.(digest);
       return await this.#publish(digest, options.durable !== false);
     } catch (error) {
       throw writeFailure(error);

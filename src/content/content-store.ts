@@ -61,9 +61,14 @@ export interface Ingest extends AsyncDisposable {
    *
    * @param options.expected digest the bytes must have, for who learns it only at the end; of another
    * algorithm than the one they were hashed with, the bytes are read again
+   * @param options.hold told the digest before anybody can see the blob: takes the lease that keeps it
    * @throws data-loss when the bytes have another digest (the write is dropped)
    */
-  commit(options?: { readonly durable?: boolean; readonly expected?: Digest }): Promise<BlobInfo>;
+  commit(options?: {
+    readonly durable?: boolean;
+    readonly expected?: Digest;
+    readonly hold?: (digest: Digest) => void;
+  }): Promise<BlobInfo>;
   /**
    * Gives the file that grows a second name, for a helper that reads along. The name outlives the
    * write; the caller removes it, or `sweep`.
@@ -101,10 +106,10 @@ export interface ContentStore {
   /** The write of a digest (`ingestRefOf`) that is going on; what it has is unverified until it is
    * kept. */
   findArrival(digest: Digest): Arrival | undefined;
-  /** Stores small bytes as a blob, durably. */
-  put(bytes: Uint8Array): Promise<BlobInfo>;
+  /** Stores small bytes as a blob, durably. @param options.hold as of `commit` */
+  put(bytes: Uint8Array, options?: { readonly hold?: (digest: Digest) => void }): Promise<BlobInfo>;
   list(): Promise<readonly BlobInfo[]>;
-  /** Tells whether there was one. */
+  /** Tells whether there was one. Nobody finds it from the call on. */
   remove(digest: Digest): Promise<boolean>;
   /**
    * Removes unfinished writes that nobody holds open; for start-up.

@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Turns } from "../lib/concurrency/turn.ts";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
+import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
 import { toReadableStream } from "../lib/stream-limit.ts";
 import { type Digest, digestAlgorithm, digestHex, digestOf } from "../oci/digest.ts";
@@ -149,8 +150,12 @@ class LocalContentStore implements ContentStore {
     return { path: open.path, blobPath: this.#path(digest), isKept: open.isKept };
   }
 
-  async put(bytes: Uint8Array): Promise<BlobInfo> {
+  async put(
+    bytes: Uint8Array,
+    options: { readonly hold?: (digest: Digest) => void } = {},
+  ): Promise<BlobInfo> {
     const digest = digestOf(bytes);
+    options.hold?.(digest);
     const present = this.find(digest);
     if (present?.sizeBytes === bytes.byteLength) return present;
     this.#putCount += 1;
@@ -175,8 +180,11 @@ class LocalContentStore implements ContentStore {
   }
 
   async remove(digest: Digest): Promise<boolean> {
+    // To free a large file takes time, in which it would still be found.
+    const aside = join(this.root, "ingest", `removed-${createId()}`);
     try {
-      await rm(this.#path(digest));
+      renameSync(this.#path(digest), aside);
+      await rm(aside, { force: true });
       return true;
     } catch (error) {
       if (codeOf(error) === "ENOENT") return false;

@@ -38,8 +38,12 @@ export interface ImageContext extends ImageServiceOptions {
   readonly distribution: DistributionRecords;
   /** Who uses images; nobody until `useUsers`. */
   readonly users: () => ImageUsers;
-  /** Work that makes blobs and snapshots not yet held by an image; the collector waits for it. */
+  /**
+   * Work that makes blobs and snapshots not yet held by an image, or goes on with such that are. The
+   * collector does not wait for it: it adds to its lease what it makes before that can be seen, and
+   * what it finds before it looks.
+   */
   readonly making: <T>(work: (leaseId: string) => Promise<T>) => Promise<T>;
-  /** Removes what nothing needs any more, now or when no image is being made. */
+  /** Removes what nothing needs any more. */
   readonly collect: () => Promise<number>;
 }

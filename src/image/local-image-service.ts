@@ -77,10 +77,10 @@ class LocalImageService implements OpenedImageService {
   readonly #context: ImageContext;
   #users: ImageUsers = nobody;
   #make: ((reference: string) => Promise<boolean>) | undefined;
-  #makingCount = 0;
-  #isCollectionDue = false;
-  /** Resolves when the collection that runs has ended, well or not. */
-  #collecting: Promise<void> | undefined;
+  #collecting: Promise<number> | undefined;
+  #nextCollection: Promise<number> | undefined;
+  /** Leases of what ended while the collection runs. */
+  readonly #released = new Set<string>();
 
   constructor(options: ImageServiceOptions) {
     const index = new ImageIndex(openImageTables(options.metadata), options.content);
@@ -319,39 +319,46 @@ class LocalImageService implements OpenedImageService {
   }
 
   async #making<T>(work: (leaseId: string) => Promise<T>): Promise<T> {
-    const { leases } = this.#context;
-    // What a collection is about to remove must not be taken for something to build on.
-    while (this.#collecting !== undefined) await this.#collecting;
-    const leaseId = leases.create();
-    this.#makingCount += 1;
+    const leaseId = this.#context.leases.create();
     try {
       return await work(leaseId);
     } catch (error) {
       // What was made so far belongs to nobody.
-      this.#isCollectionDue = true;
+      this.#release(leaseId);
+      await this.#collect();
       throw error;
     } finally {
-      leases.remove(leaseId);
-      this.#makingCount -= 1;
-      if (this.#isCollectionDue && this.#makingCount === 0) await this.#collect();
+      this.#release(leaseId);
     }
   }
 
+  /** A collection under way may have looked at the records before the image was in them. */
+  #release(leaseId: string): void {
+    if (this.#collecting === undefined) this.#context.leases.remove(leaseId);
+    else this.#released.add(leaseId);
+  }
+
+  /** Collects what is garbage now: one that runs has looked before, and the next serves all who wait. */
   async #collect(options: { readonly isStart?: boolean } = {}): Promise<number> {
-    if (this.#makingCount > 0) {
-      this.#isCollectionDue = true;
-      return 0;
-    }
-    this.#isCollectionDue = false;
-    const before = this.#collecting;
-    const done = Promise.withResolvers<void>();
-    this.#collecting = done.promise;
-    try {
-      await before;
-      return await collectGarbage(this.#context, options);
-    } finally {
-      if (this.#collecting === done.promise) this.#collecting = undefined;
-      done.resolve();
-    }
+    const running = this.#collecting;
+    const isFree = running === undefined && this.#nextCollection === undefined;
+    if (isFree) return await this.#begin(options);
+    this.#nextCollection ??= Promise.resolve(running)
+      .catch(() => undefined)
+      .then(async () => {
+        this.#nextCollection = undefined;
+        return await this.#begin(options);
+      });
+    return await this.#nextCollection;
+  }
+
+  async #begin(options: { readonly isStart?: boolean }): Promise<number> {
+    const collecting = collectGarbage(this.#context, options).finally(() => {
+      this.#collecting = undefined;
+      for (const leaseId of this.#released) this.#context.leases.remove(leaseId);
+      this.#released.clear();
+    });
+    this.#collecting = collecting;
+    return await collecting;
   }
 }

@@ -15,6 +15,8 @@ import {
 } from "../oci/image-config.ts";
 import type { Manifest } from "../oci/manifest.ts";
 import type { ImageRecord, LayerRecord } from "./image-records.ts";
+import type { ImageContext } from "./context.ts";
+import { holdLayers } from "./hold-image.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Unpacker } from "../snapshot/unpack/unpack-client.ts";
 import { unpackSnapshot } from "../snapshot/unpack/unpack-snapshot.ts";
@@ -51,16 +53,18 @@ const unpacking = new KeyedMutex();
  * @throws invalid-argument for a config that does not belong to its layers
  */
 export async function unpackImage(
-  store: ImageStore,
+  store: ImageStore & Pick<ImageContext, "leases">,
   options: {
     readonly parts: ImageParts;
+    /** Keeps the layers until the record does. */
+    readonly leaseId: string;
     readonly onLayer?: (layer: { readonly diffId: Digest; readonly sizeBytes: number }) => void;
     /** See `unpackStored`. */
     readonly take?: TakeLayer;
     readonly signal?: AbortSignal;
   },
 ): Promise<ImageRecord> {
-  const { parts, onLayer, take, signal } = options;
+  const { parts, leaseId, onLayer, take, signal } = options;
   const bytes = await store.content.read(parts.manifest.config.digest, {
     sizeMaxBytes: imageConfigMaxBytes,
   });
@@ -72,7 +76,10 @@ export async function unpackImage(
     );
   }
   const layers: LayerRecord[] = [];
-  for (const layer of planLayers(parts.manifest, config)) {
+  const planned = planLayers(parts.manifest, config);
+  // Before any is looked for: what is found must stay.
+  holdLayers(store, { layers: planned, leaseId });
+  for (const layer of planned) {
     const unpackedSizeBytes = await unpackStored(store, {
       layer,
       ...(onLayer === undefined ? {} : { onLayer }),

@@ -29,6 +29,11 @@ export interface ArchivedImage extends FoundImage {
   readonly names: readonly string[];
 }
 
+/** Keeps blobs with what is loaded. */
+function holder({ leases, leaseId }: LoadTarget): (digest: Digest) => void {
+  return (digest) => leases.add(leaseId, `content:${digest}`);
+}
+
 interface ArchiveSearch {
   readonly target: LoadTarget;
   readonly platform?: Platform;
@@ -79,12 +84,11 @@ async function findListed(
   const repositories = documents.get(archiveRepositoriesFile);
   const isLegacy = repositories !== undefined || isLegacyArchive(archive);
   if (!isLegacy || documents.has(layoutIndexFile)) return undefined;
-  const images = await findLegacyImages(target.content, {
+  return await findLegacyImages(target.content, {
     archive,
+    hold: holder(target),
     ...(repositories === undefined ? {} : { repositories }),
   });
-  for (const { config } of images) target.leases.add(target.leaseId, `content:${config}`);
-  return images;
 }
 
 /** Both in one tar: manifest.json has the names, the layout has the manifests. */
@@ -94,7 +98,8 @@ async function joinListed(options: {
   readonly search: ArchiveSearch;
 }): Promise<readonly ArchivedImage[]> {
   const { listed, layout, search } = options;
-  const { content, leases, leaseId } = search.target;
+  const { content } = search.target;
+  const hold = holder(search.target);
   const byConfig = new Map(
     layout.flatMap((image) =>
       [image.parts, ...(image.others ?? [])].map(
@@ -111,8 +116,7 @@ async function joinListed(options: {
       images.set(known, { ...known, names: [...new Set([...before, ...whole])] });
       continue;
     }
-    const parts = await makeManifest(content, { config, layers });
-    leases.add(leaseId, `content:${parts.manifestDigest}`);
+    const parts = await makeManifest(content, { config, layers, hold });
     const before = images.get(config)?.names ?? [];
     images.set(config, { parts, names: [...new Set([...before, ...whole])] });
   }
@@ -164,27 +168,37 @@ const layerTypes = {
 } as const;
 
 /** Stores what a packed blob holds. @throws invalid-argument when it cannot be unpacked */
-async function unpackBlob(content: ContentStore, packed: Digest): Promise<Digest> {
+async function unpackBlob(
+  content: ContentStore,
+  packed: Digest,
+  how: { readonly hold: (digest: Digest) => void },
+): Promise<Digest> {
   const { expandedSizeMaxBytes } = defaultExpansionLimits;
   await using ingest = await content.ingest({
     ref: `unpack-${createId().slice(0, 16)}`,
     sizeMaxBytes: expandedSizeMaxBytes,
   });
   for await (const chunk of decompress(content.open(packed))) await ingest.write(chunk);
-  return (await ingest.commit({ durable: false })).digest;
+  return (await ingest.commit({ durable: false, ...how })).digest;
 }
 
 /** Makes the manifest of an image that came without one, and stores it. */
 export async function makeManifest(
   content: ContentStore,
-  parts: { readonly config: Digest; readonly layers: readonly Digest[] },
+  parts: {
+    readonly config: Digest;
+    readonly layers: readonly Digest[];
+    /** Keeps what is stored. */
+    readonly hold: (digest: Digest) => void;
+  },
 ): Promise<ImageParts> {
+  const { hold } = parts;
   const layers = await Promise.all(
     parts.layers.map(async (packed) => {
       const compression = await compressionOf(content, packed);
       // No media type says bzip2 or xz: such a layer is kept unpacked.
       const isKnown = compression === "none" || compression === "gzip" || compression === "zstd";
-      const digest = isKnown ? packed : await unpackBlob(content, packed);
+      const digest = isKnown ? packed : await unpackBlob(content, packed, { hold });
       const mediaType = layerTypes[isKnown ? compression : "none"];
       return { mediaType, digest, size: content.get(digest).sizeBytes };
     }),
@@ -199,6 +213,6 @@ export async function makeManifest(
     },
     layers,
   };
-  const blob = await content.put(encodeManifest(manifest));
+  const blob = await content.put(encodeManifest(manifest), { hold });
   return { manifest, manifestDigest: blob.digest, manifestSizeBytes: blob.sizeBytes };
 }

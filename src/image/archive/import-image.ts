@@ -28,8 +28,8 @@ export async function importImage(
   // A mistake in the changes is told before a byte is read.
   const run = applyChanges({}, options.changes ?? []);
   return await context.making(async (leaseId) => {
-    const { digest, diffId } = await storeLayer(context, options);
-    leases.add(leaseId, `content:${digest}`);
+    const hold = (digest: Digest): void => leases.add(leaseId, `content:${digest}`);
+    const { digest, diffId } = await storeLayer(context, { ...options, hold });
     const platform = options.platform ?? hostPlatform();
     const created = formatTime(new Date());
     const config: ImageConfig = {
@@ -41,12 +41,12 @@ export async function importImage(
       rootfs: { type: "layers", diff_ids: [diffId] },
       history: [{ created, comment: options.message || "Imported from -" }],
     };
-    const configBlob = await content.put(encodeImageConfig(config));
-    leases.add(leaseId, `content:${configBlob.digest}`);
-    const parts = await makeManifest(content, { config: configBlob.digest, layers: [digest] });
-    leases.add(leaseId, `content:${parts.manifestDigest}`);
+    const configBlob = await content.put(encodeImageConfig(config), { hold });
+    const made = { config: configBlob.digest, layers: [digest], hold };
+    const parts = await makeManifest(content, made);
     const record = await unpackImage(context, {
       parts,
+      leaseId,
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
     await metadata.commit(() => {
@@ -62,7 +62,11 @@ export async function importImage(
 /** Stores the layer as it comes; its diff ID is that of the unpacked bytes. */
 async function storeLayer(
   { content }: ImageContext,
-  options: { readonly layer: ReadableStream<Uint8Array>; readonly signal?: AbortSignal },
+  options: {
+    readonly layer: ReadableStream<Uint8Array>;
+    readonly hold: (digest: Digest) => void;
+    readonly signal?: AbortSignal;
+  },
 ): Promise<{ readonly digest: Digest; readonly diffId: Digest }> {
   await using ingest = await content.ingest({
     ref: `import-${createId().slice(0, 16)}`,
@@ -77,7 +81,7 @@ async function storeLayer(
     await ingest.write(chunk);
   }
   if (first === undefined) throw new EngineError("invalid-argument", "the imported tar is empty");
-  const { digest } = await ingest.commit({ durable: false });
+  const { digest } = await ingest.commit({ durable: false, hold: options.hold });
   if (detectCompression(first) === "none") return { digest, diffId: digest };
   const digester = createDigester();
   for await (const chunk of decompress(content.open(digest))) digester.update(chunk);

@@ -38,17 +38,22 @@ export function isLegacyArchive({ paths }: LoadedArchive): boolean {
  */
 export async function findLegacyImages(
   content: ContentStore,
-  source: { readonly archive: LoadedArchive; readonly repositories?: Uint8Array },
+  source: {
+    readonly archive: LoadedArchive;
+    readonly repositories?: Uint8Array;
+    /** Keeps the configs. */
+    readonly hold: (digest: Digest) => void;
+  },
 ): Promise<readonly LegacyImage[]> {
   const names = new Map<string, string[]>();
-  const { archive, repositories } = source;
+  const { repositories } = source;
   const named = repositories === undefined ? {} : decodeRepositories(repositories);
   for (const [repository, tags] of Object.entries(named)) {
     for (const [tag, id] of Object.entries(tags)) {
       names.set(id, [...(names.get(id) ?? []), `${repository}:${tag}`]);
     }
   }
-  const reader = new LegacyReader(content, archive);
+  const reader = new LegacyReader(content, source);
   for (const id of await reader.tops()) if (!names.has(id)) names.set(id, []);
   const images: LegacyImage[] = [];
   for (const [id, ownNames] of names) images.push(await reader.read(id, ownNames));
@@ -69,11 +74,16 @@ interface LegacyLayer {
 class LegacyReader {
   readonly #content: ContentStore;
   readonly #archive: LoadedArchive;
+  readonly #hold: (digest: Digest) => void;
   readonly #layers = new Map<string, LegacyLayer>();
 
-  constructor(content: ContentStore, archive: LoadedArchive) {
+  constructor(
+    content: ContentStore,
+    source: { readonly archive: LoadedArchive; readonly hold: (digest: Digest) => void },
+  ) {
     this.#content = content;
-    this.#archive = archive;
+    this.#archive = source.archive;
+    this.#hold = source.hold;
   }
 
   /** The IDs of images that none of the archive has as its parent. */
@@ -96,7 +106,7 @@ class LegacyReader {
     }
     const top = stack.at(-1);
     const config = Buffer.from(JSON.stringify(configOf(top?.json ?? {}, stack)));
-    const { digest } = await this.#content.put(config);
+    const { digest } = await this.#content.put(config, { hold: this.#hold });
     return { config: digest, layers: stack.map((layer) => layer.blob), names };
   }
 

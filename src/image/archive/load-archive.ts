@@ -166,6 +166,7 @@ async function storeBlob(
   { path, target }: { readonly path: string; readonly target: LoadTarget },
 ): Promise<Digest> {
   const expected = findLayoutBlob(path);
+  const hold = (digest: Digest): void => target.leases.add(target.leaseId, `content:${digest}`);
   await using ingest = await target.content.ingest({
     ref: `load-${createId().slice(0, 16)}`,
     ...(expected === undefined ? {} : { expected }),
@@ -176,11 +177,10 @@ async function storeBlob(
   let digest: Digest | undefined;
   try {
     for await (const chunk of gather(entry.content)) await ingest.write(chunk);
-    ({ digest } = await ingest.commit({ durable: false }));
+    ({ digest } = await ingest.commit({ durable: false, hold }));
   } finally {
     arrived?.(digest);
   }
-  target.leases.add(target.leaseId, `content:${digest}`);
   return digest;
 }
 

@@ -31,7 +31,9 @@ export async function loadImages(
       target,
       ...(platform === undefined ? {} : { platform }),
     });
-    for (const image of images) await loadOne(context, { image, progress, signal, early });
+    for (const image of images) {
+      await loadOne(context, { image, progress, signal, early, leaseId });
+    }
   });
 }
 
@@ -42,9 +44,10 @@ async function loadOne(
     readonly progress: Progress;
     readonly signal: AbortSignal | undefined;
     readonly early: EarlyLayers;
+    readonly leaseId: string;
   },
 ): Promise<void> {
-  const { image, progress, signal, early } = options;
+  const { image, progress, signal, early, leaseId } = options;
   const { index } = context;
   const { names, target, attachments } = image;
   const records: ImageRecord[] = [];
@@ -52,7 +55,7 @@ async function loadOne(
     const how = signal === undefined ? {} : { signal };
     const take = (layer: PlannedLayer): Promise<number | undefined> => early.take(layer);
     const onLayer = tellLayer(progress);
-    records.push(await unpackImage(context, { parts, onLayer, take, ...how }));
+    records.push(await unpackImage(context, { parts, leaseId, onLayer, take, ...how }));
   }
   if (signal?.aborted === true) throw new EngineError("canceled", "the load was canceled");
   const [record, ...others] = records;

@@ -22,6 +22,7 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import { formatPlatform, matchPlatform, type Platform } from "../../oci/platform.ts";
 import { familiarName, findReference, parseReference, referenceName } from "../../oci/reference.ts";
 import { imagePlatform } from "../../oci/image-config.ts";
+import { holdBound, holdImage } from "../hold-image.ts";
 import type { ImageIndex } from "../image-index.ts";
 import type { ImageRecord, NameTarget } from "../image-records.ts";
 import { addBlob, addLayer, type BlobSources, findIndexBlobs } from "./saved-index.ts";
@@ -56,24 +57,28 @@ export async function saveImages(
   context: ImageContext,
   options: SaveOptions,
 ): Promise<ReadableStream<Uint8Array>> {
-  const images = await chooseImages(context, options);
-  const sources = blobSources(context, { images, ...options });
   const { leases } = context;
+  options.signal?.throwIfAborted();
   const leaseId = leases.create();
-  for (const [digest, { chainId: key }] of sources) {
-    leases.add(leaseId, `content:${digest}`);
-    if (key !== undefined) leases.add(leaseId, `snapshot:${key}`);
-  }
-  for (const { record } of images) {
-    publishImageEvent(context, { action: "save", record, name: record.id });
-  }
   const done = (): void => void leases.remove(leaseId);
-  return toReadableStream(writeArchive({ images, sources, done }));
+  // Of a stream that nobody begins to read no end is told.
+  options.signal?.addEventListener("abort", done, { once: true });
+  try {
+    const images = await chooseImages(context, { ...options, leaseId });
+    const sources = blobSources(context, { images, ...options });
+    for (const { record } of images) {
+      publishImageEvent(context, { action: "save", record, name: record.id });
+    }
+    return toReadableStream(writeArchive({ images, sources, done }));
+  } catch (error) {
+    done();
+    throw error;
+  }
 }
 
 async function chooseImages(
   context: ImageContext,
-  options: SaveOptions,
+  options: SaveOptions & { readonly leaseId: string },
 ): Promise<readonly SavedImage[]> {
   if (options.references.length === 0) {
     throw new Failure("invalid-argument", "no image is named: name at least one to save");
@@ -86,6 +91,7 @@ async function chooseImages(
       chosen.set(record.id, entry);
     }
   }
+  for (const { record, names } of chosen.values()) hold(context, { record, names, ...options });
   const images: SavedImage[] = [];
   for (const { record, names } of chosen.values()) {
     const saved: SavedName[] = [];
@@ -98,6 +104,23 @@ async function chooseImages(
     images.push({ record, names: saved });
   }
   return images;
+}
+
+/** Keeps what is chosen, before anything is waited for. */
+function hold(
+  context: ImageContext,
+  chosen: {
+    readonly record: ImageRecord;
+    readonly names: Iterable<string>;
+    readonly leaseId: string;
+  },
+): void {
+  const { record, names, leaseId } = chosen;
+  holdImage(context, { record, leaseId });
+  for (const name of names) {
+    const bound = context.index.findName(name);
+    if (bound !== undefined) holdBound(context, { bound, leaseId });
+  }
 }
 
 interface MeantImage {
@@ -195,7 +218,10 @@ function blobSources(
     for (const { index } of names) {
       for (const [digest, source] of index?.sources ?? []) sources.set(digest, source);
     }
-    for (const digest of [record.id, record.manifestDigest]) addBlob(context, sources, digest);
+    for (const digest of [record.id, record.manifestDigest]) {
+      if (addBlob(context, sources, digest)) continue;
+      throw new Failure("data-loss", `the blob ${digest} of ${record.id} is missing`);
+    }
     for (const layer of record.layers) {
       if (addLayer(context, sources, layer, options)) continue;
       throw new Failure("data-loss", `the layer ${layer.digest} of ${record.id} is missing`);

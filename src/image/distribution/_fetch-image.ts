@@ -14,8 +14,9 @@ import type { Reference } from "../../oci/reference.ts";
 import type { RegistryCall, RegistryClient } from "../../remote/registry-client.ts";
 import { syncFileSystemAsync } from "../../sys/fs/fs.ts";
 import { Downloads, isIntact } from "./_downloads.ts";
-import { followLayer } from "./_follow-layer.ts";
+import { canFollow, followLayer } from "./_follow-layer.ts";
 import type { ChosenManifest } from "./choose-manifest.ts";
+import { holdLayers } from "../hold-image.ts";
 import type { ImageRecord, LayerRecord } from "../image-records.ts";
 import type { Progress } from "../image-service.ts";
 import { LayerReport } from "./layer-report.ts";
@@ -63,6 +64,7 @@ type Fetching = ImageFetch & { readonly downloads: Downloads };
 async function unpackAsFetched(context: ImageContext, fetch: Fetching): Promise<ImageRecord> {
   const { manifest, digest, sizeBytes } = fetch.chosen;
   refuseLargeConfig(manifest.config);
+  warmUp(context, fetch);
   await storeDocuments(context, fetch);
   const { planned, reports, configSizeBytes } = await startLayers(context, fetch);
   const layers: LayerRecord[] = [];
@@ -79,10 +81,16 @@ async function unpackAsFetched(context: ImageContext, fetch: Fetching): Promise<
   return imageRecord(parts, { configSizeBytes, layers });
 }
 
+/** A helper takes as long to start as documents and configuration take to come. */
+function warmUp({ content, unpacker }: ImageContext, { chosen }: Fetching): void {
+  const comes = chosen.manifest.layers.some((it) => canFollow(it) && !content.find(it.digest));
+  if (comes) unpacker.warmUp();
+}
+
 async function storeDocuments({ content, leases }: ImageContext, fetch: Fetching): Promise<void> {
   for (const { bytes, digest } of fetch.chosen.documents) {
-    await content.put(bytes);
     leases.add(fetch.leaseId, `content:${digest}`);
+    await content.put(bytes);
   }
 }
 
@@ -111,6 +119,8 @@ async function startLayers(
   if (isAllNew) for (const report of reports) report.show("Pulling fs layer");
   const { config, configSizeBytes } = await readConfig(context, fetch);
   const planned = planLayers(manifest, config);
+  // Before any is looked for: what is found must stay.
+  holdLayers(context, { layers: planned, leaseId: fetch.leaseId });
   if (isAllNew) return { planned, reports, configSizeBytes };
   const shown = planned.map((layer, at) => {
     const isUnpacked = context.snapshots.find(layer.chainId) !== undefined;

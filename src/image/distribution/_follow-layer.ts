@@ -7,6 +7,7 @@
 import { KeyedMutex } from "../../lib/concurrency/keyed-mutex.ts";
 import { messageOf } from "../../lib/errors.ts";
 import type { Arrival } from "../../content/content-store.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
 import { unpackSnapshot } from "../../snapshot/unpack/unpack-snapshot.ts";
 import type { ImageContext } from "../context.ts";
 import { type PlannedLayer, unpackSnapshotPrefix } from "../store-image.ts";
@@ -17,6 +18,11 @@ const followMinBytes = 4 * 1024 * 1024;
 
 /** Two pulls of one layer share its transfer: the second waits for what the first makes of it. */
 const following = new KeyedMutex();
+
+/** Whether a layer is large enough to be unpacked while it comes. */
+export function canFollow({ size }: Pick<Descriptor, "size">): boolean {
+  return size >= followMinBytes;
+}
 
 /** A layer that comes. */
 export interface FollowOptions {
@@ -37,7 +43,7 @@ export async function followLayer(
   options: FollowOptions,
 ): Promise<number | undefined> {
   const { layer, downloads } = options;
-  if (layer.descriptor.size < followMinBytes) return undefined;
+  if (!canFollow(layer.descriptor)) return undefined;
   await downloads.begun(layer.digest);
   return await following.run(layer.chainId, async () => {
     if (context.snapshots.find(layer.chainId) !== undefined) return undefined;

@@ -3,6 +3,7 @@ import { type Digest, digestOf } from "../../oci/digest.ts";
 import { encodeManifest } from "../../oci/manifest.ts";
 import { findReference, formatReference, withDefaultTag } from "../../oci/reference.ts";
 import type { ImageContext } from "../context.ts";
+import { holdBound, holdImage } from "../hold-image.ts";
 import type { ForeseenPush } from "../image-service.ts";
 import { packLayer } from "./pack-layer.ts";
 import {

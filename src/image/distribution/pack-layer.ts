@@ -8,6 +8,7 @@ import { createId } from "../../lib/id.ts";
 import { Semaphore } from "../../lib/concurrency/semaphore.ts";
 import { layerCompression, ociMediaTypes } from "../../oci/media-types.ts";
 import type { PackedLayer } from "./distribution-records.ts";
+import { holdLayers } from "../hold-image.ts";
 import type { LayerRecord } from "../image-records.ts";
 import { openLayerTar } from "../layer-source.ts";
 import type { ImageContext } from "../context.ts";
@@ -42,9 +43,9 @@ export async function storePackedLayer(
     readonly signal: AbortSignal;
   },
 ): Promise<PackedLayer> {
-  // Nothing is collected meanwhile.
   return await context.making(async () => {
     const { layer, packing: form, leaseId } = options;
+    holdLayers(context, { layers: [layer], leaseId });
     const known = findPacked(context, { layer, form });
     if (known === undefined) {
       return await packLayer(context, { ...options, mediaType: packedTypes[form] });
@@ -103,8 +104,10 @@ export async function packLayer(
       source.destroy();
       packer.destroy();
     }
-    const { digest, sizeBytes } = await ingest.commit({ durable: false });
-    context.leases.add(leaseId, `content:${digest}`);
+    const { digest, sizeBytes } = await ingest.commit({
+      durable: false,
+      hold: (held) => context.leases.add(leaseId, `content:${held}`),
+    });
     const packed = { digest, sizeBytes, mediaType };
     if (form === "gzip") context.distribution.putPacked(layer.diffId, packed);
     return packed;

@@ -27,6 +27,7 @@ import type { RegistryClient } from "../../remote/registry-client.ts";
 import { platformMismatch } from "../../lib/docker-messages.ts";
 import { type ChosenManifest, chooseManifest } from "./choose-manifest.ts";
 import { fetchImage, isDiskFull } from "./_fetch-image.ts";
+import { holdImage } from "../hold-image.ts";
 import type { ImageRecord } from "../image-records.ts";
 import type { Progress, PullOptions } from "../image-service.ts";
 import type { ImageContext } from "../context.ts";
@@ -157,7 +158,7 @@ async function store(context: ImageContext, options: Store): Promise<Pulled> {
     const { stored, isFetched } = await fetchUnlessHere(context, { ...options, leaseId, key });
     if (options.signal?.aborted === true) throw new EngineError("canceled", "canceled");
     await metadata.commit(() => {
-      // Should it have been removed meanwhile, it is back: nothing of it is collected before the end.
+      // Should it have been removed meanwhile, it is back: the lease has kept all of it.
       if (isFetched || index.findById(stored.id) === undefined) index.put(stored);
       for (const name of names.all) {
         index.bind(name, stored.id, { target: chosen.target, isPublished: true });
@@ -184,12 +185,13 @@ async function fetchUnlessHere(
   const { content, index, distribution, leases } = context;
   const { chosen, key, leaseId } = options;
   const known = index.findById(chosen.manifest.config.digest);
+  if (known !== undefined) holdImage(context, { record: known, leaseId });
   if (known !== undefined && isWhole(context, known)) {
     // Another manifest of an image that is here: it must be one of these layers as well.
     planLayers(chosen.manifest, index.config(known));
     for (const { bytes, digest } of chosen.documents) {
-      await content.put(bytes);
       leases.add(leaseId, `content:${digest}`);
+      await content.put(bytes);
     }
     return { stored: known, isFetched: false };
   }

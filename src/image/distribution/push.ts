@@ -108,7 +108,7 @@ async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): P
   const digests: Digest[] = [];
   const target = await context.making(async (leaseId) => {
     const push = { ...options, leaseId };
-    holdParts(context, { record, leaseId });
+    holdImage(context, { record, leaseId });
     const named = index.findName(name);
     if (named !== undefined) holdBound(context, { bound: named, leaseId });
     const whole = { ...push, record, ...(bound === undefined ? {} : { target: bound }) };
@@ -180,18 +180,6 @@ async function sendPlan(
   }
   if (last === undefined) throw new EngineError("invalid-argument", "the index names no image");
   return last;
-}
-
-/** Keeps what is being sent, should the image be removed meanwhile. */
-function holdParts(
-  { leases }: ImageContext,
-  { record, leaseId }: { readonly record: ImagePush["record"]; readonly leaseId: string },
-): void {
-  const layers = record.layers.map((layer) => layer.digest);
-  for (const digest of [record.id, record.manifestDigest, ...layers]) {
-    leases.add(leaseId, `content:${digest}`);
-  }
-  for (const { chainId } of record.layers) leases.add(leaseId, `snapshot:${chainId}`);
 }
 
 /** Sends layers, config and manifest of one image. */

@@ -100,9 +100,10 @@ async function platformOf(
   const { content, leases } = context;
   const { reference, config, ...call } = options;
   if (config.size > imageConfigMaxBytes) return undefined;
-  const isHere = content.find(config.digest) !== undefined;
+  let isHere = false;
   const platform = await context.making(async (leaseId) => {
     leases.add(leaseId, `content:${config.digest}`);
+    isHere = content.find(config.digest) !== undefined;
     if (!isHere) {
       await registryOf(context).fetchBlob(reference, { ...call, descriptor: config, content });
     }

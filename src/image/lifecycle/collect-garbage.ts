@@ -1,4 +1,5 @@
 import { nextTurn } from "../../lib/concurrency/turn.ts";
+import { isKind } from "../../lib/errors.ts";
 import type { SnapshotInfo } from "../../snapshot/snapshotter.ts";
 import type { ImageContext } from "../context.ts";
 import { unpackSnapshotPrefix } from "../store-image.ts";
@@ -9,7 +10,8 @@ const removedAtOnce = 64;
 /**
  * Removes blobs and layer snapshots that neither an image nor a lease nor a container needs.
  *
- * Only called while no image is being made: everything that is needed has a record or a lease.
+ * Everything that is needed has a record when this begins, or a lease until it ends: images may be made
+ * meanwhile.
  *
  * @param options.isStart nothing is being unpacked yet: what was is a crash's. Later it may be a
  * build's, which makes no image here
@@ -70,9 +72,23 @@ async function collectSnapshots(
   for (;;) {
     const garbage = fromTheTop(snapshots.list(), isGarbage).slice(0, removedAtOnce);
     if (garbage.length === 0) return freedBytes;
-    await snapshots.removeAll(garbage.map(({ key }) => key));
+    if (!(await removeSnapshots(snapshots, garbage))) return freedBytes;
     for (const { sizeBytes } of garbage) freedBytes += sizeBytes ?? 0;
     await nextTurn();
+  }
+}
+
+/** @returns false when something is just being put onto one: the next collection sees it */
+async function removeSnapshots(
+  snapshots: ImageContext["snapshots"],
+  garbage: readonly SnapshotInfo[],
+): Promise<boolean> {
+  try {
+    await snapshots.removeAll(garbage.map(({ key }) => key));
+    return true;
+  } catch (error) {
+    if (!isKind(error, "conflict")) throw error;
+    return false;
   }
 }
 

@@ -6,6 +6,7 @@ import type { ImageConfig, ImageHistory } from "../../oci/image-config.ts";
 import { ociMediaTypes } from "../../oci/media-types.ts";
 import { openDiff } from "../../snapshot/diff/diff-client.ts";
 import { openDiffHasher } from "../../snapshot/diff/diff-hasher.ts";
+import { holdLayers } from "../hold-image.ts";
 import { createImage } from "./create-image.ts";
 import type { LayerRecord } from "../image-records.ts";
 import type { CommitDraft, CreatedImage } from "../image-service.ts";
@@ -24,6 +25,7 @@ export async function commitImage(
   const baseConfig = base === undefined ? scratchConfig : context.index.config(base);
   const created = await context.making(async (leaseId) => {
     const below = base?.layers ?? [];
+    holdLayers(context, { layers: below, leaseId });
     const layer = await storeChanges(context, { draft, below, leaseId });
     return await createImage(context, {
       config: configOf({ draft, base: baseConfig, diffId: layer?.diffId }),
@@ -61,8 +63,10 @@ async function storeChanges(
   for await (const chunk of openDiff(draft.changes, how)) await ingest.write(chunk);
   await draft.onRead?.();
   if (ingest.sizeBytes === emptyTarBytes) return undefined;
-  const blob = await ingest.commit({ durable: false });
-  leases.add(leaseId, `content:${blob.digest}`);
+  const blob = await ingest.commit({
+    durable: false,
+    hold: (digest) => leases.add(leaseId, `content:${digest}`),
+  });
   const { digest, sizeBytes: size } = blob;
   const parent = below.at(-1)?.chainId;
   const layer: PlannedLayer = {

@@ -7,6 +7,7 @@ import { encodeImageConfig } from "../../oci/image-config.ts";
 import { encodeManifest, type Manifest } from "../../oci/manifest.ts";
 import { dockerMediaTypes, layerCompression, ociMediaTypes } from "../../oci/media-types.ts";
 import { syncFileSystemAsync } from "../../sys/fs/fs.ts";
+import { holdImage, holdLayers } from "../hold-image.ts";
 import type { ImageRecord, LayerRecord } from "../image-records.ts";
 import type { CreatedImage, ImageDraft, NewLayer } from "../image-service.ts";
 import { hasLayerBytes } from "../layer-source.ts";
@@ -19,11 +20,10 @@ export async function createImage(context: ImageContext, draft: ImageDraft): Pro
   const layers = layersOf(draft);
   const names = draft.names.map(tagName);
   return await context.making(async (leaseId) => {
-    const { leases, snapshots, index } = context;
+    const { snapshots, index } = context;
+    holdLayers(context, { layers, leaseId });
     for (const layer of layers) {
       const { chainId, digest } = layer;
-      leases.add(leaseId, `snapshot:${chainId}`);
-      leases.add(leaseId, `content:${digest}`);
       if (snapshots.find(chainId)?.kind !== "committed") {
         throw new EngineError("not-found", `create image: there is no snapshot ${chainId}`);
       }
@@ -32,7 +32,7 @@ export async function createImage(context: ImageContext, draft: ImageDraft): Pro
       }
     }
     const made = await storeDocuments(context, { draft, layers, leaseId });
-    const record = withParent(context, asPublished(context, { draft, made }));
+    const record = withParent(context, asPublished(context, { draft, made, leaseId }));
     const isSynced = !isThere(context, record);
     // One sync for documents and snapshots: from here on the image survives a power cut.
     if (isSynced) await syncFileSystemAsync(context.content.root);
@@ -69,13 +69,15 @@ function isThere({ index }: ImageContext, record: ImageRecord): boolean {
  * What is new about it is its parent.
  */
 function asPublished(
-  { index, content }: ImageContext,
-  image: { readonly draft: ImageDraft; readonly made: ImageRecord },
+  context: ImageContext,
+  image: { readonly draft: ImageDraft; readonly made: ImageRecord; readonly leaseId: string },
 ): ImageRecord {
-  const { draft, made } = image;
+  const { index, content } = context;
+  const { draft, made, leaseId } = image;
   const known = index.findById(made.id);
   const isPlain = draft.annotations === undefined && draft.mediaTypes === undefined;
   if (known === undefined || !isPlain || known.manifestDigest === made.manifestDigest) return made;
+  holdImage(context, { record: known, leaseId });
   const isPacked =
     content.find(known.manifestDigest) !== undefined &&
     known.layers.every(

@@ -35,11 +35,14 @@ export async function createIndex(context: ImageContext, draft: IndexDraft): Pro
       ],
       ...(draft.annotations === undefined ? {} : { annotations: draft.annotations }),
     });
-    const { digest } = await content.put(bytes);
-    leases.add(leaseId, `content:${digest}`);
+    const { digest } = await content.put(bytes, {
+      hold: (held) => leases.add(leaseId, `content:${held}`),
+    });
     const target = { digest, mediaType: ociMediaTypes.index, sizeBytes: bytes.length };
     const attachments = (draft.attachments ?? []).flatMap(({ blobs }) => blobs);
     await metadata.commit(() => {
+      // One that was removed meanwhile is nothing to give a name to.
+      for (const { id } of records) index.getById(id);
       for (const name of names) {
         index.bind(name, first.id, { target, others: others.map(({ id }) => id), attachments });
       }
