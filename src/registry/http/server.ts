@@ -79,7 +79,7 @@ async function serve(
     sentBytes: counts.sentBytes,
     receivedBytes: counts.receivedBytes,
     durationMs: Math.round(durationMs),
-    ...(failure instanceof EngineError ? { error: failure.message } : {}),
+    ...(failure instanceof EngineError ? { error: failure } : {}),
   });
 }
 

@@ -222,6 +222,8 @@ describe("a list", () => {
     expect((await get("/tags/list")).text).toContain('"tags":["v1"]');
     expect((await get(`/referrers/${digestOf("subject")}`)).text).toContain('"manifests":[]');
     expect((await fetch(url.replace("a/app", "a/none/tags/list"))).status).toBe(503);
+    resolveFailure = new EngineError("permission-denied", "access denied");
+    expect((await fetch(url.replace("a/app", "a/none/tags/list"))).status).toBe(403);
     resolveFailure = new EngineError("not-found", "no such repository");
     expect((await fetch(url.replace("a/app", "a/none/tags/list"))).status).toBe(404);
   });
@@ -235,6 +237,13 @@ describe("a tag", () => {
     nowMs += 3_600_000;
     expect((await fetch(`${url}/manifests/v1`)).status).toBe(200);
     expect((await fetch(`${url}/manifests/v2`)).status).toBe(503);
+    resolveFailure = new EngineError("unauthorized", "no basic auth credentials");
+    expect((await fetch(`${url}/manifests/v1`)).status).toBe(200);
+    const refused = await fetch(`${url}/manifests/v2`);
+    expect([refused.status, await refused.text()]).toEqual([
+      403,
+      expect.stringContaining("DENIED"),
+    ]);
     resolveFailure = undefined;
     expect((await fetch(`${url}/manifests/v2`)).status).toBe(404);
   });

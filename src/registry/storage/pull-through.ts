@@ -252,7 +252,15 @@ async function found<T>(work: Promise<T>): Promise<T | undefined> {
 
 /** What the other registry said is for the log; a disk that is full is our own. */
 function unreachable(error: unknown): unknown {
-  if (!isKind(error, "unavailable", "unauthorized", "permission-denied", "deadline-exceeded")) {
+  // Docker Hub says so of what is not there, too: to try again, as a 503 asks for, would not help.
+  if (
+    isKind(error, "unauthorized", "permission-denied") &&
+    !("distributionCode" in error.details)
+  ) {
+    const message = "the other registry has no such repository, or refuses it to this cache";
+    return refusal("DENIED", { message, cause: error });
+  }
+  if (!isKind(error, "unavailable", "deadline-exceeded")) {
     return error;
   }
   if (error.details["code"] === "ENOSPC" || "distributionCode" in error.details) return error;
