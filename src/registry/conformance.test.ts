@@ -440,9 +440,8 @@ describe("discovery", () => {
       for (const [document, type, artifactType] of referrers) {
         const content = contentOf(JSON.stringify(document));
         const done = await put(content.digest, content, type);
-        expect([done.status, done.headers.get("oci-subject")]).toEqual([
-          ...[201, subject["digest"]],
-        ] as const);
+        expect(done.status).toBe(201);
+        expect(done.headers.get("oci-subject")).toBe(String(subject["digest"]));
         wanted.push({ ...described(content, type), annotations, artifactType });
       }
       const list = async (query = ""): Promise<[unknown[], Headers]> => {
