@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { codeOf, EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { createLogger, type Logger, type LogLevel } from "../lib/log.ts";
+import { answerFirst } from "../sys/process/priority.ts";
 import { logFaults, untilStopped } from "../sys/service.ts";
 import { type DaemonConfig, parseConfigFile, parseDaemonCommand, resolveConfig } from "./config.ts";
 import type { DaemonCommand } from "./config.ts";
@@ -74,6 +75,7 @@ async function run(command: DaemonCommand): Promise<number> {
     write: (line) => process.stderr.write(`${line}\n`),
   });
   logFaults(logger);
+  logger.debug("priority of the thread that answers", { isLifted: answerFirst() });
   const { startDaemon } = await import("./daemon.ts");
   const daemon = await startDaemon({ config, logger });
   process.on("SIGHUP", () => {
