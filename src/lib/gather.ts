@@ -29,7 +29,16 @@ export async function* gather(
       const { value, done } = await next;
       isAsked = false;
       if (done === true) break;
-      for (let rest = batch.add(value); batch.isFull; rest = batch.add(rest)) yield batch.take();
+      for (let rest: Uint8Array = value; rest.byteLength > 0; ) {
+        if (batch.isEmpty && rest.byteLength >= batchBytes) {
+          // Large enough as it is: nothing is copied.
+          yield rest.subarray(0, batchBytes);
+          rest = rest.subarray(batchBytes);
+        } else {
+          rest = batch.add(rest);
+          if (batch.isFull) yield batch.take();
+        }
+      }
     }
     if (!batch.isEmpty) yield batch.take();
   } finally {

@@ -1,5 +1,6 @@
 import { BlockingGunzip } from "../../lib/compression/blocking-gunzip.ts";
 import {
+  type Compression,
   checkExpansion,
   decompressAs,
   detectCompression,
@@ -17,6 +18,8 @@ export interface BlobExpansion {
   readonly blob: BlobFile;
   readonly limits: ExpansionLimits;
   readonly writer: ChunkFiller;
+  /** Told how the blob is packed, before the first bytes are written. */
+  readonly onDetected?: (packing: Compression) => void;
 }
 
 /**
@@ -30,6 +33,7 @@ export async function expandBlob(expansion: BlobExpansion): Promise<void> {
   const { blob, limits, writer } = expansion;
   const first = firstBytes(blob);
   const kind = detectCompression(first);
+  expansion.onDetected?.(kind);
   if (kind === "none") copyPlain(first, expansion);
   else if (kind === "gzip") gunzip(first, expansion);
   else {

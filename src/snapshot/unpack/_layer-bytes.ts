@@ -18,8 +18,15 @@ export interface BytesRequest {
 
 /** What the worker thread answers. */
 export type BytesReply =
-  | { readonly kind: "chunk"; readonly sizeBytes: number; readonly readBytes: number }
-  | { readonly kind: "end"; readonly diffId: Digest }
+  | {
+      readonly kind: "chunk";
+      readonly sizeBytes: number;
+      readonly readBytes: number;
+      /** Whether the worker has hashed it. */
+      readonly isHashed: boolean;
+    }
+  /** With the digest when the worker has hashed the chunks. */
+  | { readonly kind: "end"; readonly diffId: Digest | undefined }
   | { readonly kind: "failure"; readonly error: { kind: ErrorKind; message: string } };
 
 /** Blobs below are unpacked by the calling thread: a worker takes longer to start. */
@@ -89,14 +96,18 @@ async function readInWorker(source: LayerSource, sink: LayerSink): Promise<Diges
   const { thread, chunks } = worker;
   thread.ref();
   chunks.reset();
+  const digester = createDigester(source.like);
   const done = Promise.withResolvers<Digest>();
   thread.on("message", (reply: BytesReply) => {
-    if (reply.kind === "end") return done.resolve(reply.diffId);
+    if (reply.kind === "end") return done.resolve(reply.diffId ?? digester.digest());
     if (reply.kind === "failure") {
       return done.reject(new EngineError(reply.error.kind, reply.error.message));
     }
     try {
-      chunks.take(reply.sizeBytes, (bytes) => sink.take(bytes));
+      chunks.take(reply.sizeBytes, (bytes) => {
+        if (!reply.isHashed) digester.update(bytes);
+        sink.take(bytes);
+      });
       sink.onRead?.(reply.readBytes);
     } catch (error) {
       done.reject(error);

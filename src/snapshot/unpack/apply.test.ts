@@ -15,7 +15,7 @@ import {
 import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
+import { gzipSync, zstdCompressSync } from "node:zlib";
 import { isKind } from "../../lib/errors.ts";
 import { encodeTar, encodeTarHeader, type SmallTarEntry } from "../../lib/tar/tar-writer.ts";
 import { digestOf } from "../../oci/digest.ts";
@@ -115,6 +115,19 @@ describe.skipIf(process.getuid?.() !== 0)("applyLayer() (needs root)", () => {
       expect(read).toEqual(read.toSorted((a, b) => a - b));
       expect(read.at(-1)).toBeLessThanOrEqual(statSync(blobPath).size);
       expect(read.at(-1)).toBeGreaterThan(statSync(blobPath).size / 2);
+    }
+  });
+
+  test("tells the digest of the unpacked bytes whichever thread hashes them", async () => {
+    for (const sizeBytes of [1_000, 4 * 1024 * 1024]) {
+      const tar = encodeTar([file(`noise${sizeBytes}`, randomBytes(sizeBytes).toString("hex"))]);
+      const expectedDiffId = digestOf(tar);
+      for (const packed of [tar, gzipSync(tar, { level: 1 }), zstdCompressSync(tar)]) {
+        rmSync(target, { recursive: true });
+        mkdirSync(target);
+        const { diffId } = await applyLayer({ blobPath: blobOf(packed), targetDir: target });
+        expect(diffId).toBe(expectedDiffId);
+      }
     }
   });
 

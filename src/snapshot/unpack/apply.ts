@@ -62,9 +62,9 @@ export interface ApplyWatch {
 /**
  * Unpacks a layer into a directory.
  *
- * A worker thread unpacks and hashes, this one writes, synchronously: for a helper process, never for
- * the daemon (see `openUnpacker`). Whatever the archive holds, nothing outside of the target is touched. After a failure the target holds
- * part of the layer, and the caller removes it.
+ * A worker thread unpacks, this one writes, synchronously: for a helper process, never for the daemon
+ * (see `openUnpacker`). Whatever the archive holds, nothing outside of the target is touched. After a
+ * failure the target holds part of the layer, and the caller removes it.
  *
  * @throws invalid-argument for an archive that is malformed, hostile or beyond the limits
  * @throws data-loss when the digest differs, unavailable when the disk is full

@@ -17,6 +17,8 @@ export interface Unpacker extends AsyncDisposable {
   unpack(layer: ApplyOptions, options?: UnpackOptions): Promise<AppliedLayer>;
   /** Whether a helper is free for a blob that is still on its way (`ApplyOptions.ingest`). */
   readonly canFollow: boolean;
+  /** Has a helper started for a blob that will be on its way in a moment. */
+  warmUp(): void;
 }
 
 /** How an unpacking is watched and ended. */
@@ -43,6 +45,7 @@ export function openUnpacker(options: { readonly command?: readonly string[] } =
     get canFollow() {
       return !arriving.isBusy;
     },
+    warmUp: () => arriving.warmUp(),
     async unpack(layer, { signal, onRead } = {}) {
       const pool = layer.ingest === undefined ? whole : arriving;
       const answer = await pool.ask(encodeUnpackRequest(layer), {

@@ -1,4 +1,4 @@
-/** The worker thread of the unpack helper: unpacks and hashes, while the main thread writes files. */
+/** The worker thread of the unpack helper: unpacks, while the main thread writes files; who has less to do hashes. */
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { EngineError, messageOf } from "../../lib/errors.ts";
 import { createDigester } from "../../oci/digest.ts";
@@ -22,10 +22,13 @@ async function run(
 ): Promise<void> {
   try {
     const digester = createDigester(source.like);
+    // Decoding gzip takes longer than writing files and hashing together; all else is faster.
+    let isHashing = true;
     const writer = new ChunkWriter(ring, {
       give: (chunk) => {
-        digester.update(chunk);
-        send({ kind: "chunk", sizeBytes: chunk.byteLength, readBytes: blob.readBytes });
+        if (isHashing) digester.update(chunk);
+        const sizeBytes = chunk.byteLength;
+        send({ kind: "chunk", sizeBytes, readBytes: blob.readBytes, isHashed: isHashing });
       },
     });
     using blob = new BlobFile(source, {
@@ -34,8 +37,15 @@ async function run(
         return !writer.isStopped;
       },
     });
-    await expandBlob({ blob, limits: source.limits, writer });
-    send({ kind: "end", diffId: digester.digest() });
+    await expandBlob({
+      blob,
+      limits: source.limits,
+      writer,
+      onDetected: (packing) => {
+        isHashing = packing !== "gzip";
+      },
+    });
+    send({ kind: "end", diffId: isHashing ? digester.digest() : undefined });
   } catch (error) {
     const kind = error instanceof EngineError ? error.kind : "internal";
     send({ kind: "failure", error: { kind, message: messageOf(error) } });

@@ -46,6 +46,18 @@ test("no more helpers than allowed, and everybody gets his own answer", async ()
   expect(new Set(answers.map((each) => each.split(" ")[0])).size).toBe(2);
 });
 
+test("a helper that was started ahead takes the first question; one is enough", async () => {
+  const shell = pool('echo "$$"', {
+    argv: ["sh", "-c", "echo +up; while read -r _; do echo $$; done"],
+  });
+  shell.warmUp();
+  shell.warmUp();
+  const [first, second] = await Promise.all([shell.ask("a"), shell.ask("b")]);
+  expect(await shell.ask("c")).toBeOneOf([first, second]);
+  expect(first).not.toBe(second);
+  expect(shell.isBusy).toBe(false);
+});
+
 test("tells when all helpers are at work", async () => {
   const shell = pool('sleep 0.05; echo "$line"');
   const first = shell.ask("a");
