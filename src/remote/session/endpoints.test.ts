@@ -38,6 +38,12 @@ describe("endpoints", () => {
   });
 });
 
+for (const domain of ["127.0.0.1:99999", "[:::::]", "1.2.3.4.5.6", "a.256.256.256.256"]) {
+  test(`${domain} is refused: no URL can have it`, () => {
+    expect(() => ownEndpoints(domain, true)).toThrow(`invalid registry "${domain}"`);
+  });
+}
+
 describe("isInsecureHost()", () => {
   const insecureRegistries = [
     "Reg.Example:5000",

@@ -1,5 +1,5 @@
 import { lookup } from "node:dns/promises";
-import { codeOf } from "../../lib/errors.ts";
+import { codeOf, EngineError } from "../../lib/errors.ts";
 import { isInBlock, parseBlock } from "../transport/address-block.ts";
 
 /** One URL under which a registry is asked. */
@@ -52,12 +52,19 @@ export function splitMirror(text: string): { readonly host: string; readonly mir
  * The registry's own endpoints in their order: TLS, then, for an insecure one, none.
  *
  * @param isInsecure of the host
+ * @throws invalid-argument for what references take for a host and is none: `host:99999`, `[:::]`
  */
 export function ownEndpoints(domain: string, isInsecure: boolean): readonly Endpoint[] {
   const host = hostOf(domain);
-  const secure = { url: new URL(`https://${host}/`), isMirror: false };
-  if (!isInsecure || host === officialHost) return [secure];
-  return [secure, { url: new URL(`http://${host}/`), isMirror: false }];
+  const at = (scheme: string): Endpoint => {
+    const url = URL.parse(`${scheme}://${host}/`);
+    if (url !== null) return { url, isMirror: false };
+    throw new EngineError(
+      "invalid-argument",
+      `invalid registry ${JSON.stringify(host)}: no such host or port can be`,
+    );
+  };
+  return isInsecure && host !== officialHost ? [at("https"), at("http")] : [at("https")];
 }
 
 /**
