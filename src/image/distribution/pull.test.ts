@@ -140,6 +140,18 @@ describe.skipIf(!isRoot)("pull()", () => {
     expect(t.lines().at(-1)).toBe("Status: Downloaded newer image for reg.test/team/app");
   });
 
+  test("of all tags passes over those of signatures and referrers", async () => {
+    const { digest } = putApp("reg.test/team/app:1");
+    const hex = digest.slice("sha256:".length);
+    const { tags } = t.registry.repository("reg.test/team/app");
+    const beside = [`sha256-${hex}`, `sha256-${hex}.sig`, `sha256-${hex}.att`];
+    for (const tag of beside) tags.set(tag, digestOf("no image"));
+    await t.images.pullAll("reg.test/team/app", { progress: t.progress });
+    expect((await t.images.inspect(name)).RepoTags).toEqual([name]);
+    for (const tag of beside)
+      expect(t.lines()).toContain(`${tag}: Not an image, but of one: not pulled`);
+  });
+
   test("chooses a platform of an index, and keeps those that were chosen before", async () => {
     const of = (architecture: string, variant?: string) => ({
       image: t.registry.putImage("reg.test/multi", {

@@ -34,6 +34,13 @@ import type { ImageContext } from "../context.ts";
 import { publishImageEvent } from "../publish-event.ts";
 import { planLayers } from "../store-image.ts";
 
+/**
+ * Tags that stand for what is kept of another manifest: its signatures, attestations, referrers.
+ *
+ * @see cosign's SIGNATURE_SPEC; OCI distribution-spec v1.1, "Referrers Tag Schema"
+ */
+const signatureTag = /^sha(?:256|512)-[0-9a-f]{64,128}(?:\.(?:sig|att|sbom))?$/;
+
 /** Tags of one repository that are pulled at once by "all". */
 const tagCountMax = 10_000;
 
@@ -75,6 +82,10 @@ export async function pullAllTags(
   }
   let isNewer = false;
   for (const tag of tags) {
+    if (signatureTag.test(tag)) {
+      options.progress({ id: tag, status: "Not an image, but of one: not pulled" });
+      continue;
+    }
     const pulled = await pullReference(context, { ...options, reference: withTag(name, tag) });
     isNewer ||= pulled.isNewer;
   }
