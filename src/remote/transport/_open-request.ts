@@ -3,7 +3,7 @@ import { request as requestTls } from "node:https";
 import type { Socket } from "node:net";
 import type { EngineError } from "../../lib/errors.ts";
 import { canceled } from "./canceled.ts";
-import { connectionFailure, requestFailure } from "./connection-failure.ts";
+import { proxyFailure, requestFailure } from "./connection-failure.ts";
 import type { RemoteLimits } from "./limits.ts";
 import { proxyAuthorization } from "./proxies.ts";
 import type { HttpRequest, Route } from "./transport.ts";
@@ -78,9 +78,7 @@ async function tunnel(proxy: URL, plan: Exchange): Promise<Socket> {
   });
   node.on("response", (answer) => open.reject(refusedByProxy(answer)));
   node.on("error", (error) => {
-    const failure = connectionFailure({ method: "CONNECT", url: proxy }, error);
-    const reason = failure.message.replace(/^Connect "[^"]*": /, "");
-    open.reject(requestFailure(plan.wanted, `proxyconnect tcp: ${reason}`, { cause: error }));
+    open.reject(proxyFailure(plan.wanted, { proxy, error }));
   });
   const abort = (): void => open.reject(canceled(signal));
   signal?.addEventListener("abort", abort, { once: true });

@@ -24,6 +24,11 @@ const alertWords: Readonly<Record<string, string>> = {
   PROTOCOL_VERSION: "protocol version not supported",
 };
 
+const unconnectedCodes: ReadonlySet<string> = new Set([
+  ...["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT"],
+  ...["ENOTFOUND", "EAI_AGAIN", "ESERVFAIL", "EAI_FAIL"],
+]);
+
 /** A request and why it had no answer, as Go's net/url writes it: `Get "https://…": reason`. */
 export function requestFailure(
   asked: AskedRequest,
@@ -48,6 +53,22 @@ export function connectionFailure(asked: AskedRequest, error: unknown): EngineEr
   if (error instanceof EngineError) return error;
   const reason = reasonOf(asked.url, error);
   return requestFailure(asked, reason, { cause: error, isTransient: !isTrust(codeOf(error)) });
+}
+
+/** Tells what the connection to a proxy failed with: its address is the proxy's. */
+export function proxyFailure(
+  asked: AskedRequest,
+  { proxy, error }: { readonly proxy: URL; readonly error: unknown },
+): EngineError {
+  if (error instanceof EngineError) return error;
+  const reason = reasonOf(proxy, error);
+  const isTransient = !isTrust(codeOf(error));
+  return requestFailure(asked, `proxyconnect tcp: ${reason}`, { cause: error, isTransient });
+}
+
+/** Whether there never was a connection: its address was not found, or did not answer. */
+export function isUnconnected(error: unknown): boolean {
+  return unconnectedCodes.has(codeOf(error) ?? "");
 }
 
 function reasonOf(url: URL, error: unknown): string {

@@ -247,9 +247,11 @@ describe("a proxy", () => {
       'Get "https://registry.example/": Proxy Authentication Required',
     );
     const absent = { isVerified: true, proxy: new URL("http://127.0.0.1:1") };
-    await expect(send("https://registry.example/", absent)).rejects.toThrow(
-      'Get "https://registry.example/": proxyconnect tcp: dial tcp 127.0.0.1:1: connect: connection refused',
-    );
+    for (const url of ["https://registry.example/", "http://registry.example:5000/"]) {
+      await expect(send(url, absent)).rejects.toThrow(
+        `Get "${url}": proxyconnect tcp: dial tcp 127.0.0.1:1: connect: connection refused`,
+      );
+    }
   });
 });
 

@@ -2,7 +2,12 @@ import { Agent as HttpAgent, type ClientRequest, type IncomingMessage } from "no
 import { Agent as HttpsAgent } from "node:https";
 import { codeOf, EngineError } from "../../lib/errors.ts";
 import { canceled } from "./canceled.ts";
-import { connectionFailure, requestFailure } from "./connection-failure.ts";
+import {
+  connectionFailure,
+  isUnconnected,
+  proxyFailure,
+  requestFailure,
+} from "./connection-failure.ts";
 import type { RemoteLimits } from "./limits.ts";
 import { type Exchange, openRequest } from "./_open-request.ts";
 import type { HttpAnswer, HttpTransport, Route } from "./transport.ts";
@@ -84,7 +89,10 @@ async function exchange(plan: Exchange): Promise<HttpAnswer> {
     const isStale =
       plan.agent !== false && wanted.body === undefined && node.reusedSocket && isBreak(error);
     if (isStale) throw new StaleConnection("unavailable", "stale connection");
-    throw connectionFailure(wanted, error);
+    const { proxy } = plan.route;
+    throw proxy !== undefined && wanted.url.protocol === "http:" && isUnconnected(error)
+      ? proxyFailure(wanted, { proxy, error })
+      : connectionFailure(wanted, error);
   } finally {
     clock.stop();
     signal?.removeEventListener("abort", abort);
