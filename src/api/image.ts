@@ -166,8 +166,9 @@ export interface ImageSignatures {
     readonly Digest: string;
     /** Repositories that have it under this digest: `localhost:5000/web`. */
     readonly Repositories: readonly string[];
-    /** "push": what a push of the name will make. "here": no push sends it as it is. */
-    readonly Use?: "push" | "here";
+    /** "push": what a push of the name will make. "here": no push sends it as it is. "listed": another
+     * platform's or an attestation, named by the same index. */
+    readonly Use?: "push" | "here" | "listed";
   }[];
   readonly Signatures: readonly ImageSignatureItem[];
 }

@@ -249,7 +249,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
       images,
       builds: builder,
       buildkit: buildkit.load,
-      trust: createTrustService({ images, signatures }),
+      trust: createTrustService({ images, signatures, content }),
       manifests: createManifestService(registry),
       volumes,
       networks,

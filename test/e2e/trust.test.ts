@@ -11,7 +11,7 @@ import {
   startDockerRegistry,
 } from "../support/docker-registry.ts";
 import { uniqueName } from "../support/engine.ts";
-import { at, textAt } from "../support/json.ts";
+import { at, listAt, textAt } from "../support/json.ts";
 import { runOk } from "../support/process.ts";
 import { useEngine } from "../support/use-engine.ts";
 
@@ -130,6 +130,47 @@ describe.skipIf(!hasDockerRegistry || engine.daemon === undefined)(
         await setPolicy(undefined);
       }
       expect(await tug.ok("image", "verify", "--key", own.pub, image)).toContain("critical");
+    });
+
+    test("an index is signed with all that it names, and one platform's signature is not its own", async () => {
+      const image = `${registry.host}/team/${uniqueName("multi")}:1`;
+      const context = join(folder, uniqueName("multi"));
+      mkdirSync(context);
+      writeFileSync(
+        join(context, "Dockerfile"),
+        `FROM scratch\nCOPY Dockerfile /${uniqueName()}\n`,
+      );
+      await tug.ok("build", "--platform", "linux/amd64,linux/arm64", "-t", image, context);
+      await tug.ok("push", image);
+      const Accept = "application/vnd.oci.image.index.v1+json";
+      const index = await fetch(`${repositoryUrl(image)}/manifests/1`, { headers: { Accept } });
+      const digest = index.headers.get("Docker-Content-Digest") ?? "";
+      const parts = listAt(await index.json(), "manifests").map((part) => textAt(part, "digest"));
+      expect(parts).toHaveLength(2);
+      const own = await openKeys("multi");
+      for (const part of parts) {
+        const body = await foreignSignature({ image, digest: part }, own.key);
+        const stored = await engine.api("POST", `/images/${image}/signatures`, body);
+        expect(stored.status).toBe(201);
+      }
+      // The first is this machine's.
+      await tug.ok("image", "verify", "--key", own.pub, image);
+      const other = await openKeys("other");
+      const body = await foreignSignature({ image, digest: parts[1] ?? "" }, other.key);
+      await engine.api("POST", `/images/${image}/signatures`, body);
+      expect(await tug.fails("image", "verify", "--key", other.pub, image)).toContain(
+        "of this key",
+      );
+      const signed = await sign(image);
+      for (const each of [digest, ...parts]) {
+        expect(signed).toContain(`@${each}\n`);
+        const tag = `${each.replace(":", "-")}.sig`;
+        const found = await fetch(`${repositoryUrl(image)}/manifests/${tag}`, {
+          headers: { Accept: manifestType },
+        });
+        expect(found.status).toBe(200);
+      }
+      await tug.ok("image", "verify", "--key", publicPath, image);
     });
 
     test("a tag that was given here passes no rule for that tag", async () => {
@@ -253,11 +294,7 @@ describe.skipIf(!hasDockerRegistry || engine.daemon === undefined)(
         const found = await engine.api("GET", `/images/${image}/signatures`);
         expect(at(found.json, "Manifests", 0, "Use")).toBe("here");
         const own = textAt(found.json, "Manifests", 0, "Digest");
-        const key = join(folder, uniqueName("late"));
-        await runOk(
-          ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"].concat("-out", key),
-        );
-        await runOk(["openssl", "ec", "-in", key, "-pubout", "-out", `${key}.pub`]);
+        const { key } = await openKeys("late");
         const body = await foreignSignature({ image, digest: own }, key);
         const stored = await engine.api("POST", `/images/${image}/signatures`, body);
         expect(stored.status).toBe(201);
@@ -332,6 +369,15 @@ async function remoteSignature(image: string): Promise<{ payload: Buffer; signat
     payload: Buffer.from(await blob.arrayBuffer()),
     signature: textAt(layer, "annotations", "dev.cosignproject.cosign/signature"),
   };
+}
+
+/** A pair of keys that openssl makes. */
+async function openKeys(name: string): Promise<{ readonly key: string; readonly pub: string }> {
+  const key = join(folder, uniqueName(name));
+  const argv = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"];
+  await runOk([...argv, "-out", key]);
+  await runOk(["openssl", "ec", "-in", key, "-pubout", "-out", `${key}.pub`]);
+  return { key, pub: `${key}.pub` };
 }
 
 /** A signature that another signer makes. */

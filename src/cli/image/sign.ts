@@ -65,8 +65,9 @@ interface Wanted {
 }
 
 /**
- * What is signed: the manifests that the named repository has; where it has none, what a push will
- * make, and the one that is here. Other repositories that have the image are not spoken for.
+ * What is signed: the manifests that the named repository has, an index with all that it names, since other
+ * tools look for the signature of the one that they run; where it has none, what a push will make, and the
+ * one that is here. Other repositories that have the image are not spoken for.
  */
 function signedImages(image: string, { Manifests }: ImageSignatures): readonly Wanted[] {
   const named = findReference(image);

@@ -64,7 +64,8 @@ function isFor(
   try {
     const signed = decodePayload(Buffer.from(signature.Payload, "base64"));
     const manifest = found.Manifests.find(({ Digest }) => Digest === signed.manifestDigest);
-    if (manifest === undefined) return false;
+    // That of one platform says nothing of another.
+    if (manifest === undefined || manifest.Use === "listed") return false;
     const name = findReference(image);
     // What the repository has is what others get: a signature of what stays here is none of that.
     if (manifest.Use === "here" && isPushed(name, found)) return false;

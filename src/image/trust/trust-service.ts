@@ -1,7 +1,9 @@
 /** The signatures of images as users see them: what can be signed, what is, and a new one. */
 import type { ImageSignatures } from "../../api/image.ts";
 import { EngineError } from "../../lib/errors.ts";
+import type { ContentStore } from "../../content/content-store.ts";
 import type { Digest } from "../../oci/digest.ts";
+import { decodeManifestOrIndex, isIndex, manifestSizeMaxBytes } from "../../oci/manifest.ts";
 import {
   familiarName,
   findReference,
@@ -47,15 +49,16 @@ export interface TrustCall {
 interface SignedManifest {
   readonly digest: Digest;
   readonly repositories: readonly Reference[];
-  readonly use?: "push" | "here";
+  readonly use?: "push" | "here" | "listed";
 }
 
 /** Makes the service. */
 export function createTrustService(options: {
   readonly images: Pick<ImageService, "resolve" | "inspect" | "foreseePush">;
   readonly signatures: SignatureStore;
+  readonly content: Pick<ContentStore, "find" | "read">;
 }): TrustService {
-  const { images, signatures } = options;
+  const { images, signatures, content } = options;
   const manifestsOf = async (
     reference: string,
     call: { readonly packs: boolean; readonly signal?: AbortSignal },
@@ -68,6 +71,13 @@ export function createTrustService(options: {
       const known = findReference(name);
       if (known?.digest === undefined) continue;
       repositories.set(known.digest, [...(repositories.get(known.digest) ?? []), known]);
+    }
+    const listed = new Set<Digest>();
+    for (const [digest, names] of [...repositories]) {
+      for (const part of await partsOf(content, digest)) {
+        if (!repositories.has(part)) listed.add(part);
+        repositories.set(part, [...new Set([...(repositories.get(part) ?? []), ...names])]);
+      }
     }
     const named = findReference(reference);
     const isPushed =
@@ -84,6 +94,7 @@ export function createTrustService(options: {
     for (const digest of next) repositories.set(digest, repositories.get(digest) ?? []);
     return [...repositories].map(([digest, names]) => {
       const manifest = { digest, repositories: names };
+      if (listed.has(digest)) return { ...manifest, use: "listed" };
       if (next.has(digest)) return { ...manifest, use: "push" };
       const staysHere = digest === manifestDigest && foreseen?.isMadeAnew === true;
       return staysHere ? { ...manifest, use: "here" } : manifest;
@@ -130,4 +141,16 @@ export function createTrustService(options: {
       }
     },
   };
+}
+
+/** The manifests that an index names; none of what is no index, or not here. */
+async function partsOf(
+  content: Pick<ContentStore, "find" | "read">,
+  digest: Digest,
+): Promise<readonly Digest[]> {
+  if (content.find(digest) === undefined) return [];
+  const document = decodeManifestOrIndex(
+    await content.read(digest, { sizeMaxBytes: manifestSizeMaxBytes }),
+  );
+  return isIndex(document) ? document.manifests.map((part) => part.digest) : [];
 }
