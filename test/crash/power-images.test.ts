@@ -1,0 +1,238 @@
+/**
+ * Power cuts while images are loaded, imported, built, tagged and removed at once. What was acknowledged
+ * holds, and every image that is there is whole: its files as a container reads them, and its blobs as they
+ * leave the machine. Seed: TUG_TEST_SEED.
+ */
+import { describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { startDaemon, type TestDaemon } from "../support/daemon.ts";
+import { type Engine, referenceHost } from "../support/engine.ts";
+import { busyboxEntries, dockerArchive } from "../support/images.ts";
+import { at, listAt } from "../support/json.ts";
+import { loopDiskLack, makeLoopDisk } from "../support/loop-disk.ts";
+import { runOk, until } from "../support/process.ts";
+import { createRandom } from "../support/random.ts";
+import { tar } from "../support/tar.ts";
+
+const seed = Number(process.env["TUG_TEST_SEED"] ?? Date.now() % 1_000_000);
+const roundCount = Number(process.env["TUG_TEST_ROUNDS"] ?? 4);
+const lack = referenceHost === undefined ? loopDiskLack() : "it is not our own daemon";
+if (lack !== undefined) console.warn(`skipped: ${lack}`);
+const mebibyte = 1024 * 1024;
+const noiseBytes = 300_000;
+const cutMaxMs = 700;
+/** A client rests between two requests, so that there are not more images than can be looked at. */
+const pauseMaxMs = 60;
+const testMaxMs = 180_000;
+
+/** What a name is to be after a cut: the sum of its noise, or absent. "either" while a request is out. */
+interface Fate {
+  readonly sum: string;
+  readonly state: "there" | "gone" | "either";
+}
+
+const random = createRandom(seed);
+const base = [...busyboxEntries()];
+let nameCount = 0;
+
+function freshName(kind: string): string {
+  nameCount += 1;
+  return `${kind}${nameCount}:1`;
+}
+
+function makeNoise(): { readonly bytes: Buffer; readonly sum: string } {
+  const bytes = Buffer.alloc(noiseBytes);
+  for (let index = 0; index < noiseBytes; index += 4) {
+    bytes.writeUInt32LE(random.below(2 ** 32), index);
+  }
+  return { bytes, sum: createHash("sha1").update(bytes).digest("hex") };
+}
+
+/** Clients that go on until the daemon is gone, and what they were told. */
+class Clients {
+  readonly fates = new Map<string, Fate>();
+  readonly #engine: Engine;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Ends when the daemon no longer answers. */
+  async work(): Promise<void> {
+    const kinds = [this.#load, this.#import, this.#build, this.#tag, this.#remove];
+    await Promise.all(
+      kinds.map(async (once) => {
+        for (;;) {
+          await Bun.sleep(random.below(pauseMaxMs));
+          try {
+            await once();
+          } catch (error) {
+            if (error instanceof Error) return;
+            throw error;
+          }
+        }
+      }),
+    );
+  }
+
+  /** Asks for images to be made; their names hold once the answer has said so. */
+  async #make(names: readonly string[], sum: string, ask: () => Promise<string>): Promise<void> {
+    for (const name of names) this.fates.set(name, { sum, state: "either" });
+    const said = await ask();
+    // An engine that is cut off may still say why.
+    if (/"error/.test(said)) return;
+    for (const name of names) this.fates.set(name, { sum, state: "there" });
+  }
+
+  readonly #load = async (): Promise<void> => {
+    const { bytes, sum } = makeNoise();
+    const tags = [freshName("load"), freshName("twin")];
+    const layers = [tar(base), tar([{ name: "noise", content: bytes }])];
+    const headers = { "Content-Type": "application/x-tar" };
+    await this.#make(tags, sum, async () => {
+      const archive = dockerArchive({ tags, layers });
+      const { text } = await this.#engine.api("POST", "/images/load", archive, { headers });
+      return tags.every((tag) => text.includes(`Loaded image: ${tag}`)) ? text : '"error';
+    });
+  };
+
+  readonly #import = async (): Promise<void> => {
+    const { bytes, sum } = makeNoise();
+    const name = freshName("import");
+    await this.#make([name], sum, async () => {
+      const archive = tar([...base, { name: "noise", content: bytes }]);
+      await this.#engine.importImage(name, { archive });
+      return "";
+    });
+  };
+
+  readonly #build = async (): Promise<void> => {
+    const { bytes, sum } = makeNoise();
+    const name = freshName("build");
+    const context = tar([
+      { name: "Dockerfile", content: "FROM base:1\nCOPY noise /noise\nRUN true\n" },
+      { name: "noise", content: bytes },
+    ]);
+    const headers = { "Content-Type": "application/x-tar" };
+    await this.#make([name], sum, async () => {
+      const { text } = await this.#engine.api("POST", `/build?t=${name}`, context, { headers });
+      return text.includes("Successfully tagged") ? text : '"error';
+    });
+  };
+
+  #any(): readonly [string, Fate] | undefined {
+    const there = [...this.fates].filter(([, { state }]) => state === "there");
+    return there.length === 0 ? undefined : random.of(there);
+  }
+
+  readonly #tag = async (): Promise<void> => {
+    const [source, { sum }] = this.#any() ?? ["", { sum: "" }];
+    if (source === "") return;
+    const name = freshName("tag");
+    await this.#make([name], sum, async () => {
+      const path = `/images/${source}/tag?repo=${name.replace(":1", "")}&tag=1`;
+      return (await this.#engine.api("POST", path)).status === 201 ? "" : '"error';
+    });
+  };
+
+  readonly #remove = async (): Promise<void> => {
+    const [name, { sum }] = this.#any() ?? ["", { sum: "" }];
+    if (name === "") return;
+    this.fates.set(name, { sum, state: "either" });
+    const { status } = await this.#engine.api("DELETE", `/images/${name}`);
+    if (status === 200) this.fates.set(name, { sum, state: "gone" });
+  };
+}
+
+async function tagsOf(engine: Engine): Promise<readonly string[]> {
+  const list = listAt((await engine.api("GET", "/images/json?all=1")).json);
+  return list.flatMap((image) => listAt(image, "RepoTags").map(String));
+}
+
+/** The sum of the noise as a container reads it. */
+async function sumOf(engine: Engine, image: string): Promise<string> {
+  const Cmd = ["sha1sum", "/noise"];
+  const id = await engine.runDetached({ Image: image, Cmd, HostConfig: { NetworkMode: "none" } });
+  await engine.api("POST", `/containers/${id}/wait`);
+  const { text } = await engine.api("GET", `/containers/${id}/logs?stdout=1&stderr=1`);
+  await engine.api("DELETE", `/containers/${id}?force=1`);
+  return /[0-9a-f]{40}(?= )/.exec(text)?.[0] ?? text;
+}
+
+/** Saves images and looks at every blob. @returns the names of those that are not what they say */
+async function damagedBlobs(daemon: TestDaemon, names: readonly string[]): Promise<string[]> {
+  const query = names.map((name) => `names=${name}`).join("&");
+  const saved = await daemon.engine.api("GET", `/images/get?${query}`);
+  expect(saved.status).toBe(200);
+  const folder = join(daemon.folder, "saved");
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "archive.tar"), saved.bytes);
+  await runOk(["tar", "-xf", join(folder, "archive.tar"), "-C", folder]);
+  const blobs = join(folder, "blobs/sha256");
+  const damaged = readdirSync(blobs).filter(
+    (name) =>
+      createHash("sha256")
+        .update(readFileSync(join(blobs, name)))
+        .digest("hex") !== name,
+  );
+  rmSync(folder, { recursive: true });
+  return damaged;
+}
+
+async function expectAsTold(daemon: TestDaemon, fates: ReadonlyMap<string, Fate>): Promise<void> {
+  const { engine } = daemon;
+  const there = await tagsOf(engine);
+  for (const [name, { sum, state }] of fates) {
+    const isThere = there.includes(name);
+    if (state !== "either") expect({ name, isThere }).toEqual({ name, isThere: state === "there" });
+    if (!isThere) continue;
+    expect({ name, sum: await sumOf(engine, name) }).toEqual({ name, sum });
+  }
+  expect(await damagedBlobs(daemon, there)).toEqual([]);
+}
+
+async function removeAll(engine: Engine, but: readonly string[] = []): Promise<void> {
+  for (const tag of await tagsOf(engine)) {
+    if (!but.includes(tag)) await engine.api("DELETE", `/images/${tag}?force=1`);
+  }
+}
+
+describe.skipIf(lack !== undefined)("a power cut", () => {
+  test(
+    `while images come and go leaves what was told of them (seed ${seed})`,
+    async () => {
+      console.log(`seed ${seed}`);
+      await using disk = await makeLoopDisk(1024 * mebibyte);
+      await using daemon = await startDaemon({ dataRoot: join(disk.path, "data") });
+      const { engine } = daemon;
+      await engine.importImage("base:1", { archive: tar(base) });
+      let toldCount = 0;
+      for (let round = 0; round < roundCount; round += 1) {
+        const clients = new Clients(engine);
+        const working = clients.work();
+        await Bun.sleep(150 + random.below(cutMaxMs));
+        await disk.cutPower(() => daemon.kill9());
+        await working;
+        await daemon.restart();
+        await expectAsTold(daemon, clients.fates);
+        toldCount += [...clients.fates.values()].filter(({ state }) => state !== "either").length;
+        await removeAll(engine, ["base:1"]);
+      }
+      expect(toldCount).toBeGreaterThan(roundCount);
+      await removeAll(engine);
+      await engine.api("POST", "/build/prune?all=1");
+      await engine.api("POST", '/images/prune?filters={"dangling":["false"]}');
+      expect(listAt((await engine.api("GET", "/images/json?all=1")).json)).toEqual([]);
+      expect(at((await engine.api("GET", "/system/df")).json, "LayersSize")).toBe(0);
+      const content = join(daemon.dataRoot, "content/blobs/sha256");
+      await until(
+        () => readdirSync(content).length === 0,
+        () => `blobs to go: ${readdirSync(content).join(", ")}`,
+      );
+      await daemon.stop();
+    },
+    testMaxMs,
+  );
+});
