@@ -59,12 +59,12 @@ class Clients {
     this.#engine = engine;
   }
 
-  /** Ends when the daemon no longer answers. */
-  async work(): Promise<void> {
+  /** Ends when the daemon no longer answers; who has nothing to ask for, by `isOver`. */
+  async work(isOver: () => boolean): Promise<void> {
     const kinds = [this.#load, this.#import, this.#build, this.#tag, this.#remove];
     await Promise.all(
       kinds.map(async (once) => {
-        for (;;) {
+        while (!isOver()) {
           await Bun.sleep(random.below(pauseMaxMs));
           try {
             await once();
@@ -211,9 +211,11 @@ describe.skipIf(lack !== undefined)("a power cut", () => {
       let toldCount = 0;
       for (let round = 0; round < roundCount; round += 1) {
         const clients = new Clients(engine);
-        const working = clients.work();
+        let isCut = false;
+        const working = clients.work(() => isCut);
         await Bun.sleep(150 + random.below(cutMaxMs));
         await disk.cutPower(() => daemon.kill9());
+        isCut = true;
         await working;
         await daemon.restart();
         await expectAsTold(daemon, clients.fates);
