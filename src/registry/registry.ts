@@ -8,8 +8,8 @@
  * 1. An *upload* is begun, gets bytes in any number of chunks, and is finished with the digest that the
  *    bytes must have. An upload with bytes outlives the process: a client asks how far it is and goes on.
  * 2. A manifest is put once all that it names is there, under its digest or a tag.
- * 3. A removed tag, manifest or blob is out of sight at once. Its bytes go when the collector finds that
- *    nobody has them: `collect`.
+ * 3. A removed tag, manifest or blob is out of sight at once. A blob's bytes go with the last record of
+ *    it, others when the collector finds that nobody has them: `collect`.
  *
  * What was acknowledged is on the disk: bytes are synced before the record that makes them visible, and
  * the record before the answer. What a crash leaves in between is bytes that no record names.

@@ -128,13 +128,16 @@ async function removeUnheld(
   let fileCount = 0;
   let freedBytes = 0;
   for (const { digest, sizeBytes } of await context.content.list()) {
-    if (context.catalog.isHeld(digest)) continue;
-    await withDigest(context, digest, async () => {
-      if (context.catalog.isHeld(digest)) return;
-      if (!(await context.content.remove(digest))) return;
-      fileCount += 1;
-      freedBytes += sizeBytes;
-    });
+    if (context.catalog.isHeld(digest) || !(await removeBytes(context, digest))) continue;
+    fileCount += 1;
+    freedBytes += sizeBytes;
   }
   return { fileCount, freedBytes };
+}
+
+/** Removes the bytes of a digest, unless a repository has it. @returns whether they went */
+export async function removeBytes(context: RegistryContext, digest: Digest): Promise<boolean> {
+  return await withDigest(context, digest, async () => {
+    return !context.catalog.isHeld(digest) && (await context.content.remove(digest));
+  });
 }

@@ -1,12 +1,13 @@
 import type { BlobInfo, ContentStore } from "../../content/content-store.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { KeyedMutex } from "../../lib/concurrency/keyed-mutex.ts";
+import { TaskGroup } from "../../lib/concurrency/task-group.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { Metadata } from "../../metadata/metadata.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { manifestSizeMaxBytes } from "../../oci/manifest.ts";
 import { Catalog } from "./_catalog.ts";
-import { collectGarbage } from "./_collect.ts";
+import { collectGarbage, removeBytes } from "./_collect.ts";
 import type { RegistryContext } from "./_context.ts";
 import { Holds } from "./_holds.ts";
 import {
@@ -68,6 +69,7 @@ class LocalRegistry implements Registry {
   readonly #context: RegistryContext;
   readonly #uploads: Uploads;
   readonly #upstream: Upstream | undefined;
+  readonly #removals: TaskGroup;
   #collection: Promise<Collection> | undefined;
 
   constructor(options: LocalRegistryOptions) {
@@ -88,6 +90,9 @@ class LocalRegistry implements Registry {
       nowMs,
     };
     this.#uploads = new Uploads(this.#context, options.metadata);
+    this.#removals = new TaskGroup({
+      onError: (error, name) => options.logger.error(name, { error }),
+    });
     this.#upstream = options.upstream?.(this.#context);
   }
 
@@ -114,6 +119,10 @@ class LocalRegistry implements Registry {
   removeBlob(repository: string, digest: Digest): void {
     if (!this.#hasBlob(repository, digest)) throw refusal("BLOB_UNKNOWN", { detail: { digest } });
     this.#context.catalog.apply([{ kind: "remove-blob", repository, digest }]);
+    // What nobody has counts for no quota: it must not stay on the disk until the next collection.
+    this.#removals.run("remove a blob's bytes", async () => {
+      await removeBytes(this.#context, digest);
+    });
   }
 
   mountBlob(
@@ -253,6 +262,7 @@ class LocalRegistry implements Registry {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#removals[Symbol.asyncDispose]();
     await this.#collection?.catch(() => undefined);
     await this.#uploads.close();
   }
