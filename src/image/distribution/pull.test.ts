@@ -138,6 +138,8 @@ describe.skipIf(!isRoot)("pull()", () => {
     await t.images.pullAll("reg.test/team/app", { progress: t.progress });
     expect((await t.images.inspect(name)).RepoTags).toHaveLength(2);
     expect(t.lines().at(-1)).toBe("Status: Downloaded newer image for reg.test/team/app");
+    await t.images.pullAll("reg.test/team/app", { progress: t.progress });
+    expect(t.lines().at(-1)).toBe("Status: Image is up to date for reg.test/team/app");
   });
 
   test("of all tags passes over those of signatures and referrers", async () => {

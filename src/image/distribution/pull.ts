@@ -89,8 +89,7 @@ export async function pullAllTags(
     const pulled = await pullReference(context, { ...options, reference: withTag(name, tag) });
     isNewer ||= pulled.isNewer;
   }
-  // Docker: says that it downloaded when it already had all of them, seen in 28.5
-  tellStatus(options.progress, { shown: familiarName(name), isNewer: isNewer || tags.length > 0 });
+  tellStatus(options.progress, { shown: familiarName(name), isNewer });
 }
 
 /** The registry client. @throws not-implemented for an engine without one */
