@@ -246,6 +246,10 @@ describe.skipIf(!isRoot)("push()", () => {
       "cannot push a digest reference",
     );
     await expect(push("Bad")).rejects.toThrow("must be lowercase");
+    await expect(
+      push("reg.test/own:1", { platform: parsePlatform("linux/s390x") }),
+    ).rejects.toMatchObject({ kind: "not-found" });
+    expect(t.lines()).toEqual([]);
   });
 
   test("a failure ends the other transfers and leaves nothing visible", async () => {

@@ -61,6 +61,12 @@ export async function pushImages(
     throw new EngineError("invalid-argument", "cannot push a digest reference");
   }
   const registry = registryOf(context);
+  const { platform } = options;
+  const name = formatReference(reference);
+  // Docker: answers 404 instead of a stream, seen in 28.5
+  if (platform !== undefined && context.index.findName(name) !== undefined) {
+    await context.index.resolve(name, { platform });
+  }
   options.progress({ status: `The push refers to repository [${referenceName(reference)}]` });
   for (const one of tagsOf(context, reference)) {
     try {
