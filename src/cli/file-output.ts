@@ -1,8 +1,9 @@
 import { closeSync, openSync, renameSync, rmSync, type Stats, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { codeOf, EngineError } from "../lib/errors.ts";
+import { EngineError } from "../lib/errors.ts";
 import type { BodyStream } from "../client/exchange.ts";
 import { writeBytes } from "./byte-sink.ts";
+import { fileFault } from "./input.ts";
 import type { Output } from "./output.ts";
 import { copyOutput } from "./stream.ts";
 
@@ -54,7 +55,7 @@ export async function writeFile(
   } catch (error) {
     throw new EngineError(
       "invalid-argument",
-      `failed to ${what}: invalid output path: open ${path}: ${codeOf(error)}`,
+      `failed to ${what}: invalid output path: open ${path}: ${fileFault(error)}`,
       { cause: error },
     );
   }

@@ -10,7 +10,7 @@ export async function* readFileChunks(path: string): AsyncGenerator<Uint8Array> 
   try {
     for (;;) {
       const chunk = new Uint8Array(chunkSizeBytes);
-      const count = readSync(fd, chunk);
+      const count = readInput(fd, { chunk, path });
       if (count === 0) return;
       yield chunk.subarray(0, count);
     }
@@ -23,8 +23,34 @@ function openInput(path: string): number {
   try {
     return openSync(path, "r");
   } catch (error) {
-    const code = codeOf(error);
-    const reason = code === "ENOENT" ? "no such file or directory" : (code ?? "cannot be read");
-    throw new EngineError("invalid-argument", `open ${path}: ${reason}`, { cause: error });
+    throw new EngineError("invalid-argument", `open ${path}: ${fileFault(error)}`, {
+      cause: error,
+    });
   }
+}
+
+function readInput(
+  fd: number,
+  into: { readonly chunk: Uint8Array; readonly path: string },
+): number {
+  try {
+    return readSync(fd, into.chunk);
+  } catch (error) {
+    throw new EngineError("invalid-argument", `read ${into.path}: ${fileFault(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+const faults: Readonly<Record<string, string>> = {
+  EACCES: "permission denied",
+  EISDIR: "is a directory",
+  ENOENT: "no such file or directory",
+  ENOTDIR: "not a directory",
+};
+
+/** Why a file cannot be had, in the system's words. */
+export function fileFault(error: unknown): string {
+  const code = codeOf(error);
+  return code === undefined ? "cannot be read" : (faults[code] ?? code);
 }

@@ -1,10 +1,9 @@
 /** What all `prune` commands do: ask, remove, list, say how much was won. */
-import { EngineError } from "../lib/errors.ts";
 import type { FlagDefinition } from "../lib/flags.ts";
+import { formatSize } from "../lib/size.ts";
 import type { Invocation } from "./command.ts";
 import { confirm } from "./confirm.ts";
 import { listFlag, switchFlag } from "./flag/flags.ts";
-import { listSize } from "./format/human.ts";
 
 /** `--filter` and `--force` of prunes. */
 export const pruneFlags: readonly FlagDefinition[] = [
@@ -25,11 +24,10 @@ export async function prune(
   options: { readonly warning: string; readonly act: () => Promise<Pruned> },
 ): Promise<number> {
   const { flags, output } = invocation;
-  if (!flags.isOn("force") && !(await confirm(`WARNING! ${options.warning}`, output))) {
-    throw new EngineError("canceled", "prune has been canceled");
-  }
+  // Docker: no is an answer, not a failure, seen in 28.2
+  if (!flags.isOn("force") && !(await confirm(`WARNING! ${options.warning}`, output))) return 0;
   const { title, lines, reclaimedBytes } = await options.act();
   if (lines.length > 0) output.out(`${title}\n${lines.map((line) => `${line}\n`).join("")}\n`);
-  output.out(`Total reclaimed space: ${listSize(reclaimedBytes)}\n`);
+  output.out(`Total reclaimed space: ${formatSize(reclaimedBytes)}\n`);
   return 0;
 }

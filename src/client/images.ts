@@ -21,11 +21,13 @@ export function listImages(
   options: {
     readonly all?: boolean;
     readonly digests?: boolean;
+    readonly manifests?: boolean;
     readonly filters?: FilterMap;
   } = {},
 ): Promise<readonly ImageSummary[]> {
-  const { all, filters = new Map() } = options;
-  return transport.json("GET /images/json", { query: { all, filters: encodeFilters(filters) } });
+  const { all, manifests, filters = new Map() } = options;
+  const query = { all, manifests, filters: encodeFilters(filters) };
+  return transport.json("GET /images/json", { query });
 }
 
 /** @see Engine API v1.51, ImageHistory */

@@ -25,7 +25,7 @@ export const command: Command = {
 async function run(invocation: Invocation): Promise<number> {
   const { flags, engine } = invocation;
   const all = flags.isOn("all");
-  const filters = parseFilters(flags.list("filter"));
+  const filters = parseFilters(flags.list("filter"), { flag: "--filter" });
   const spaceOf = (key: string, flag: string): Readonly<Record<string, number>> =>
     flags.isGiven(flag) ? { [key]: flags.sizeBytes(flag) } : {};
   return await prune(invocation, {

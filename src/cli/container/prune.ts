@@ -12,7 +12,7 @@ export const command: Command = {
 };
 
 function run(invocation: Invocation): Promise<number> {
-  const filters = parseFilters(invocation.flags.list("filter"));
+  const filters = parseFilters(invocation.flags.list("filter"), { flag: "--filter" });
   return prune(invocation, {
     warning: "This will remove all stopped containers.",
     act: async () => {

@@ -14,6 +14,8 @@ export interface Listing<T> {
   readonly headers: Readonly<Record<string, string>>;
   /** Fields of the default table. */
   readonly columns: readonly string[];
+  /** What the default table shows where a field is empty, by its name. */
+  readonly blanks?: Readonly<Record<string, string>>;
   /** Field that `--quiet` prints. */
   readonly quiet: string;
   /** Fields that `json` prints; all that are no methods when omitted. */
@@ -69,13 +71,13 @@ function renderQuiet<T>(items: readonly T[], listing: Listing<T>): string {
 }
 
 function renderTable<T>(items: readonly T[], listing: Listing<T>): string {
-  const { columns, headers, fields } = listing;
+  const { columns, headers, fields, blanks = {} } = listing;
   let text = "";
   for (const name of columns) text += `${text === "" ? "" : "\t"}${headers[name] ?? name}`;
   for (const item of items) {
     let separator = "\n";
     for (const name of columns) {
-      text += `${separator}${cell(fields[name]?.(item))}`;
+      text += `${separator}${cell(fields[name]?.(item)) || (blanks[name] ?? "")}`;
       separator = "\t";
     }
   }

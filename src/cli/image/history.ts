@@ -55,15 +55,19 @@ function historyListing(options: {
     columns: ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"],
     headers: {
       ID: "IMAGE",
-      CreatedSince: "CREATED",
+      CreatedSince: isHuman ? "CREATED" : "CREATED AT",
       CreatedAt: "CREATED AT",
       CreatedBy: "CREATED BY",
       Size: "SIZE",
       Comment: "COMMENT",
     },
+    blanks: { CreatedSince: "N/A" },
     fields: {
       ID: (item) => (isTruncated ? shortId(item.Id) : item.Id),
-      CreatedSince: (item) => (isHuman ? since(item.Created) : localRfc3339(item.Created)),
+      CreatedSince: ({ Created: created }) => {
+        if (!isHuman) return localRfc3339(created);
+        return created <= 0 ? "" : since(created);
+      },
       CreatedAt: (item) => localRfc3339(item.Created),
       CreatedBy: (item) => {
         const text = item.CreatedBy.replaceAll("\t", " ");

@@ -6,6 +6,8 @@ import { goTime, listSize, shortId, since } from "../format/human.ts";
 import type { Listing } from "../format/listing.ts";
 
 const none = "<none>";
+/** Go's zero time, in seconds since 1970. */
+const noMomentS = -62_135_596_800;
 
 /** One line of the list: an image by one of its names. */
 export interface ImageRow {
@@ -87,20 +89,21 @@ export function imageListing(options: {
       CreatedSince: "CREATED",
       CreatedAt: "CREATED AT",
       Size: "SIZE",
-      VirtualSize: "VIRTUAL SIZE",
+      VirtualSize: "SIZE",
       SharedSize: "SHARED SIZE",
       UniqueSize: "UNIQUE SIZE",
       Containers: "CONTAINERS",
     },
+    blanks: { CreatedSince: "N/A" },
     fields: {
       ID: ({ image }) => (isTruncated ? shortId(image.Id) : image.Id),
       Repository: (row) => row.repository,
       Tag: (row) => row.tag,
       Digest: (row) => row.digest,
-      CreatedSince: ({ image }) => (image.Created <= 0 ? "N/A" : since(image.Created)),
+      CreatedSince: ({ image }) => (image.Created === noMomentS ? "" : since(image.Created)),
       CreatedAt: ({ image }) => goTime(image.Created),
       Size: ({ image }) => listSize(image.Size),
-      VirtualSize: ({ image }) => listSize(image.Size),
+      VirtualSize: ({ image }) => formatSize(image.Size),
       SharedSize: ({ image }) => (image.SharedSize === -1 ? "N/A" : formatSize(image.SharedSize)),
       UniqueSize: ({ image }) =>
         image.SharedSize === -1 ? "N/A" : formatSize(image.Size - image.SharedSize),

@@ -1,21 +1,20 @@
 /** `--platform` as the API takes it. */
 import { EngineError } from "../../lib/errors.ts";
+import { type Platform, parsePlatform as readPlatform } from "../../oci/platform.ts";
 
 /** The query for a platform; empty when none was given. @throws invalid-argument */
 export function platformQuery(text: string): { readonly platform?: string } {
   return text === "" ? {} : { platform: JSON.stringify(parsePlatform(text)) };
 }
 
-/** Reads `os[/arch[/variant]]`. @throws invalid-argument in Docker's words */
-export function parsePlatform(text: string): Readonly<Record<string, string>> {
-  const parts = text.split("/");
-  const isGood = parts.length <= 3 && parts.every((part) => /^[A-Za-z0-9_.-]+$/.test(part));
-  if (!isGood) {
-    throw new EngineError(
-      "invalid-argument",
-      `invalid platform: ${JSON.stringify(text)} is an invalid OS, architecture or variant`,
-    );
+/** Reads `os[/arch[/variant]]`, or one of the two. @throws invalid-argument in Docker's words */
+export function parsePlatform(text: string): Platform {
+  try {
+    return readPlatform(text);
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    throw new EngineError("invalid-argument", `invalid platform: ${error.message}`, {
+      cause: error,
+    });
   }
-  const [os = "", architecture = "", variant] = parts;
-  return { architecture, os, ...(variant === undefined ? {} : { variant }) };
 }

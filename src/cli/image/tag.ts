@@ -1,7 +1,7 @@
 import { tagImage } from "../../client/images.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { EngineError } from "../../lib/errors.ts";
-import { defaultTag, familiarName, parseReference } from "../../oci/reference.ts";
+import { defaultTag, familiarName, isIdPrefix, parseReference } from "../../oci/reference.ts";
 
 /** Gives an image one more name. */
 export const command: Command = {
@@ -14,7 +14,8 @@ export const command: Command = {
 
 async function run({ operands, engine }: Invocation): Promise<number> {
   const [source = "", target = ""] = operands;
-  const reference = readTarget(target);
+  if (!isIdPrefix(source.replace(/^sha256:/, ""))) readName(source);
+  const reference = readName(target);
   if (reference.digest !== undefined) {
     throw new EngineError("invalid-argument", "refusing to create a tag with a digest reference");
   }
@@ -25,14 +26,14 @@ async function run({ operands, engine }: Invocation): Promise<number> {
   return 0;
 }
 
-function readTarget(target: string): ReturnType<typeof parseReference> {
+function readName(name: string): ReturnType<typeof parseReference> {
   try {
-    return parseReference(target);
+    return parseReference(name);
   } catch (error) {
     if (!(error instanceof EngineError)) throw error;
     throw new EngineError(
       "invalid-argument",
-      `Error parsing reference: ${JSON.stringify(target)} is not a valid repository/tag: ${error.message}`,
+      `Error parsing reference: ${JSON.stringify(name)} is not a valid repository/tag: ${error.message}`,
       { cause: error },
     );
   }

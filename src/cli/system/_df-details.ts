@@ -75,7 +75,6 @@ function imageColumns(isTruncated: boolean): Listing<ImageRow> {
   return {
     ...listing,
     columns: [...columns, "Containers"],
-    fields: { ...listing.fields, VirtualSize: ({ image }) => formatSize(image.Size) },
   };
 }
 

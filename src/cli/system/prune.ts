@@ -5,11 +5,11 @@ import { pruneNetworks } from "../../client/networks.ts";
 import type { Transport } from "../../client/transport.ts";
 import { pruneVolumes } from "../../client/volumes.ts";
 import { EngineError } from "../../lib/errors.ts";
+import { formatSize } from "../../lib/size.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
 import { confirm } from "../confirm.ts";
 import { parseFilters } from "../flag/filters.ts";
 import { listFlag, switchFlag } from "../flag/flags.ts";
-import { listSize } from "../format/human.ts";
 import { imageLines } from "../image/prune.ts";
 
 /** Removes all that nothing uses. */
@@ -48,7 +48,7 @@ async function run({ flags, output, engine }: Invocation): Promise<number> {
   const wanted: Wanted = {
     isAll: flags.isOn("all"),
     hasVolumes: flags.isOn("volumes"),
-    filters: parseFilters(given),
+    filters: parseFilters(given, { flag: "--filter" }),
   };
   if (wanted.hasVolumes && wanted.filters.has("until")) {
     throw new EngineError(
@@ -56,9 +56,8 @@ async function run({ flags, output, engine }: Invocation): Promise<number> {
       'The "until" filter is not supported with "--volumes"',
     );
   }
-  if (!flags.isOn("force") && !(await confirm(warningOf(wanted, given), output))) {
-    throw new EngineError("canceled", "system prune has been canceled");
-  }
+  // Docker: no is an answer, not a failure, seen in 28.2
+  if (!flags.isOn("force") && !(await confirm(warningOf(wanted, given), output))) return 0;
   let reclaimedBytes = 0;
   const transport = await engine();
   for (const prune of partsOf(wanted)) {
@@ -67,7 +66,7 @@ async function run({ flags, output, engine }: Invocation): Promise<number> {
     if (part.lines.length === 0) continue;
     output.out(`${part.title}\n${part.lines.map((line) => `${line}\n`).join("")}\n`);
   }
-  output.out(`Total reclaimed space: ${listSize(reclaimedBytes)}\n`);
+  output.out(`Total reclaimed space: ${formatSize(reclaimedBytes)}\n`);
   return 0;
 }
 

@@ -12,6 +12,7 @@ const pointers = [
 const texts = [
   ...["StopSignal", "MacAddress", "Runtime", "Variant", "OsVersion", "Author", "Comment", "Parent"],
   ...["DockerVersion", "Name", "Driver", "Container", "NetworkID", "Error", "CreatedAt"],
+  "Created",
 ];
 const lists = [
   ...["Env", "Cmd", "Entrypoint", "OnBuild", "Shell", "Binds", "CapAdd", "CapDrop", "Dns"],

@@ -18,7 +18,7 @@ export const command: Command = {
 
 function run(invocation: Invocation): Promise<number> {
   const isAll = invocation.flags.isOn("all");
-  const filters = parseFilters(invocation.flags.list("filter"));
+  const filters = parseFilters(invocation.flags.list("filter"), { flag: "--filter" });
   if (isAll) {
     if (filters.has("all")) {
       throw new EngineError(
