@@ -5,7 +5,7 @@ import type { Transport } from "../../client/transport.ts";
 import { isKind } from "../../lib/errors.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
 import { type Command, exactly, type Invocation } from "../command.ts";
-import { findCredentials, serverOf } from "../registry/credentials.ts";
+import { findUsableCredentials, serverOf } from "../registry/credentials.ts";
 import { type BuildContext, openBuildContext } from "./build-context.ts";
 import { debugFailure } from "./debug-shell.ts";
 import { describeBuildFailure } from "./build-failure.ts";
@@ -128,7 +128,7 @@ async function credentialsOf(
   host: string,
 ): Promise<{ readonly username: string; readonly secret: string } | undefined> {
   const domain = host === "registry-1.docker.io" ? "docker.io" : host;
-  const found = await findCredentials(environment, serverOf(domain));
+  const found = await findUsableCredentials(environment, serverOf(domain));
   if (found === undefined) return undefined;
   const { username = "", password = "", identitytoken } = found;
   if (identitytoken !== undefined) return { username: "", secret: identitytoken };

@@ -19,6 +19,7 @@ import {
   encodeAuth,
   eraseCredentials,
   findCredentials,
+  findUsableCredentials,
   indexServer,
   registryAuthHeader,
   serverOf,
@@ -210,6 +211,37 @@ describe("helpers", () => {
     await expect(findCredentials(environment, "r:1")).rejects.toMatchObject({
       message: "error getting credentials - err: exit status 3, out: `locked`",
     });
+  });
+
+  test("one that fails does not keep anybody from what is public", async () => {
+    for (const script of ["echo locked; exit 3", "echo no JSON"]) {
+      installHelper("note", script);
+      configure({ credsStore: "note" });
+      expect(await findUsableCredentials(environment, "r:1")).toBeUndefined();
+      expect(await registryAuthHeader(environment, "r:1")).toEqual({
+        "X-Registry-Auth": encodeAuth({}),
+      });
+    }
+    configure({ credsStore: "missing" });
+    expect(await findUsableCredentials(environment, "r:1")).toBeUndefined();
+    expect(await registryAuthHeader(environment, "r:1")).toEqual({
+      "X-Registry-Auth": encodeAuth({}),
+    });
+  });
+
+  test("of an empty name is the file, whatever keeps the others", async () => {
+    const auth = Buffer.from("me:pw").toString("base64");
+    configure({ credsStore: "missing", credHelpers: { "r:1": "" }, auths: { "r:1": { auth } } });
+    expect(await findCredentials(environment, "r:1")).toMatchObject({ username: "me" });
+  });
+
+  test("is told of a logout also when it alone knew", async () => {
+    installHelper("note", "");
+    configure({ credsStore: "note" });
+    await eraseCredentials(environment, "r:1");
+    expect(calls()).toBe("erase r:1\n");
+    installHelper("note", "echo locked; exit 3");
+    await expect(eraseCredentials(environment, "r:1")).rejects.toThrow("error erasing credentials");
   });
 
   test("one that is missing, or whose name is a path, is refused", async () => {

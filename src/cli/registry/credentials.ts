@@ -19,7 +19,8 @@ import {
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { AuthConfig } from "../../api/image.ts";
-import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
+import { codeOf, EngineError, isKind, messageOf } from "../../lib/errors.ts";
+import { escapeControls } from "../../lib/terminal-text.ts";
 import { defaultDomain, parseReference } from "../../oci/reference.ts";
 import type { Environment } from "../environment.ts";
 
@@ -49,7 +50,7 @@ export async function registryAuthHeader(
   environment: Environment,
   server: string,
 ): Promise<Readonly<Record<string, string>>> {
-  const credentials = (await findCredentials(environment, server)) ?? {};
+  const credentials = (await findUsableCredentials(environment, server)) ?? {};
   return { "X-Registry-Auth": encodeAuth(credentials) };
 }
 
@@ -61,7 +62,7 @@ export async function allCredentials(
   const servers = new Set([...Object.keys(config.auths), ...Object.keys(config.credHelpers)]);
   const all: Record<string, AuthConfig> = {};
   for (const server of servers) {
-    const found = await findCredentials(environment, server);
+    const found = await findUsableCredentials(environment, server);
     if (found !== undefined) all[server] = found;
   }
   return all;
@@ -70,6 +71,24 @@ export async function allCredentials(
 /** Encodes credentials as headers carry them: base64url of JSON. */
 export function encodeAuth(credentials: AuthConfig): string {
   return Buffer.from(JSON.stringify(credentials)).toString("base64url");
+}
+
+/**
+ * What is kept for a server, for a request that may do without: a helper that fails, or is not there
+ * any more, is warned of.
+ */
+export async function findUsableCredentials(
+  environment: Environment,
+  server: string,
+): Promise<AuthConfig | undefined> {
+  try {
+    return await findCredentials(environment, server);
+  } catch (error) {
+    // Docker: goes on without a word, seen in 28.2
+    if (!isKind(error, "unavailable", "not-found")) throw error;
+    process.stderr.write(`WARNING: ${escapeControls(error.message)}: going on without\n`);
+    return undefined;
+  }
 }
 
 /** What is kept for a server; undefined when nothing is. @throws when a helper fails */
@@ -82,7 +101,7 @@ export async function findCredentials(
   if (helper === undefined) return findInFile(config, server);
   const answer = await callHelper(helper, { verb: "get", input: server, environment });
   if (answer === undefined) return undefined;
-  const { Username = "", Secret = "" } = decodeObject(answer, `docker-credential-${helper}`);
+  const { Username = "", Secret = "" } = decodeAnswer(answer, helper);
   return Username === tokenUsername
     ? { identitytoken: String(Secret), serveraddress: server }
     : { username: String(Username), password: String(Secret), serveraddress: server };
@@ -122,7 +141,8 @@ export async function eraseCredentials(environment: Environment, server: string)
   const bare = bareHost(server);
   const kept = Object.entries(config.auths).filter(([key]) => bareHost(key) !== bare);
   const isKnown = kept.length < Object.keys(config.auths).length;
-  if (helper !== undefined && (isKnown || config.credHelpers[server] !== undefined)) {
+  // Whoever logged in may have told the helper alone.
+  if (helper !== undefined) {
     await callHelper(helper, { verb: "erase", input: server, environment });
   }
   if (isKnown) writeAuths(environment, Object.fromEntries(kept));
@@ -205,7 +225,8 @@ function keepOwner(path: string, before: { readonly uid: number; readonly gid: n
 
 function helperOf(config: CredentialsConfig, server: string): string | undefined {
   const name = config.credHelpers[bareHost(server)] ?? config.credHelpers[server];
-  return name ?? config.credsStore;
+  // Docker: an empty name is the file's, also where there is a store, seen in 28.2
+  return name === "" ? undefined : (name ?? config.credsStore);
 }
 
 function findInFile(config: CredentialsConfig, server: string): AuthConfig | undefined {
@@ -273,8 +294,22 @@ async function callHelper(
   if (call.verb !== "store" && reason === notFoundSentence) return undefined;
   throw new EngineError(
     "unavailable",
-    `error ${call.verb === "get" ? "getting" : "saving"} credentials - err: exit status ${code}, out: \`${reason}\``,
+    `error ${deeds[call.verb]} credentials - err: exit status ${code}, out: \`${reason}\``,
   );
+}
+
+const deeds = { get: "getting", store: "saving", erase: "erasing" } as const;
+
+/** What is no answer is a failure of the helper. */
+function decodeAnswer(answer: string, helper: string): Readonly<Record<string, unknown>> {
+  try {
+    return decodeObject(answer, `docker-credential-${helper}`);
+  } catch (error) {
+    if (!isKind(error, "invalid-argument")) throw error;
+    throw new EngineError("unavailable", `error getting credentials - ${error.message}`, {
+      cause: error,
+    });
+  }
 }
 
 async function readBounded(stream: AsyncIterable<Uint8Array>): Promise<string> {
