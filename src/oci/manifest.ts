@@ -39,6 +39,12 @@ export const layersMax = 512;
 /** Manifests an index may name. */
 export const indexEntriesMax = 1_024;
 
+/** How many entries a document may have. */
+export interface ManifestLimits {
+  /** `layersMax` and `indexEntriesMax` when absent; what only keeps documents bounds their bytes alone. */
+  readonly entriesMax?: number;
+}
+
 /**
  * Decodes the manifest of one image.
  *
@@ -46,23 +52,26 @@ export const indexEntriesMax = 1_024;
  *
  * @throws invalid-argument for a malformed document, or one that could be read as an index as well
  */
-export function decodeManifest(bytes: Uint8Array): Manifest {
+export function decodeManifest(bytes: Uint8Array, limits: ManifestLimits = {}): Manifest {
   const fields = decodeDocument(bytes, { sizeMaxBytes: manifestSizeMaxBytes, what: "manifest" });
-  return manifestOf(fields);
+  return manifestOf(fields, limits);
 }
 
 /** Decodes an index or a manifest list; see `decodeManifest`. */
-export function decodeIndex(bytes: Uint8Array): Index {
+export function decodeIndex(bytes: Uint8Array, limits: ManifestLimits = {}): Index {
   const fields = decodeDocument(bytes, { sizeMaxBytes: manifestSizeMaxBytes, what: "index" });
-  return indexOf(fields);
+  return indexOf(fields, limits);
 }
 
 /** Decodes either, told apart by the media type, or by the content when that is not said. */
-export function decodeManifestOrIndex(bytes: Uint8Array): Manifest | Index {
+export function decodeManifestOrIndex(
+  bytes: Uint8Array,
+  limits: ManifestLimits = {},
+): Manifest | Index {
   const fields = decodeDocument(bytes, { sizeMaxBytes: manifestSizeMaxBytes, what: "manifest" });
   const mediaType = fields.text("mediaType");
   const isList = mediaType === undefined ? fields.has("manifests") : isIndexType(mediaType);
-  return isList ? indexOf(fields) : manifestOf(fields);
+  return isList ? indexOf(fields, limits) : manifestOf(fields, limits);
 }
 
 /** Tells an index from a manifest. */
@@ -80,7 +89,7 @@ export function encodeIndex(index: Index): Uint8Array {
   return encodeDocument(index);
 }
 
-function manifestOf(fields: Fields): Manifest {
+function manifestOf(fields: Fields, { entriesMax = layersMax }: ManifestLimits): Manifest {
   // One document must not be an image to one reader and an index to another (CVE-2021-41190).
   if (fields.has("manifests")) fields.refuse("manifests", "a manifest has none");
   if (fields.has("fsLayers")) fields.refuse("fsLayers", "schema 1 manifests are not supported");
@@ -88,7 +97,7 @@ function manifestOf(fields: Fields): Manifest {
   const layers = fields.objects("layers");
   if (config === undefined) return fields.refuse("config", "missing");
   if (layers === undefined) return fields.refuse("layers", "missing");
-  if (layers.length > layersMax) fields.refuse("layers", `more than ${layersMax} layers`);
+  if (layers.length > entriesMax) fields.refuse("layers", `more than ${entriesMax} layers`);
   const decoded = decodeDescriptor(config);
   const isDocker = decoded.mediaType === dockerMediaTypes.config;
   const mediaType =
@@ -105,14 +114,14 @@ function manifestOf(fields: Fields): Manifest {
   });
 }
 
-function indexOf(fields: Fields): Index {
+function indexOf(fields: Fields, { entriesMax = indexEntriesMax }: ManifestLimits): Index {
   for (const key of ["config", "layers", "fsLayers"]) {
     if (fields.has(key)) fields.refuse(key, "an index has none");
   }
   const manifests = fields.objects("manifests");
   if (manifests === undefined) return fields.refuse("manifests", "missing");
-  if (manifests.length > indexEntriesMax) {
-    fields.refuse("manifests", `more than ${indexEntriesMax} manifests`);
+  if (manifests.length > entriesMax) {
+    fields.refuse("manifests", `more than ${entriesMax} manifests`);
   }
   const mediaType = fields.text("mediaType") ?? ociMediaTypes.index;
   if (!isIndexType(mediaType)) fields.refuse("mediaType", "not that of an index");

@@ -336,6 +336,10 @@ const kinds: Readonly<Record<string, () => Promise<readonly [document: object, t
   "empty index": async () => [await indexOf({ manifests: [] }), types.index],
   "index of sha512": async () => [await indexOf({}, "sha512"), types.index],
   artifact: async () => [await artifact(), types.manifest],
+  "artifact of more parts than an image has": async () => {
+    const part = described(await pushed(fresh(10)), example);
+    return [await artifact({ layers: Array(5_000).fill(part) }), types.manifest];
+  },
   "artifact without content": async () => {
     const nothing = described(await pushed(contentOf("{}")), empty);
     return [await artifact({ layers: [nothing] }), types.manifest];

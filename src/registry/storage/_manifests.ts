@@ -8,6 +8,7 @@ import {
   type Index,
   isIndex,
   type Manifest,
+  type ManifestLimits,
   manifestSizeMaxBytes,
 } from "../../oci/manifest.ts";
 import { dockerMediaTypes, isIndexType, isManifestType } from "../../oci/media-types.ts";
@@ -30,6 +31,8 @@ export interface IncomingManifest {
 const referrersPageMaxBytes = 2 * 1024 * 1024;
 /** Manifests that are read for one page of referrers. */
 const referrersPageMax = 1_000;
+/** Artifacts may have more parts than an image that is run: the bytes of a manifest are bound enough. */
+export const keptLimits: ManifestLimits = { entriesMax: Number.POSITIVE_INFINITY };
 /** Missing blobs that are named in a refusal. */
 const missingMax = 100;
 
@@ -125,7 +128,7 @@ export async function listReferrers(
     if (record === undefined) continue;
     if (artifactType !== undefined && record.artifactType !== artifactType) continue;
     const bytes = await context.content.read(name, { sizeMaxBytes: manifestSizeMaxBytes });
-    const { annotations } = decodeManifestOrIndex(bytes);
+    const { annotations } = decodeManifestOrIndex(bytes, keptLimits);
     const descriptor: Descriptor = {
       mediaType: record.mediaType,
       digest: name,
@@ -185,10 +188,10 @@ function decodeIncoming(incoming: IncomingManifest): Manifest | Index {
 
 function decodeFor(mediaType: string | undefined, bytes: Uint8Array): Manifest | Index {
   if (mediaType === undefined || mediaType === "application/json") {
-    return decodeManifestOrIndex(bytes);
+    return decodeManifestOrIndex(bytes, keptLimits);
   }
-  if (isIndexType(mediaType)) return decodeIndex(bytes);
-  if (isManifestType(mediaType)) return decodeManifest(bytes);
+  if (isIndexType(mediaType)) return decodeIndex(bytes, keptLimits);
+  if (isManifestType(mediaType)) return decodeManifest(bytes, keptLimits);
   throw invalid(
     `Content-Type ${JSON.stringify(mediaType.slice(0, 128))} is not that of a manifest`,
   );

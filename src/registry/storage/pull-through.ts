@@ -16,6 +16,7 @@ import type { Reference } from "../../oci/reference.ts";
 import type { Credentials, RegistryClient } from "../../remote/registry-client.ts";
 import { type RegistryContext, withDigest } from "./_context.ts";
 import { BlobGrowth } from "../blob-growth.ts";
+import { keptLimits } from "./_manifests.ts";
 import type { ManifestRecord } from "./_records.ts";
 import { refusal } from "../errors.ts";
 import type { ManifestName } from "../names.ts";
@@ -82,7 +83,7 @@ export function createUpstream(context: RegistryContext, options: UpstreamOption
   const fetchRecord = async (repository: string, digest: Digest): Promise<ManifestRecord> => {
     const { bytes } = await client.fetchManifest(referenceTo(repository, digest), call);
     context.quota.admit(repository, { sizeBytes: bytes.byteLength });
-    const document = decodeManifestOrIndex(bytes);
+    const document = decodeManifestOrIndex(bytes, keptLimits);
     await using ingest = await context.content.ingest({
       ref: `fetch-${digest.replace(":", "-").slice(0, 80)}`,
       expected: digest,
