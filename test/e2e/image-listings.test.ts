@@ -42,6 +42,18 @@ afterAll(async () => {
   }
 });
 
+test("an image that names no system is of the engine's own", async () => {
+  const name = nameOf("bare");
+  const bytes = tar([{ name: "bare", content: name }]);
+  await engine.api(
+    "POST",
+    "/images/load",
+    dockerArchive({ tags: [name], layers: [bytes], config: { os: "" } }),
+  );
+  expect((await engine.api("GET", `/images/${name}/json`)).json).toMatchObject({ Os: "linux" });
+  await engine.api("DELETE", `/images/${name}`);
+});
+
 for (const client of clientNames) {
   const cli = engine.client(client);
 

@@ -15,9 +15,9 @@ import {
 import { annotationKeys, layoutIndexFile } from "../../oci/layout.ts";
 import { decodeIndex, encodeManifest, type Index, type Manifest } from "../../oci/manifest.ts";
 import { ociMediaTypes } from "../../oci/media-types.ts";
-import type { Platform } from "../../oci/platform.ts";
+import { formatPlatform, type Platform } from "../../oci/platform.ts";
 import { findReference, parseReference } from "../../oci/reference.ts";
-import { findImage, type FoundImage } from "./archive-index.ts";
+import { findImage, type FoundImage, isFor } from "./archive-index.ts";
 import { findLegacyImages, isLegacyArchive } from "./legacy-archive.ts";
 import { compressionOf, type LoadedArchive, type LoadTarget } from "./load-archive.ts";
 import type { ImageParts } from "../store-image.ts";
@@ -39,7 +39,12 @@ interface ArchiveSearch {
   readonly platform?: Platform;
 }
 
-/** Lists the images. @throws invalid-argument when the archive holds none, or half of one */
+/**
+ * Lists the images, with a platform those for it.
+ *
+ * @throws invalid-argument when the archive holds none, or half of one; not-found when none is for
+ * the platform
+ */
 export async function findArchivedImages(
   archive: LoadedArchive,
   search: ArchiveSearch,
@@ -49,15 +54,20 @@ export async function findArchivedImages(
   const layout =
     indexBytes === undefined ? [] : await findInLayout(decodeIndex(indexBytes), search);
   const listed = await findListed(archive, search);
-  if (listed === undefined) {
-    if (layout.length > 0) return layout;
+  const images = listed === undefined ? layout : await joinListed({ listed, layout, search });
+  if (images.length > 0) return images;
+  if (search.platform !== undefined) {
     throw new EngineError(
-      "invalid-argument",
-      `the archive is no image: neither ${archiveManifestFile} nor an ${layoutIndexFile} with an image is in it`,
+      "not-found",
+      `the archive has no image for the platform ${formatPlatform(search.platform)}`,
     );
   }
-  if (listed.length === 0) throw new EngineError("invalid-argument", "the archive lists no image");
-  return await joinListed({ listed, layout, search });
+  throw new EngineError(
+    "invalid-argument",
+    listed === undefined
+      ? `the archive is no image: neither ${archiveManifestFile} nor an ${layoutIndexFile} with an image is in it`
+      : "the archive lists no image",
+  );
 }
 
 /** An image by its files, as archives of Docker list it. */
@@ -98,6 +108,7 @@ async function joinListed(options: {
   readonly search: ArchiveSearch;
 }): Promise<readonly ArchivedImage[]> {
   const { listed, layout, search } = options;
+  const { platform } = search;
   const { content } = search.target;
   const hold = holder(search.target);
   const byConfig = new Map(
@@ -116,6 +127,7 @@ async function joinListed(options: {
       images.set(known, { ...known, names: [...new Set([...before, ...whole])] });
       continue;
     }
+    if (platform !== undefined && !(await isFor(content, { config, platform }))) continue;
     const parts = await makeManifest(content, { config, layers, hold });
     const before = images.get(config)?.names ?? [];
     images.set(config, { parts, names: [...new Set([...before, ...whole])] });

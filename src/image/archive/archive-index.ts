@@ -1,6 +1,5 @@
 /** Finds the images of an index in an archive: one a platform, and what goes with them. */
 import type { ContentStore } from "../../content/content-store.ts";
-import { EngineError } from "../../lib/errors.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { decodeImageConfig, imageConfigMaxBytes, imagePlatform } from "../../oci/image-config.ts";
 import {
@@ -11,7 +10,7 @@ import {
   manifestSizeMaxBytes,
 } from "../../oci/manifest.ts";
 import { isImageConfigType, isLayerType } from "../../oci/media-types.ts";
-import { choosePlatform, formatPlatform, hostPlatform, type Platform } from "../../oci/platform.ts";
+import { choosePlatform, hostPlatform, type Platform } from "../../oci/platform.ts";
 import type { NameTarget } from "../image-records.ts";
 import type { ImageParts } from "../store-image.ts";
 
@@ -30,10 +29,9 @@ export interface FoundImage {
 const indexDepthMax = 4;
 
 /**
- * Follows a digest to images; undefined for what is none.
+ * Follows a digest to images; undefined for what is none, or none for the platform.
  *
  * @param options.platform only this one; without, all there are, the host's first
- * @throws not-found when there is no image for that platform
  */
 export async function findImage(
   content: ContentStore,
@@ -42,7 +40,7 @@ export async function findImage(
 ): Promise<FoundImage | undefined> {
   const root = await readDocument(content, digest);
   if (root === undefined) return undefined;
-  if (!isIndex(root.document)) return await singleImage(content, { ...root, digest });
+  if (!isIndex(root.document)) return await singleImage(content, { ...root, ...options, digest });
   const found: Findings = { images: [], attachments: [] };
   const { signal } = options;
   await walkIndex(content, root.document, { found, depth: 0, seen: new Set(), signal });
@@ -51,12 +49,7 @@ export async function findImage(
   const offered = found.images.map((image) => image.platform);
   const chosen = choosePlatform(wanted, offered) ?? (options.platform === undefined ? 0 : -1);
   const image = found.images[chosen];
-  if (image === undefined) {
-    throw new EngineError(
-      "not-found",
-      `the archive has no image for the platform ${formatPlatform(wanted)}`,
-    );
-  }
+  if (image === undefined) return undefined;
   if (options.platform !== undefined) return { parts: image.parts };
   return {
     parts: image.parts,
@@ -137,15 +130,27 @@ async function singleImage(
     readonly document: Manifest | Index;
     readonly sizeBytes: number;
     readonly digest: Digest;
+    readonly platform?: Platform;
   },
 ): Promise<FoundImage | undefined> {
-  const { document, sizeBytes, digest } = found;
-  await Promise.resolve();
+  const { document, sizeBytes, digest, platform } = found;
   // Signatures, charts and the like lie in layouts beside images.
   if (isIndex(document) || !isWhole(content, document)) return undefined;
+  const isWanted =
+    platform === undefined || (await isFor(content, { config: document.config.digest, platform }));
+  if (!isWanted) return undefined;
   return {
     parts: { manifest: document, manifestDigest: digest, manifestSizeBytes: sizeBytes },
   };
+}
+
+/** Whether an image runs on a platform, by its config. */
+export async function isFor(
+  content: ContentStore,
+  image: { readonly config: Digest; readonly platform: Platform },
+): Promise<boolean> {
+  const bytes = await content.read(image.config, { sizeMaxBytes: imageConfigMaxBytes });
+  return choosePlatform(image.platform, [imagePlatform(decodeImageConfig(bytes))]) !== undefined;
 }
 
 async function readDocument(

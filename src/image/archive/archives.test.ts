@@ -334,6 +334,15 @@ describe.skipIf(!isRoot)("layouts (needs root)", () => {
   });
 });
 
+/** What save makes of the image of a layout, which is gone then. */
+async function savedSmall(layout: Uint8Array): Promise<{ readonly bytes: Uint8Array }> {
+  await load(layout);
+  const [image] = await t.images.list({});
+  const saved = await save([image?.Id ?? ""]);
+  await t.images.remove(image?.Id ?? "", {});
+  return saved;
+}
+
 describe.skipIf(!isRoot)("images of several platforms (needs root)", () => {
   test("all are loaded under one name, the host's first, and go out bit for bit", async () => {
     const { archive, index, blobs } = layoutArchive();
@@ -386,6 +395,20 @@ describe.skipIf(!isRoot)("images of several platforms (needs root)", () => {
       "the archive has no image for the platform linux/riscv64",
     );
     await expect(save(["reg.test/multi:1"], "riscv64")).rejects.toThrow("No such image");
+  });
+
+  test("what has one platform comes when that is asked for, and not else", async () => {
+    const { manifest, blobs } = smallImage();
+    const layout = layoutOf([describeBlob(manifest, `${ociTypes}.manifest.v1+json`)], blobs);
+    for (const archive of [layout, legacyArchive(), (await savedSmall(layout)).bytes]) {
+      await expect(load(archive, foreign)).rejects.toThrow(
+        `the archive has no image for the platform linux/${foreign}`,
+      );
+      expect(t.images.count).toBe(0);
+      await load(archive, host);
+      expect(t.images.count).toBeGreaterThan(0);
+      await t.images.prune(new Map([["dangling", ["false"]]]));
+    }
   });
 
   test("an index that is not whole goes out as the manifest that is", async () => {

@@ -92,12 +92,12 @@ function command(text: string): readonly string[] {
   return jsonList(text) ?? (text === "" ? [] : [...shell, text]);
 }
 
-const probeFlags: Readonly<Record<string, keyof Healthcheck>> = {
-  interval: "Interval",
-  timeout: "Timeout",
-  "start-period": "StartPeriod",
-  "start-interval": "StartInterval",
-};
+const probeFlags: ReadonlyMap<string, keyof Healthcheck> = new Map([
+  ["interval", "Interval"],
+  ["timeout", "Timeout"],
+  ["start-period", "StartPeriod"],
+  ["start-interval", "StartInterval"],
+]);
 
 /** `NONE`, or flags and `CMD` with a command in either form. */
 function healthcheck(text: string): Healthcheck {
@@ -108,7 +108,7 @@ function healthcheck(text: string): Healthcheck {
   let probe: Healthcheck = {};
   for (const flag of flags.trim().split(/\s+/).filter(Boolean)) {
     const [name = "", value = ""] = flag.slice("--".length).split("=", 2);
-    const field = probeFlags[name];
+    const field = probeFlags.get(name);
     if (name === "retries" && /^\d{1,6}$/.test(value)) probe = { ...probe, Retries: Number(value) };
     else if (field === undefined) throw wrong(`${flag} is no flag of it`);
     else probe = { ...probe, [field]: Number(parseDuration(value)) };

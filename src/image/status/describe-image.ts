@@ -29,7 +29,8 @@ export async function describeImage(
     Config: runConfig(config.config),
     Architecture: config.architecture,
     ...(config.variant === undefined ? {} : { Variant: config.variant }),
-    Os: config.os,
+    // Docker: an image that does not say is of the engine's own, seen in 28.5
+    Os: config.os === "" ? "linux" : config.os,
     ...(config["os.version"] === undefined ? {} : { OsVersion: config["os.version"] }),
     Size: sizeOf(record),
     GraphDriver: {
