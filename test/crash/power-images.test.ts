@@ -190,7 +190,7 @@ async function expectAsTold(daemon: TestDaemon, fates: ReadonlyMap<string, Fate>
     if (!isThere) continue;
     expect({ name, sum: await sumOf(engine, name) }).toEqual({ name, sum });
   }
-  expect(await damagedBlobs(daemon, there)).toEqual([]);
+  if (there.length > 0) expect(await damagedBlobs(daemon, there)).toEqual([]);
 }
 
 async function removeAll(engine: Engine, but: readonly string[] = []): Promise<void> {
@@ -213,16 +213,22 @@ describe.skipIf(lack !== undefined)("a power cut", () => {
         const clients = new Clients(engine);
         let isCut = false;
         const working = clients.work(() => isCut);
-        await Bun.sleep(150 + random.below(cutMaxMs));
+        const told = (): number =>
+          [...clients.fates.values()].filter(({ state }) => state !== "either").length;
+        await until(
+          () => told() > 0,
+          () => "an answer",
+        );
+        await Bun.sleep(random.below(cutMaxMs));
         await disk.cutPower(() => daemon.kill9());
         isCut = true;
         await working;
         await daemon.restart();
         await expectAsTold(daemon, clients.fates);
-        toldCount += [...clients.fates.values()].filter(({ state }) => state !== "either").length;
+        toldCount += told();
         await removeAll(engine, ["base:1"]);
       }
-      expect(toldCount).toBeGreaterThan(roundCount);
+      expect(toldCount).toBeGreaterThanOrEqual(roundCount);
       await removeAll(engine);
       await engine.api("POST", "/build/prune?all=1");
       await engine.api("POST", '/images/prune?filters={"dangling":["false"]}');
@@ -233,6 +239,55 @@ describe.skipIf(lack !== undefined)("a power cut", () => {
         () => readdirSync(content).length === 0,
         () => `blobs to go: ${readdirSync(content).join(", ")}`,
       );
+      await daemon.stop();
+    },
+    testMaxMs,
+  );
+
+  test(
+    "right after an import, a build, a removal or a prune was told takes none of it back",
+    async () => {
+      await using disk = await makeLoopDisk(512 * mebibyte);
+      await using daemon = await startDaemon({ dataRoot: join(disk.path, "data") });
+      const { engine } = daemon;
+      const fates = new Map<string, Fate>();
+      const noise = makeNoise();
+      const { sum } = noise;
+      const importImage = async (name: string): Promise<void> => {
+        const salt = { name: "salt", content: name };
+        const entries = [...base, { name: "noise", content: noise.bytes }, salt];
+        await engine.importImage(name, { archive: tar(entries) });
+        fates.set(name, { sum, state: "there" });
+      };
+      const remove = async (path: string, names: readonly string[]): Promise<void> => {
+        const method = path.includes("prune") ? "POST" : "DELETE";
+        expect((await engine.api(method, path)).status).toBe(200);
+        for (const name of names) fates.set(name, { sum, state: "gone" });
+      };
+      const cut = async (): Promise<void> => {
+        await disk.cutPower(() => daemon.kill9());
+        await daemon.restart();
+        await expectAsTold(daemon, fates);
+      };
+      await importImage("base:1");
+      await cut();
+      const input = tar([{ name: "Dockerfile", content: "FROM base:1\nRUN echo 1 >/new\n" }]);
+      const headers = { "Content-Type": "application/x-tar" };
+      const built = await engine.api("POST", "/build?t=built:1", input, { headers });
+      expect(built.text).toContain("Successfully tagged");
+      fates.set("built:1", { sum, state: "there" });
+      await cut();
+      for (const name of ["one:1", "two:1"]) await importImage(name);
+      expect((await engine.api("POST", "/images/one:1/tag?repo=again&tag=1")).status).toBe(201);
+      fates.set("again:1", { sum, state: "there" });
+      await remove("/images/one:1", ["one:1"]);
+      await cut();
+      await remove("/images/again:1", ["again:1"]);
+      await cut();
+      await remove("/images/built:1", ["built:1"]);
+      await remove('/images/prune?filters={"dangling":["false"]}', ["base:1", "two:1"]);
+      await cut();
+      expect(await tagsOf(engine)).toEqual([]);
       await daemon.stop();
     },
     testMaxMs,

@@ -1,4 +1,4 @@
-/** Pulls on a disk that loses its power. */
+/** Pulls on a disk that loses its power. Seed: TUG_TEST_SEED. */
 import { afterAll, describe, expect, test } from "bun:test";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
@@ -8,13 +8,16 @@ import { type Engine, referenceHost } from "../support/engine.ts";
 import { busyboxEntries } from "../support/images.ts";
 import { at, listAt } from "../support/json.ts";
 import { type LoopDisk, loopDiskLack, makeLoopDisk } from "../support/loop-disk.ts";
+import { createRandom } from "../support/random.ts";
 import { tar } from "../support/tar.ts";
 
 const ownLack = referenceHost === undefined ? loopDiskLack() : "it is not our own daemon";
 const lack = ownLack ?? (hasDockerRegistry ? undefined : "docker-registry is not installed");
 if (lack !== undefined) console.warn(`skipped: ${lack}`);
 const mebibyte = 1024 * 1024;
-const roundCount = 4;
+const seed = Number(process.env["TUG_TEST_SEED"] ?? Date.now() % 1_000_000);
+const random = createRandom(seed);
+const roundCount = Number(process.env["TUG_TEST_ROUNDS"] ?? 4);
 /** The time that a pull takes here, about. */
 const pullMs = 250;
 
@@ -56,14 +59,14 @@ async function runs(engine: Engine, image: string): Promise<boolean> {
 }
 
 describe.skipIf(lack !== undefined)("a power cut", () => {
-  test("in a pull leaves the image whole or not there, and the next pull gets it", async () => {
+  test(`in a pull leaves the image whole or not there, and the next pull gets it (seed ${seed})`, async () => {
     const names = await publish(registry?.host ?? "");
     await using disk = await makeLoopDisk(512 * mebibyte);
     await using daemon = await startDaemon({ dataRoot: join(disk.path, "data") });
     const { engine } = daemon;
     for (const name of names.slice(0, roundCount)) {
       const pulling = pull(engine, name).catch((error: unknown) => String(error));
-      await Bun.sleep(Math.random() * pullMs);
+      await Bun.sleep(random.below(pullMs));
       await cut(daemon, disk);
       const said = await pulling;
       const isThere = (await engine.api("GET", `/images/${name}/json`)).status === 200;
