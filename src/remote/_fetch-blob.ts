@@ -59,6 +59,10 @@ class BlobFetch implements AsyncDisposable {
   #ingest: Ingest | undefined;
   /** Some bytes came in an earlier piece. */
   #isPatched = false;
+  /** Some bytes came from a mirror. */
+  #isMirrored = false;
+  /** No mirror is asked any more: one has lied. */
+  #isOwnOnly = false;
 
   constructor(options: BlobFetchOptions) {
     this.#options = options;
@@ -119,7 +123,7 @@ class BlobFetch implements AsyncDisposable {
     const { reach, reference, descriptor, signal } = this.#options;
     try {
       await reach.withSession(reference.domain, {
-        mirrors: true,
+        mirrors: !this.#isOwnOnly,
         signal,
         work: async (session) => await this.#ask(session),
       });
@@ -147,6 +151,7 @@ class BlobFetch implements AsyncDisposable {
       signal,
       taken: [416],
     });
+    this.#isMirrored ||= session.endpoint.isMirror;
     await this.#receive(answer);
   }
 
@@ -219,9 +224,13 @@ class BlobFetch implements AsyncDisposable {
       if (!isKind(error, "data-loss")) throw error;
       const { digest } = this.#options.descriptor;
       const sentence = `filesystem layer verification failed for digest ${digest}`;
-      if (!this.#isPatched) throw new EngineError("data-loss", sentence, { cause: error });
-      // Pieces of different times may not fit together: once more, in one piece.
+      const mayDoBetter = this.#isPatched || this.#isMirrored;
+      if (!mayDoBetter) throw new EngineError("data-loss", sentence, { cause: error });
+      // Pieces of different times may not fit together, a mirror may lie: once more, in one piece
+      // and from the registry itself.
+      this.#isOwnOnly ||= this.#isMirrored;
       this.#isPatched = false;
+      this.#isMirrored = false;
       await this.#open({ resume: false });
       throw broken(sentence);
     }

@@ -435,6 +435,22 @@ describe("a blob", () => {
     expect(registry.requests).toEqual([]);
   });
 
+  const half = bytes.byteLength / 2;
+  for (const [what, lie] of [
+    ["other bytes", { body: Buffer.alloc(bytes.byteLength, "x") }],
+    ["a half that is wrong", { body: Buffer.alloc(bytes.byteLength, "x"), cutAfterBytes: half }],
+  ] as const) {
+    test(`of which a mirror gives ${what} is fetched from the registry`, async () => {
+      const mirror = await serve(({ path }) => (path.endsWith("/v2/") ? undefined : lie));
+      const registry = await serve((request) => ranged(request));
+      const { host } = registry;
+      client.configure({ ...config, mirrors: [`${host}=${mirror.url}`] });
+      expect(await fetchLayer(registry.at("app"))).toBe(layer.size);
+      expect(mirror.requests).toHaveLength(1);
+      expect(registry.requests.at(-1)?.headers["range"]).toBeUndefined();
+    });
+  }
+
   test("of a foreign URL is not looked for there", async () => {
     const elsewhere = await serve((request) => ranged(request));
     const registry = await serve(() => undefined);
