@@ -12,6 +12,7 @@ import { createLeases } from "../metadata/leases.ts";
 import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { digestOf } from "../oci/digest.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
+import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import { openUnpacker } from "../snapshot/unpack/unpack-client.ts";
 import type { ProgressMessage } from "./image-service.ts";
 import { openImageService, type OpenedImageService } from "./local-image-service.ts";
@@ -21,6 +22,7 @@ if (!isRoot) console.log("skipped: images are unpacked by root only");
 
 let root = "";
 let images: OpenedImageService;
+let snapshots: Snapshotter;
 let close: () => void;
 let lines: ProgressMessage[] = [];
 const progress = (message: ProgressMessage): void => void lines.push(message);
@@ -28,7 +30,7 @@ const progress = (message: ProgressMessage): void => void lines.push(message);
 async function open(): Promise<void> {
   const metadata = openMetadata({ path: join(root, "metadata.db"), logger: silentLogger });
   const content = await openContentStore({ root: join(root, "content"), logger: silentLogger });
-  const snapshots = openSnapshotter({ dataRoot: root, metadata, logger: silentLogger });
+  snapshots = openSnapshotter({ dataRoot: root, metadata, logger: silentLogger });
   images = openImageService({
     content,
     snapshots,
@@ -170,12 +172,20 @@ describe.skipIf(!isRoot)("images", () => {
 
   test("remove() tells of no layer that a container keeps", async () => {
     await images.load(stream(archive()), { progress });
-    const { id } = await images.resolve("demo:1");
+    const { id, chainId } = await images.resolve("demo:1");
     images.useUsers({ containersOf: () => [{ id: "c".repeat(64), isRunning: false }] });
+    await snapshots.prepare("container", chainId === undefined ? {} : { parent: chainId });
     expect(await images.remove("demo:1", { force: true })).toEqual([
       { Untagged: "demo:1" },
       { Deleted: id },
     ]);
+    await images.import(stream(layer), { repo: "same", progress });
+    images.useUsers({ containersOf: () => [] });
+    const all = new Map([["dangling", ["false"]]]);
+    expect((await images.prune(all)).spaceReclaimedBytes).toBe(0);
+    await snapshots.remove("container");
+    await images.import(stream(layer), { repo: "same", progress });
+    expect((await images.prune(all)).spaceReclaimedBytes).toBe(10);
   });
 
   const refused: readonly (readonly [string, () => Uint8Array, RegExp])[] = [

@@ -5,7 +5,7 @@ import { parseTime } from "../../lib/time.ts";
 import type { ImageRecord } from "../image-records.ts";
 import type { FilterMap } from "../image-service.ts";
 import type { ImageContext } from "../context.ts";
-import { removeOne } from "./remove-image.ts";
+import { removeOne, withoutKept } from "./remove-image.ts";
 
 const pruneFilters = ["dangling", "until", "label", "label!"];
 
@@ -28,19 +28,20 @@ export async function pruneImages(
   const sizes = new Map(
     records.flatMap(({ layers }) => layers.map((one) => [one.chainId, one.unpackedSizeBytes])),
   );
-  const deleted: ImageDeleteResponseItem[] = [];
+  const removed: ImageDeleteResponseItem[] = [];
   for (const record of chooseImages(context, records, filters)) {
     const tags = index.namesOf(record.id);
     if (isDanglingOnly && tags.length > 0) continue;
     const names = [...tags, ...index.digestsOf(record.id)];
     for (const reference of names.length === 0 ? [record.id] : names) {
-      prune(context, { reference, items: deleted });
+      prune(context, { reference, items: removed });
     }
   }
   await context.metadata.flush();
   context.distribution.dropAllPieces();
   await context.content.sweep({ keepMs: 0 });
   await context.collect();
+  const deleted = withoutKept(context, removed);
   const spaceReclaimedBytes = deleted.reduce(
     (sum, { Deleted: id }) => sum + (id === undefined ? 0 : (sizes.get(id as never) ?? 0)),
     0,

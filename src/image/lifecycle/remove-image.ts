@@ -56,7 +56,12 @@ export async function removeImage(
   else removeParts(context, { ...request, parts, items });
   await context.metadata.flush();
   if (items.some((item) => item.Deleted !== undefined)) await context.collect();
-  return items;
+  return withoutKept(context, items);
+}
+
+/** Leaves out layers that are there after the collection: a container or a build's cache keeps them. */
+export function withoutKept({ snapshots }: ImageContext, items: Items): Items {
+  return items.filter(({ Deleted: id }) => id === undefined || snapshots.find(id) === undefined);
 }
 
 /**
@@ -218,13 +223,11 @@ function deleteImage(context: ImageContext, deletion: Deletion): void {
   const attributes = { name: record.id };
   context.events.publish({ type: "image", action: "delete", id: record.id, attributes });
   items.push({ Deleted: record.id });
-  // The layers of a container's image stay with the container.
-  const isUsed = context.users().containersOf(record.id).length > 0;
   const needed = new Set(
     index.list().flatMap((image) => image.layers.map((layer) => layer.chainId)),
   );
   for (const layer of record.layers.toReversed()) {
-    if (!isUsed && !needed.has(layer.chainId)) items.push({ Deleted: layer.chainId });
+    if (!needed.has(layer.chainId)) items.push({ Deleted: layer.chainId });
   }
   if (deletion.keepsParents === true || record.parentId === undefined) return;
   const parent = index.findById(record.parentId);
