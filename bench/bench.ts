@@ -7,13 +7,14 @@
  *   --rounds N                     instead of each case's own number
  *   --json FILE                    the figures as JSON too
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { Case } from "./case.ts";
 import { cases, hasDockerCli } from "./cases.ts";
 import { closeBuildCases, skippedBuilds } from "./build-cases.ts";
 import { closeBare } from "./bare.ts";
 import { canMeasureImages, closeImageCases } from "./image-cases.ts";
+import { settle } from "./settle.ts";
 import { type Contestant, openOurs, openPeer, prepareImage } from "./engines.ts";
 
 /** The figures of one case on one engine. */
@@ -37,10 +38,6 @@ const dockerCliCases = /^(run|exec|ps)/;
 const percentile = 0.95;
 /** A case that has taken longer begins no further round; the first is always whole. */
 const caseMaxMs = 30_000;
-/** The machine is at rest when nothing has been seen running for this long. */
-const settledMs = 60;
-const settlePeriodMs = 3;
-const settleMaxMs = 2_000;
 
 process.exitCode = await main();
 
@@ -139,19 +136,6 @@ async function measure(
     faults,
     figures: new Map([...samples].map(([name, list]) => [name, summarise(list)])),
   };
-}
-
-/** Waits until nothing runs: an engine that still clears up would do so on the next one's time. */
-async function settle(): Promise<void> {
-  const startMs = performance.now();
-  let restMs = startMs;
-  while (performance.now() - startMs < settleMaxMs) {
-    await Bun.sleep(settlePeriodMs);
-    // The fourth figure is "runnable/all"; this process is the one that always runs.
-    const [runnable = "0"] = readFileSync("/proc/loadavg", "utf8").split(" ")[3]?.split("/") ?? [];
-    if (Number(runnable) > 1) restMs = performance.now();
-    if (performance.now() - restMs >= settledMs) return;
-  }
 }
 
 function summarise(samples: readonly number[]): Figures {

@@ -14,6 +14,7 @@ import { runOk, start, until } from "../test/support/process.ts";
 import { type Case, timed } from "./case.ts";
 import { call, type Contestant, descendantsOf, memoryKb } from "./engines.ts";
 import { loadArchive } from "./load-archive.ts";
+import { settle } from "./settle.ts";
 
 /** Where the registry with the images to pull is; Docker may live in another network namespace. */
 interface Registries {
@@ -165,6 +166,8 @@ async function pull({ engine }: Contestant, image: string): Promise<number> {
   const [repository = "", tag = ""] = image.split(":");
   const name = `${source.host}/${repository}`;
   await engine.api("DELETE", `/images/${name}:${tag}?force=1`);
+  // Engines that answer before the files are gone would remove them on the pull's time.
+  await settle();
   return await timed(async () => {
     // Podman alone does not take loopback for a safe place.
     const query = new URLSearchParams({ fromImage: name, tag, tlsVerify: "false" });
