@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Certificates, makeCertificates } from "../../test/support/docker-registry.ts";
 import { createLogger, silentLogger } from "../lib/log.ts";
+import { digestOf } from "../oci/digest.ts";
 import { openRoot } from "./_root.ts";
 import { readTls } from "./_tls-files.ts";
 import { parseServe } from "./config.ts";
@@ -90,4 +91,25 @@ test("a collection where no registry is makes none", async () => {
   const opened = openRoot(root, { logger: silentLogger, mustExist: true });
   await expect(opened).rejects.toThrow(`--root ${root}: no registry has its data there`);
   expect(existsSync(root)).toBe(false);
+});
+
+test("garbage is collected as soon after a start as a hold ends, not a whole interval later", async () => {
+  const times = ["--gc-interval", "24h", "--gc-grace", "500ms"];
+  const urlOf = ({ addresses }: ServingRegistry): string =>
+    `http://127.0.0.1:${addresses[0]?.port}/v2/a/blobs/`;
+  const before = await serve(...times);
+  const digest = digestOf("loose");
+  const pushed = await fetch(`${urlOf(before)}uploads/?digest=${digest}`, {
+    method: "POST",
+    body: "loose",
+  });
+  expect(pushed.status).toBe(201);
+  await before.stop();
+  const after = await serve(...times);
+  const endMs = performance.now() + 4_000;
+  const file = join(at("root"), "content/blobs/sha256", digest.slice("sha256:".length));
+  expect(existsSync(file)).toBe(true);
+  while (existsSync(file) && performance.now() < endMs) await Bun.sleep(20);
+  expect(existsSync(file)).toBe(false);
+  await after.stop();
 });

@@ -207,10 +207,14 @@ function startTasks(
 ): TaskGroup {
   const { registry, logger } = options;
   const tasks = new TaskGroup({ onError: (error, name) => logger.error(name, { error }) });
-  const every = (name: string, periodMs: number, work: () => Promise<unknown>): void =>
+  const every = (
+    name: string,
+    times: { readonly periodMs: number; readonly firstMs: number },
+    work: () => Promise<unknown>,
+  ): void =>
     tasks.run(name, async (signal) => {
-      for (;;) {
-        await sleep(periodMs, signal);
+      for (let waitMs = times.firstMs; ; waitMs = times.periodMs) {
+        await sleep(waitMs, signal);
         try {
           await work();
         } catch (error) {
@@ -219,9 +223,13 @@ function startTasks(
         }
       }
     });
-  every("tidy uploads", tidyPeriodMs, async () => await registry.tidy());
-  if (config.gcIntervalMs > 0) {
-    every("collect garbage", config.gcIntervalMs, async () => await registry.collect());
+  const tidyTimes = { periodMs: tidyPeriodMs, firstMs: tidyPeriodMs };
+  every("tidy uploads", tidyTimes, async () => await registry.tidy());
+  const { gcIntervalMs, graceMs } = config;
+  if (gcIntervalMs > 0) {
+    // The first as soon as something may go: who is started anew each day would never collect.
+    const times = { periodMs: gcIntervalMs, firstMs: Math.min(gcIntervalMs, graceMs) };
+    every("collect garbage", times, async () => await registry.collect());
   }
   return tasks;
 }
