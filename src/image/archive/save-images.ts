@@ -1,45 +1,19 @@
 import { noSuchImage } from "../../lib/docker-messages.ts";
-import { EngineError as Failure, isKind } from "../../lib/errors.ts";
+import { EngineError as Failure, isKind, messageOf } from "../../lib/errors.ts";
 import { toReadableStream } from "../../lib/stream-limit.ts";
 import { encodeTarEnd, encodeTarHeader, encodeTarPadding } from "../../lib/tar/tar-writer.ts";
-import { chainId, type Digest, digestHex } from "../../oci/digest.ts";
-import {
-  archiveManifestFile,
-  archiveRepositoriesFile,
-  encodeArchiveManifest,
-  encodeRepositories,
-} from "../../oci/docker-archive.ts";
-import {
-  annotationKeys,
-  encodeLayout,
-  layoutBlobPath,
-  layoutFile,
-  layoutIndexFile,
-} from "../../oci/layout.ts";
-import { encodeIndex } from "../../oci/manifest.ts";
-import { ociMediaTypes } from "../../oci/media-types.ts";
-import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { layoutBlobPath } from "../../oci/layout.ts";
 import { formatPlatform, matchPlatform, type Platform } from "../../oci/platform.ts";
-import { familiarName, findReference, parseReference, referenceName } from "../../oci/reference.ts";
+import { findReference, referenceName } from "../../oci/reference.ts";
 import { imagePlatform } from "../../oci/image-config.ts";
 import { holdBound, holdImage } from "../hold-image.ts";
 import type { ImageIndex } from "../image-index.ts";
-import type { ImageRecord, NameTarget } from "../image-records.ts";
+import type { ImageRecord } from "../image-records.ts";
+import { type SavedImage, type SavedName, savedDocuments } from "./_saved-documents.ts";
 import { addBlob, addLayer, type BlobSources, findIndexBlobs } from "./saved-index.ts";
 import type { ImageContext } from "../context.ts";
 import { publishImageEvent } from "../publish-event.ts";
-
-/** An image to save, and the names it goes by in the archive. */
-interface SavedImage {
-  readonly record: ImageRecord;
-  readonly names: readonly SavedName[];
-}
-
-interface SavedName {
-  readonly name: string;
-  /** The index that the name stands for, when all of it is here. */
-  readonly index?: { readonly target: NameTarget; readonly sources: BlobSources };
-}
 
 /** What to save. */
 export interface SaveOptions {
@@ -57,21 +31,32 @@ export async function saveImages(
   context: ImageContext,
   options: SaveOptions,
 ): Promise<ReadableStream<Uint8Array>> {
-  const { leases } = context;
+  const { leases, index, logger } = context;
   options.signal?.throwIfAborted();
   const leaseId = leases.create();
-  const done = (): void => void leases.remove(leaseId);
+  let images: readonly SavedImage[] = [];
+  const done = async (): Promise<void> => {
+    if (!leases.remove(leaseId)) return;
+    // What was removed meanwhile was kept for this alone.
+    if (images.some(({ record }) => index.findById(record.id) === undefined)) {
+      await context.collect();
+    }
+  };
+  const abandon = (): void =>
+    void done().catch((error: unknown) => {
+      logger.warn("collect what an abandoned save has kept", { error: messageOf(error) });
+    });
   // Of a stream that nobody begins to read no end is told.
-  options.signal?.addEventListener("abort", done, { once: true });
+  options.signal?.addEventListener("abort", abandon, { once: true });
   try {
-    const images = await chooseImages(context, { ...options, leaseId });
+    images = await chooseImages(context, { ...options, leaseId });
     const sources = blobSources(context, { images, ...options });
     for (const { record } of images) {
       publishImageEvent(context, { action: "save", record, name: record.id });
     }
     return toReadableStream(writeArchive({ images, sources, done }));
   } catch (error) {
-    done();
+    await done();
     throw error;
   }
 }
@@ -187,7 +172,7 @@ function refuseOtherPlatform(
 async function* writeArchive(options: {
   readonly images: readonly SavedImage[];
   readonly sources: BlobSources;
-  readonly done: () => void;
+  readonly done: () => Promise<void>;
 }): AsyncGenerator<Uint8Array, void, undefined> {
   try {
     yield encodeTarHeader({ name: "blobs/", type: "directory", mode: 0o755 });
@@ -197,14 +182,14 @@ async function* writeArchive(options: {
       yield* open();
       yield encodeTarPadding(sizeBytes);
     }
-    for (const [name, bytes] of documents(options.images)) {
+    for (const [name, bytes] of savedDocuments(options.images)) {
       yield encodeTarHeader({ name, sizeBytes: bytes.length, mode: 0o644 });
       yield bytes;
       yield encodeTarPadding(bytes.length);
     }
     yield encodeTarEnd();
   } finally {
-    options.done();
+    await options.done();
   }
 }
 
@@ -232,79 +217,4 @@ function blobSources(
 
 function byDigest(left: readonly [Digest, unknown], right: readonly [Digest, unknown]): number {
   return left[0] < right[0] ? -1 : 1;
-}
-
-function documents(images: readonly SavedImage[]): readonly (readonly [string, Uint8Array])[] {
-  const repositories = repositoriesOf(images);
-  return [
-    [
-      layoutIndexFile,
-      encodeIndex({
-        schemaVersion: 2,
-        mediaType: ociMediaTypes.index,
-        manifests: images.flatMap(indexEntries),
-      }),
-    ],
-    [archiveManifestFile, encodeArchiveManifest(images.map(archiveEntry))],
-    [layoutFile, encodeLayout()],
-    ...(Object.keys(repositories).length === 0
-      ? []
-      : [[archiveRepositoriesFile, encodeRepositories(repositories)] as const]),
-  ];
-}
-
-/** One descriptor a name, as Docker writes it; one without names for an image that has none. */
-function indexEntries({ record, names }: SavedImage): readonly Descriptor[] {
-  const manifest = {
-    mediaType: record.manifestMediaType,
-    digest: record.manifestDigest,
-    size: record.manifestSizeBytes,
-  };
-  if (names.length === 0) return [manifest];
-  return names.map(({ name, index }) => ({
-    ...(index === undefined ? manifest : descriptorOf(index.target)),
-    annotations: {
-      [annotationKeys.containerdName]: name,
-      [annotationKeys.refName]: parseReference(name).tag ?? "latest",
-    },
-  }));
-}
-
-function descriptorOf({ mediaType, digest, sizeBytes }: NameTarget): Descriptor {
-  return { mediaType, digest, size: sizeBytes };
-}
-
-function archiveEntry({
-  record,
-  names,
-}: SavedImage): Parameters<typeof encodeArchiveManifest>[0][number] {
-  return {
-    Config: layoutBlobPath(record.id),
-    RepoTags: names.map(({ name }) => {
-      const reference = parseReference(name);
-      return `${familiarName(reference)}:${reference.tag ?? "latest"}`;
-    }),
-    Layers: record.layers.map((layer) => layoutBlobPath(layer.digest)),
-    LayerSources: Object.fromEntries(
-      record.layers.map((layer) => [
-        layer.diffId,
-        { mediaType: layer.mediaType, size: layer.sizeBytes, digest: layer.digest },
-      ]),
-    ),
-  };
-}
-
-/** For clients before manifest.json: repository → tag → ID of the top layer. */
-function repositoriesOf(images: readonly SavedImage[]): Record<string, Record<string, string>> {
-  const repositories: Record<string, Record<string, string>> = {};
-  for (const { record, names } of images) {
-    if (record.layers.length === 0) continue;
-    const top = digestHex(chainId(record.layers.map((layer) => layer.diffId)));
-    for (const { name } of names) {
-      const reference = parseReference(name);
-      const repository = familiarName(reference);
-      repositories[repository] = { ...repositories[repository], [reference.tag ?? "latest"]: top };
-    }
-  }
-  return repositories;
 }

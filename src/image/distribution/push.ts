@@ -128,6 +128,8 @@ async function pushTag(context: ImageContext, options: Omit<Push, "leaseId">): P
     }
     distribution.addPlaces([record.id], referenceName(reference));
   });
+  // What was removed meanwhile was kept for this alone.
+  if (index.findById(record.id) === undefined) await context.collect();
   const tag = reference.tag ?? "";
   progress({ status: `${tag}: digest: ${digest} size: ${sizeBytes}` });
   progress({ progressDetail: {}, aux: { Tag: tag, Digest: digest, Size: sizeBytes } });

@@ -92,6 +92,22 @@ describe.skipIf(!isRoot)("the collector (needs root)", () => {
     expect([await t.blobs(), t.snapshotCount()]).toEqual([[], 0]);
   });
 
+  test("takes what was removed while it was saved, once it is read or given up", async () => {
+    for (const isRead of [true, false]) {
+      await load(archiveOf("saved:1", [layerOf("saved")]));
+      const stop = new AbortController();
+      const stream = await t.images.save(["saved:1"], { signal: stop.signal });
+      await t.images.remove("saved:1", {});
+      expect((await t.blobs()).length).toBe(3);
+      if (isRead) await readAll(stream, { sizeMaxBytes: 1e7, what: "archive" });
+      else stop.abort();
+      for (let round = 0; round < 100 && (await t.blobs()).length > 0; round += 1) {
+        await Bun.sleep(10);
+      }
+      expect(await t.blobs()).toEqual([]);
+    }
+  });
+
   test("takes what a load that fails has left", async () => {
     const { bytes, blobsEnd } = archiveOf("cut:1", [layerOf("a")]);
     const cut = toReadableStream([bytes.subarray(0, blobsEnd - 700)]);
