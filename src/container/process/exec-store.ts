@@ -1,5 +1,7 @@
 import { noSuchExec } from "../../lib/docker-messages.ts";
+import { valueWithin } from "../../lib/concurrency/deadline.ts";
 import { EngineError } from "../../lib/errors.ts";
+import { createId } from "../../lib/id.ts";
 import type { ExecConfig } from "../../api/exec.ts";
 import type { LiveContainer } from "../record/live-container.ts";
 
@@ -16,13 +18,43 @@ export type ExecState =
   | { readonly kind: "ended"; readonly exitCode: number; readonly pid: number };
 
 /** A process added to a container, or to be added. */
-export interface Exec {
-  readonly id: string;
+export class Exec {
+  readonly id: string = createId();
   readonly container: LiveContainer;
   readonly config: ExecConfig;
-  state: ExecState;
   /** Its output has ended; resolves when its end is told too, or seems not to come. */
   settling?: Promise<void>;
+  #state: ExecState = { kind: "created" };
+  #change = Promise.withResolvers<void>();
+
+  constructor(container: LiveContainer, config: ExecConfig) {
+    this.container = container;
+    this.config = config;
+  }
+
+  get state(): ExecState {
+    return this.#state;
+  }
+
+  set state(state: ExecState) {
+    this.#state = state;
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
+  }
+
+  /** Waits for one of some states. @returns whether it came in time */
+  async reaches(
+    kinds: readonly ExecState["kind"][],
+    options: { waitMaxMs: number },
+  ): Promise<boolean> {
+    const endMs = performance.now() + options.waitMaxMs;
+    while (!kinds.includes(this.#state.kind)) {
+      const leftMs = endMs - performance.now();
+      if (leftMs <= 0) return false;
+      await valueWithin(this.#change.promise, leftMs);
+    }
+    return true;
+  }
 }
 
 /** The execs of all containers; in memory alone, as in Docker. */

@@ -3,7 +3,6 @@
  */
 import { expectStart } from "../../runtime/cgroup-warmth.ts";
 import { Duplex } from "node:stream";
-import { setTimeout as setTimeoutAsync } from "node:timers/promises";
 import type { ExecConfig, ExecInspectResponse } from "../../api/exec.ts";
 import {
   containerNotRunning,
@@ -13,7 +12,6 @@ import {
   noExecCommand,
 } from "../../lib/docker-messages.ts";
 import { EngineError, isKind } from "../../lib/errors.ts";
-import { createId } from "../../lib/id.ts";
 import type { RuntimeProcess } from "../../oci/runtime-spec.ts";
 import { generateExecProcess } from "../../runtime/spec/generate-spec.ts";
 import { readUserFiles, resolveUser } from "../../runtime/spec/users.ts";
@@ -23,7 +21,7 @@ import { detachKeysOf } from "../stream/attach.ts";
 import { type Context, publish } from "../context.ts";
 import { etcFilesOf } from "../bundle/etc-files.ts";
 import type { Attachment } from "../container-service.ts";
-import type { Exec } from "./exec-store.ts";
+import { Exec } from "./exec-store.ts";
 import type { LiveContainer } from "../record/live-container.ts";
 import { resolveNamespaces } from "../bundle/namespaces.ts";
 import { processOf } from "../process-signal.ts";
@@ -61,7 +59,7 @@ export function createExec(
     resolveUser(request, readUserFiles([rootOf(container)]));
   }
   expectStart();
-  const exec: Exec = { id: createId(), container, config, state: { kind: "created" } };
+  const exec = new Exec(container, config);
   context.execs.add(exec);
   publishExec(context, exec, `exec_create: ${commandText(config)}`);
   return exec.id;
@@ -296,24 +294,16 @@ function publishExec(
   publish(context, exec.container, { action, attributes: { execID: exec.id, ...attributes } });
 }
 
+/** The shim tells the end before it ends the output, but on another connection. */
+const settleMaxMs = 200;
+
 function tellDetach(context: Context, exec: Exec, stream: Duplex): void {
   stream.once("end", () => {
-    exec.settling = settle(exec).then(() => {
+    exec.settling = exec.reaches(["ended"], { waitMaxMs: settleMaxMs }).then((hasEnded) => {
       // Whoever still runs was detached from.
-      if (exec.state.kind === "running") publishExec(context, exec, "exec_detach");
+      if (!hasEnded && exec.state.kind === "running") publishExec(context, exec, "exec_detach");
     });
   });
-}
-
-const detachLookMs = 200;
-const settleLookMs = 2;
-
-/** The shim tells the end before it ends the output, but on another connection. */
-async function settle(exec: Exec): Promise<void> {
-  for (let waitedMs = 0; waitedMs < detachLookMs; waitedMs += settleLookMs) {
-    if (exec.state.kind !== "running") return;
-    await setTimeoutAsync(settleLookMs, undefined, { ref: false });
-  }
 }
 
 /** A stream of one message, framed as stdout unless it goes to a terminal. */
@@ -334,11 +324,21 @@ function messageStream(message: string, hasTty: boolean): Duplex {
   return stream;
 }
 
-/** Changes the size of an exec's terminal. @throws conflict when it does not run */
+/** Docker: a resize waits so long for a process that is to be started, seen in 28.5. */
+const startMaxMs = 10_000;
+
+/**
+ * Changes the size of an exec's terminal, once it has a process.
+ *
+ * @throws conflict when it runs no more; deadline-exceeded when it is not started
+ */
 export async function resizeExec(
   exec: Exec,
   size: { readonly rows: number; readonly columns: number },
 ): Promise<void> {
+  if (!(await exec.reaches(["running", "ended"], { waitMaxMs: startMaxMs }))) {
+    throw new EngineError("deadline-exceeded", "timeout waiting for exec session ready");
+  }
   const { shim } = exec.container;
   if (exec.state.kind === "ended" || shim === undefined) {
     throw new EngineError("conflict", `exec ${exec.id} is not running`);

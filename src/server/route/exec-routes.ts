@@ -1,9 +1,6 @@
 import { decodeExecCreate, decodeExecStart } from "../../api/request/decode-request.ts";
 import { terminalSize } from "../../api/request/query.ts";
-import { sleep } from "../../lib/concurrency/retry.ts";
-import { EngineError } from "../../lib/errors.ts";
 import {
-  type Exchange,
   type Handler,
   joinStarting,
   param,
@@ -41,7 +38,6 @@ export const execRoutes: Readonly<Record<string, Handler>> = {
 
   ExecResize: async (exchange) => {
     const { height, width } = terminalSize(exchange.query);
-    await processThere(exchange);
     await exchange.backend.containers.execResize(param(exchange, "id"), {
       rows: height,
       columns: width,
@@ -53,20 +49,3 @@ export const execRoutes: Readonly<Record<string, Handler>> = {
     sendJson(exchange, await exchange.backend.containers.execInspect(param(exchange, "id")));
   },
 };
-
-/** Docker: a resize waits so long for a process that is being started, seen in 28.5. */
-const startMaxMs = 10_000;
-const startLookMs = 5;
-
-/** Resolves when an exec has a process, or had one. @throws deadline-exceeded when it gets none */
-async function processThere(exchange: Exchange): Promise<void> {
-  const endMs = performance.now() + startMaxMs;
-  for (;;) {
-    const { Pid, ExitCode } = await exchange.backend.containers.execInspect(param(exchange, "id"));
-    if (Pid !== 0 || ExitCode !== null) return;
-    if (performance.now() > endMs) {
-      throw new EngineError("deadline-exceeded", "timeout waiting for exec session ready");
-    }
-    await sleep(startLookMs, exchange.signal);
-  }
-}
