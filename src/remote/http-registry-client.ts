@@ -5,6 +5,7 @@ import type { Logger } from "../lib/log.ts";
 import { Semaphore } from "../lib/concurrency/semaphore.ts";
 import { formatReference, type Reference, referenceName } from "../oci/reference.ts";
 import { withPatience } from "./_attempts.ts";
+import { findBlobSize } from "./_blob-size.ts";
 import { fetchBlob } from "./_fetch-blob.ts";
 import { defaultLimits, type RemoteLimits } from "./transport/limits.ts";
 import { listReferrers, listTags } from "./_listings.ts";
@@ -81,6 +82,18 @@ class HttpRegistryClient implements RegistryClient {
       reference,
       call,
       async (session, bound) => await fetchManifest(session, { reference, call: bound }),
+    );
+  }
+
+  async findBlobSize(
+    reference: Reference,
+    options: Parameters<RegistryClient["findBlobSize"]>[1],
+  ): Promise<number | undefined> {
+    const { digest } = options;
+    return await this.#pull(
+      reference,
+      options,
+      async (session, call) => await findBlobSize(session, { reference, call, digest }),
     );
   }
 

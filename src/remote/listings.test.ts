@@ -8,7 +8,7 @@ import {
 } from "../../test/support/fault-registry.ts";
 import { silentLogger } from "../lib/log.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
-import { digestOf } from "../oci/digest.ts";
+import { type Digest, digestOf } from "../oci/digest.ts";
 import { encodeIndex } from "../oci/manifest.ts";
 import { ociMediaTypes } from "../oci/media-types.ts";
 import { parseReference } from "../oci/reference.ts";
@@ -92,6 +92,25 @@ describe("listTags()", () => {
       "decode tag list",
     );
   });
+});
+
+test("findBlobSize() tells a blob's length, or that it is not there", async () => {
+  const [there, gone, untold] = ["there", "gone", "untold"].map(digestOf) as [
+    Digest,
+    Digest,
+    Digest,
+  ];
+  const registry = await serve(({ path, method }) => {
+    if (path === "/v2/") return undefined;
+    expect(method).toBe("HEAD");
+    if (path.endsWith(there)) return { headers: { "content-length": "12345678901" } };
+    if (path.endsWith(gone)) return { status: 404 };
+    return { headers: { "content-length": "many" } };
+  });
+  const reference = parseReference(`${registry.host}/app`);
+  expect(await client.findBlobSize(reference, { digest: there })).toBe(12_345_678_901);
+  expect(await client.findBlobSize(reference, { digest: gone })).toBeUndefined();
+  await expect(client.findBlobSize(reference, { digest: untold })).rejects.toThrow();
 });
 
 test("listReferrers() filters what the registry has not", async () => {

@@ -93,6 +93,11 @@ export interface RegistryClient extends AsyncDisposable {
   resolve(reference: Reference, call: RegistryCall): Promise<Descriptor>;
   /** By digest when the reference has one, else by tag. @throws data-loss when the bytes lie */
   fetchManifest(reference: Reference, call: RegistryCall): Promise<FetchedManifest>;
+  /** Asks how large a blob is that no manifest at hand names; undefined when it is not there. */
+  findBlobSize(
+    reference: Reference,
+    options: RegistryCall & { readonly digest: Digest },
+  ): Promise<number | undefined>;
   /** URLs that the descriptor itself names are never followed. */
   fetchBlob(
     reference: Reference,

@@ -139,6 +139,8 @@ export function makeMemoryRegistry(): MemoryRegistry {
         const descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
         return await Promise.resolve({ descriptor, bytes });
       },
+      findBlobSize: async (reference, { digest }) =>
+        await Promise.resolve(of(reference.path).blobs.get(digest)?.length),
       async fetchBlob(reference, { descriptor, content, progress, signal }) {
         const { digest } = descriptor;
         // One at a time: the second finds what the first has brought.

@@ -90,6 +90,8 @@ async function serve(behaviour: Behaviour): Promise<void> {
       return descriptor;
     },
     fetchManifest: async () => ({ descriptor, bytes: manifest }),
+    findBlobSize: async (_reference, { digest }) =>
+      listed(digest === layerDigest ? layer.length : undefined),
     listTags: async () => listed(["v2", "v1", "v10"]),
     listReferrers: async () => listed(referrers),
     fetchBlob: async (_reference, options) => {
@@ -178,6 +180,17 @@ describe("a blob that is not here yet", () => {
         expect(fetchCount).toBe(round);
       }
     }
+  });
+
+  test("and that no manifest here names is asked for all the same", async () => {
+    await serve({ firstBytes: 1, goOn: Promise.resolve() });
+    const elsewhere = url.replace("a/app", "a/other");
+    const answer = await fetch(`${elsewhere}/blobs/${layerDigest}`);
+    expect(digestOf(new Uint8Array(await answer.arrayBuffer()))).toBe(layerDigest);
+    expect((await fetch(`${elsewhere}/blobs/${digestOf("nowhere")}`)).status).toBe(404);
+    resolveFailure = new EngineError("unavailable", "out of reach");
+    expect((await fetch(`${elsewhere}/blobs/${layerDigest}`)).status).toBe(200);
+    expect((await fetch(`${elsewhere}/blobs/${digestOf("nowhere")}`)).status).toBe(503);
   });
 
   test("and breaks off before it begins is answered with a failure", async () => {

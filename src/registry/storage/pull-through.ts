@@ -33,7 +33,7 @@ const askedMax = 100_000;
 export interface UpstreamOptions {
   readonly client: Pick<
     RegistryClient,
-    "resolve" | "fetchManifest" | "fetchBlob" | "listTags" | "listReferrers"
+    "resolve" | "fetchManifest" | "findBlobSize" | "fetchBlob" | "listTags" | "listReferrers"
   >;
   /** Its domain, as a reference has it. */
   readonly domain: string;
@@ -44,7 +44,7 @@ export interface UpstreamOptions {
 export interface Upstream {
   /** Makes a manifest be here when the other registry has it. */
   refresh(repository: string, name: ManifestName): Promise<void>;
-  /** Fetches a blob that a manifest here names; undefined when none does, or the other lacks it. */
+  /** Fetches a blob, whether a manifest here names it or not; undefined when the other lacks it. */
   fetchBlob(repository: string, digest: Digest): Promise<ServedBlob | undefined>;
   /** The other registry's tags; undefined when it has none, or does not answer and copies are here. */
   listTags(repository: string): Promise<readonly string[] | undefined>;
@@ -183,7 +183,9 @@ export function createUpstream(context: RegistryContext, options: UpstreamOption
       }
     },
     async fetchBlob(repository, digest) {
-      const sizeBytes = sizeOfLink(context, repository, digest);
+      const sizeBytes =
+        sizeOfLink(context, repository, digest) ??
+        (await found(client.findBlobSize(referenceTo(repository, digest), { ...call, digest })));
       if (sizeBytes === undefined) return undefined;
       context.quota.admit(repository, { sizeBytes });
       const running = growing.get(digest);
