@@ -45,6 +45,37 @@ test("plain keys of other kinds sign as well", () => {
   }
 });
 
+test("a PEM with a password of its own opens with it", () => {
+  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const cipher = { cipher: "aes-256-cbc", passphrase: "pass" };
+  const file = String(privateKey.export({ format: "pem", type: "pkcs8", ...cipher }));
+  expect(file).toContain("BEGIN ENCRYPTED PRIVATE KEY");
+  const signature = signBytes(openPrivateKey(file, "pass"), text);
+  expect(verifyBytes(publicKey, { bytes: text, signature })).toBe(true);
+  for (const wrong of ["no", ""]) {
+    expect(() => openPrivateKey(file, wrong)).toThrow(/^read private key: /);
+  }
+});
+
+describe("a key that signs no images is refused, with what it is", () => {
+  for (const [name, made, reason] of [
+    ["one to agree on keys", () => generateKeyPairSync("x25519"), "it is a key of type x25519"],
+    [
+      "a short one",
+      () => generateKeyPairSync("rsa", { modulusLength: 1024 }),
+      "the RSA key has 1024 bits, at least 2048 are wanted",
+    ],
+  ] as const) {
+    test(name, () => {
+      const { privateKey, publicKey } = made();
+      const secret = String(privateKey.export({ format: "pem", type: "pkcs8" }));
+      const open = String(publicKey.export({ format: "pem", type: "spki" }));
+      expect(() => openPrivateKey(secret, "")).toThrow(`read private key: ${reason}`);
+      expect(() => parsePublicKey(open)).toThrow(`read public key: ${reason}`);
+    });
+  }
+});
+
 describe("what is no key is refused with a sentence", () => {
   const sealed = (document: unknown): string =>
     `-----BEGIN ENCRYPTED COSIGN PRIVATE KEY-----\n${Buffer.from(JSON.stringify(document)).toString("base64")}\n-----END ENCRYPTED COSIGN PRIVATE KEY-----\n`;

@@ -28,6 +28,9 @@ const scryptMemoryMaxBytes = 512 * 1024 * 1024;
 const keyLength = 32;
 const saltLength = 32;
 const nonceLength = 24;
+const keyKinds: readonly string[] = ["ec", "ed25519", "rsa"];
+/** As sigstore wants it. */
+const rsaMinBits = 2048;
 /** No key file is longer. */
 const keyFileMaxLength = 64 * 1024;
 
@@ -56,15 +59,19 @@ export function generateKeyPair(password: string): KeyPairText {
 }
 
 /**
- * Opens a private key: a sealed one, or plain PEM.
+ * Opens a private key: a sealed one, or PEM, plain or with the password.
  *
- * @throws invalid-argument for a file that is none, permission-denied for a wrong password
+ * @throws invalid-argument for a file that is none, and for a key that cannot sign or is too short, permission-denied for a wrong password
  */
 export function openPrivateKey(text: string, password: string): KeyObject {
   const body = pemBody(text, sealedLabels);
   try {
-    if (body === undefined) return createPrivateKey(text);
-    return createPrivateKey({ key: unseal(body, password), format: "der", type: "pkcs8" });
+    return checkKind(
+      body === undefined
+        ? createPrivateKey({ key: text, format: "pem", passphrase: password })
+        : createPrivateKey({ key: unseal(body, password), format: "der", type: "pkcs8" }),
+      "read private key",
+    );
   } catch (error) {
     if (error instanceof EngineError) throw error;
     throw new EngineError("invalid-argument", `read private key: ${messageOf(error)}`, {
@@ -73,14 +80,15 @@ export function openPrivateKey(text: string, password: string): KeyObject {
   }
 }
 
-/** Reads a public key in PEM. @throws invalid-argument */
+/** Reads a public key in PEM. @throws invalid-argument, also for one that cannot verify or is too short */
 export function parsePublicKey(text: string): KeyObject {
   if (text.length > keyFileMaxLength || !text.includes("-----BEGIN PUBLIC KEY-----")) {
     throw new EngineError("invalid-argument", "read public key: not a public key in PEM");
   }
   try {
-    return createPublicKey(text);
+    return checkKind(createPublicKey(text), "read public key");
   } catch (error) {
+    if (error instanceof EngineError) throw error;
     throw new EngineError("invalid-argument", `read public key: ${messageOf(error)}`, {
       cause: error,
     });
@@ -104,6 +112,25 @@ export function verifyBytes(
     if (error instanceof Error) return false;
     throw error;
   }
+}
+
+/** Refuses what no signer of images uses: it would never verify anything, or anybody could sign. */
+function checkKind(key: KeyObject, doing: string): KeyObject {
+  const { asymmetricKeyType: kind = "unknown", asymmetricKeyDetails: details } = key;
+  if (!keyKinds.includes(kind)) {
+    throw new EngineError(
+      "invalid-argument",
+      `${doing}: it is a key of type ${kind}, one of ${keyKinds.join(", ")} is wanted`,
+    );
+  }
+  const bits = details?.modulusLength;
+  if (kind === "rsa" && (bits === undefined || bits < rsaMinBits)) {
+    throw new EngineError(
+      "invalid-argument",
+      `${doing}: the RSA key has ${bits ?? "unknown"} bits, at least ${rsaMinBits} are wanted`,
+    );
+  }
+  return key;
 }
 
 function hashOf(key: KeyObject): string | null {
