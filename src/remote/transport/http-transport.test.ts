@@ -275,6 +275,33 @@ describe("connections", () => {
     transport.close();
   });
 
+  test("that the server gives up as a manifest comes are replaced, too; a piece is not sent twice", async () => {
+    const told: string[] = [];
+    const firsts = new WeakSet<object>();
+    const server = createServer((message, response) => {
+      told.push(message.method ?? "");
+      // A server that ends a connection after its first answer, just as the next request comes.
+      if (firsts.has(message.socket)) return void message.socket.resetAndDestroy();
+      firsts.add(message.socket);
+      message.resume().on("end", () => response.end("ok"));
+    });
+    await using listening = await listen(server);
+    const transport = openTransport({ limits, routeTo: async () => ({ isVerified: false }) });
+    const url = new URL(`http://127.0.0.1:${listening.port}/`);
+    const bytes = Buffer.from("manifest");
+    const body = { sizeBytes: bytes.byteLength, open: () => [bytes] };
+    const ask = async (method: string): Promise<string> =>
+      await textOf(
+        await transport.send({ method, url, headers: {}, ...(method === "GET" ? {} : { body }) }),
+      );
+    expect([await ask("GET"), await ask("PUT")]).toEqual(["ok", "ok"]);
+    expect(told).toEqual(["GET", "PUT", "PUT"]);
+    await ask("GET");
+    await expect(ask("PATCH")).rejects.toMatchObject({ kind: "unavailable" });
+    expect(told.filter((method) => method === "PATCH")).toHaveLength(1);
+    transport.close();
+  });
+
   test("are not kept when an answer came before the body was sent", async () => {
     let openCount = 0;
     const server = createServer((_message, response) => void response.end("early"));

@@ -10,11 +10,14 @@ import {
 } from "./connection-failure.ts";
 import type { RemoteLimits } from "./limits.ts";
 import { type Exchange, openRequest } from "./_open-request.ts";
-import type { HttpAnswer, HttpTransport, Route } from "./transport.ts";
+import type { HttpAnswer, HttpRequest, HttpTransport, Route } from "./transport.ts";
 
 /** Connections kept to one origin, and origins they are kept to. */
 const idleSocketsMax = 4;
 const originsMax = 256;
+
+/** Bytes of a body that is sent once more, at most. */
+const repeatedMaxBytes = 4 * 1024 * 1024;
 
 /** Opens a transport. @param options.routeTo tells how a URL's host is connected to */
 export function openTransport(options: {
@@ -87,7 +90,7 @@ async function exchange(plan: Exchange): Promise<HttpAnswer> {
     node.destroy();
     if (signal?.aborted) throw canceled(signal);
     const isStale =
-      plan.agent !== false && wanted.body === undefined && node.reusedSocket && isBreak(error);
+      plan.agent !== false && mayRepeat(wanted) && node.reusedSocket && isBreak(error);
     if (isStale) throw new StaleConnection("unavailable", "stale connection");
     const { proxy } = plan.route;
     throw proxy !== undefined && wanted.url.protocol === "http:" && isUnconnected(error)
@@ -97,6 +100,11 @@ async function exchange(plan: Exchange): Promise<HttpAnswer> {
     clock.stop();
     signal?.removeEventListener("abort", abort);
   }
+}
+
+/** What the server may have begun is the same when it is asked a second time: a manifest, not a piece. */
+function mayRepeat({ method, body }: HttpRequest): boolean {
+  return body === undefined || (method === "PUT" && body.sizeBytes <= repeatedMaxBytes);
 }
 
 function isBreak(error: unknown): boolean {
