@@ -8,6 +8,7 @@ import { request as httpRequest } from "node:http";
 import { codeOf, EngineError, isKind, messageOf } from "../lib/errors.ts";
 import { parseFlags } from "../lib/flags.ts";
 import { createLogger, type Logger } from "../lib/log.ts";
+import { readHiddenLine } from "../sys/hidden-line.ts";
 import { hashPassword } from "../sys/password.ts";
 import { logFaults, untilStopped } from "../sys/service.ts";
 import { controlPath, openRoot } from "./_root.ts";
@@ -142,21 +143,41 @@ async function printUser(args: readonly string[]): Promise<number> {
   const flags = parseFlags(args, htpasswdFlags);
   const [user, ...others] = flags.operands;
   if (flags.switches.get("help") === true) {
-    const help = "Print the line of a user for --htpasswd; the password is read from stdin.";
+    const help =
+      "Print the line of a user for --htpasswd; the password is read from stdin, or asked for.";
     process.stdout.write(commandHelp({ usage: "htpasswd USER", help }, htpasswdFlags));
     return 0;
   }
   if (user === undefined || others.length > 0 || !/^[^:\s]{1,255}$/.test(user)) {
     throw usage("htpasswd: one user's name is wanted, without colons and spaces");
   }
-  let password = "";
-  for await (const chunk of process.stdin) password += String(chunk);
-  password = password.replace(/\r?\n$/, "");
+  const password = await readPassword();
   if (password === "" || Buffer.byteLength(password) > 72) {
     throw usage("htpasswd: a password of 1 to 72 bytes is wanted on stdin");
   }
   process.stdout.write(`${user}:${await hashPassword(password)}\n`);
   return 0;
+}
+
+/** The whole of standard input, or what is typed at a terminal, twice and unseen. */
+async function readPassword(): Promise<string> {
+  if (!process.stdin.isTTY) {
+    let text = "";
+    for await (const chunk of process.stdin) text += String(chunk);
+    return text.replace(/\r?\n$/, "");
+  }
+  const [first, second] = [await ask("Password: "), await ask("Again: ")];
+  if (first !== second) throw usage("htpasswd: the two passwords are not the same");
+  return first;
+}
+
+async function ask(question: string): Promise<string> {
+  process.stderr.write(question);
+  try {
+    return await readHiddenLine();
+  } finally {
+    process.stderr.write("\n");
+  }
 }
 
 function describe(error: unknown, word: string): string {

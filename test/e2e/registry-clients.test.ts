@@ -386,3 +386,25 @@ describe("what a registry is told at its start", () => {
     expect((await fetch(`http://127.0.0.1:${port}/v2/`)).status).toBe(404);
   }, 60_000);
 });
+
+test("a user's password is asked for at a terminal, twice, and not shown", async () => {
+  const line = [...tugArgv("registry", "htpasswd", "ann")].map((word) => `'${word}'`).join(" ");
+  const typeIn = async (first: string, second: string): Promise<[number, string]> => {
+    await using child = start(["script", "-qec", line, "/dev/null"]);
+    await child.prints("Password: ");
+    child.write(`${first}\r`);
+    await child.prints("Again: ");
+    child.write(`${second}\r`);
+    return [await child.exited, child.stdout];
+  };
+  const [code, shown] = await typeIn("a p w", "a p w");
+  expect(code).toBe(0);
+  expect(shown).not.toContain("a p w");
+  const hash = /^ann:(\S+)/m.exec(shown)?.[1] ?? "";
+  expect(await Bun.password.verify("a p w", hash)).toBe(true);
+  const [refused, said] = await typeIn("one", "another");
+  expect([refused, said]).toEqual([
+    1,
+    expect.stringContaining("the two passwords are not the same"),
+  ]);
+}, 30_000);
