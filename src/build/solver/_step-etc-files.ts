@@ -1,13 +1,17 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { codeOf } from "../../lib/errors.ts";
 import {
   formatEmbeddedResolvConf,
   formatHostResolvConf,
   formatResolvConf,
   parseExtraHost,
 } from "../../runtime/sandbox/hosts-files.ts";
+import type { RunAction } from "../step.ts";
 import { stepHostname } from "./_step-spec.ts";
 
 /** The text of a command's /etc/hosts, as BuildKit writes it. */
-export function hostsText(input: {
+function hostsText(input: {
   readonly network: "default" | "none" | "host";
   readonly extraHosts: readonly string[];
   /** What `host-gateway` stands for; "" for none. */
@@ -30,7 +34,7 @@ export function hostsText(input: {
 }
 
 /** The text of a command's /etc/resolv.conf. */
-export function resolvConfText(input: {
+function resolvConfText(input: {
   readonly network: "default" | "none" | "host";
   /** The machine's own file. */
   readonly hostText: string;
@@ -38,4 +42,38 @@ export function resolvConfText(input: {
   const conf = { hostText: input.hostText, dns: [], dnsSearch: [], dnsOptions: [] };
   if (input.network === "host") return formatHostResolvConf(conf);
   return input.network === "none" ? formatResolvConf(conf) : formatEmbeddedResolvConf(conf);
+}
+
+/** Writes a command's files that the image does not decide; tells where they are. */
+export function writeEtcFiles(
+  run: Pick<RunAction, "network" | "extraHosts" | "hostname">,
+  where: { readonly bundle: string; readonly gateway: string },
+): { readonly hosts: string; readonly resolvConf: string } {
+  const files = {
+    hosts: join(where.bundle, "hosts"),
+    resolvConf: join(where.bundle, "resolv.conf"),
+  };
+  const hostFile = (path: string): string => {
+    try {
+      return readFileSync(path, "utf8");
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return "";
+      throw error;
+    }
+  };
+  writeFileSync(
+    files.hosts,
+    hostsText({
+      network: run.network,
+      extraHosts: run.extraHosts,
+      gateway: where.gateway,
+      hostText: run.network === "host" ? hostFile("/etc/hosts") : "",
+      ...(run.hostname === undefined ? {} : { hostname: run.hostname }),
+    }),
+  );
+  writeFileSync(
+    files.resolvConf,
+    resolvConfText({ network: run.network, hostText: hostFile("/etc/resolv.conf") }),
+  );
+  return files;
 }

@@ -1,7 +1,7 @@
 /**
  * RUN: one command in the file system of its step, isolated as any container is.
  *
- * 1. A shim is taken from the pool and an address from the network.
+ * 1. A shim is taken from the pool; while it answers, it is connected to the network.
  * 2. Mounts, `hosts` and `resolv.conf` are made outside of the layer.
  * 3. The shim mounts the snapshot and starts the command; what it prints is told as it comes.
  * 4. It ends: everything is given back, and what the start put into the layer to mount on is removed.
@@ -9,25 +9,25 @@
  * A step has no record. A shim of a daemon that was killed is ended by the next one, as it belongs to
  * no container.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { codeOf, EngineError, messageOf } from "../../lib/errors.ts";
+import { EngineError, messageOf } from "../../lib/errors.ts";
 import { createId } from "../../lib/id.ts";
 import type { AttachRequest, Endpoint } from "../../network/network-service.ts";
 import type { ExitStatus, StartRequest } from "../../runtime/shim-protocol.ts";
+import type { SandboxWishes } from "../../runtime/sandbox/sandbox-plan.ts";
 import type { Shim } from "../../runtime/shim.ts";
 import { killAndWait } from "../../sys/process/kill.ts";
 import { signalProcess } from "../../sys/process/process.ts";
-import { formatPlatform, hostPlatform, type Platform } from "../../oci/platform.ts";
-import { canRunArchitecture } from "../../sys/binfmt.ts";
+import type { Platform } from "../../oci/platform.ts";
 import type { BuildRequest } from "../build-service.ts";
 import type { CacheMounts } from "../cache/cache-mounts.ts";
 import type { HeldStep } from "../failed-steps.ts";
 import type { BuildServiceOptions } from "../environment.ts";
-import { goQuoted } from "../graph/go-format.ts";
 import { OutputFrames } from "./_output-frames.ts";
 import { OutputLimit } from "./_output-limit.ts";
-import { hostsText, resolvConfText } from "./_step-etc-files.ts";
+import { writeEtcFiles } from "./_step-etc-files.ts";
+import { adviseForeign, describeFailure, failed, startFailed } from "./_step-failures.ts";
 import { openStepMounts, type StepMounts } from "./_step-mounts.ts";
 import { stepHostname, stepSpec } from "./_step-spec.ts";
 import { removeStubs } from "./_stubs.ts";
@@ -54,8 +54,6 @@ export interface RunStepRequest {
 /** What running commands works with. */
 export type RunStepOptions = BuildServiceOptions & { readonly cacheMounts: CacheMounts };
 
-/** Of a command that could not be started. BuildKit's. */
-const exitCodeNotStarted = 1;
 const endMaxMs = 10_000;
 
 /** Folders of steps that run, on the exec root. */
@@ -115,7 +113,8 @@ async function execute(options: RunStepOptions, running: Running): Promise<ExitS
   held.defer(() => rmSync(bundle, { recursive: true, force: true }));
   held.defer(() => rmSync(scratch, { recursive: true, force: true }));
   const attach = attachRequestOf(running);
-  const { shim, endpoint, mounts } = await takeAll(options, { running, attach, bundle, scratch });
+  const wanted = { running, attach, bundle, scratch };
+  const { shim, endpoint, inside, mounts } = await takeAll(options, wanted);
   const ended = Promise.withResolvers<ExitStatus>();
   // Whoever waits for it sees a failure; before the command has started nobody does.
   ended.promise.catch(() => undefined);
@@ -131,12 +130,11 @@ async function execute(options: RunStepOptions, running: Running): Promise<ExitS
       ended.reject(new EngineError("unavailable", `step lost: ${reason}`));
     },
   });
-  const inside = await options.networks.connect(endpoint, {
-    request: attach,
-    sandboxPid: shim.pid,
-  });
-  const [output] = await Promise.all([readOutput(shim, running), shim.openSandbox(inside)]);
-  const etcFiles = writeEtcFiles(running, { bundle, endpoint });
+  const [output] = await Promise.all([
+    readOutput(shim, running),
+    inside === undefined ? undefined : shim.openSandbox(inside),
+  ]);
+  const etcFiles = writeEtcFiles(run, { bundle, gateway: endpoint.gateway });
   const start = startRequest(options, { running, mounts, bundle, etcFiles });
   const networkSysctls = run.network === "host" ? {} : start.sysctls;
   let started: { readonly pid: number; readonly pidStartTime: string };
@@ -156,6 +154,14 @@ async function execute(options: RunStepOptions, running: Running): Promise<ExitS
   return status;
 }
 
+/** What a step has before its command is started. */
+interface Taken {
+  readonly shim: Shim;
+  readonly endpoint: Endpoint;
+  readonly inside: SandboxWishes | undefined;
+  readonly mounts: StepMounts;
+}
+
 /** Takes shim, address and mounts at the same time; each is given back whatever becomes of the rest. */
 async function takeAll(
   options: RunStepOptions,
@@ -165,13 +171,18 @@ async function takeAll(
     readonly bundle: string;
     readonly scratch: string;
   },
-): Promise<{ readonly shim: Shim; readonly endpoint: Endpoint; readonly mounts: StepMounts }> {
+): Promise<Taken> {
   const { running, attach, bundle, scratch } = wanted;
   const { undo, id, run, results, signal } = running;
   const { client } = running.build;
+  const allocated = options.networks.allocate(attach);
+  let inside: SandboxWishes | undefined;
+  const meanwhile = async ({ pid: sandboxPid }: Pick<Shim, "pid">): Promise<void> => {
+    inside = await options.networks.connect(await allocated, { request: attach, sandboxPid });
+  };
   const [shim, endpoint, mounts] = await Promise.allSettled([
-    options.shims.acquire(id),
-    options.networks.allocate(attach),
+    options.shims.acquire(id, { meanwhile }),
+    allocated,
     openStepMounts(options, { run, results, client, bundle, scratch, signal }),
   ]);
   // Mounts are the last to go: the shim unmounts the file system that they are on.
@@ -191,7 +202,7 @@ async function takeAll(
   if (shim.status === "rejected") throw shim.reason;
   if (endpoint.status === "rejected") throw endpoint.reason;
   if (mounts.status === "rejected") throw mounts.reason;
-  return { shim: shim.value, endpoint: endpoint.value, mounts: mounts.value };
+  return { shim: shim.value, endpoint: endpoint.value, inside, mounts: mounts.value };
 }
 
 /** Ends a shim in whatever state it is. One that has told of its process's end goes by itself. */
@@ -216,39 +227,6 @@ function attachRequestOf({ id, run }: Running): AttachRequest {
     publish: [],
     dnsServers: [],
   };
-}
-
-function writeEtcFiles(
-  { run }: Running,
-  where: { readonly bundle: string; readonly endpoint: Endpoint },
-): { readonly hosts: string; readonly resolvConf: string } {
-  const files = {
-    hosts: join(where.bundle, "hosts"),
-    resolvConf: join(where.bundle, "resolv.conf"),
-  };
-  const hostFile = (path: string): string => {
-    try {
-      return readFileSync(path, "utf8");
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") return "";
-      throw error;
-    }
-  };
-  writeFileSync(
-    files.hosts,
-    hostsText({
-      network: run.network,
-      extraHosts: run.extraHosts,
-      gateway: where.endpoint.gateway,
-      hostText: run.network === "host" ? hostFile("/etc/hosts") : "",
-      ...(run.hostname === undefined ? {} : { hostname: run.hostname }),
-    }),
-  );
-  writeFileSync(
-    files.resolvConf,
-    resolvConfText({ network: run.network, hostText: hostFile("/etc/resolv.conf") }),
-  );
-  return files;
 }
 
 function startRequest(
@@ -306,51 +284,6 @@ async function readOutput(
   // Whoever waits for it sees a failure; until then it must not count as unheard.
   over.catch(() => undefined);
   return { ended: over };
-}
-
-function startFailed({ run, onOutput }: Running, error: unknown): unknown {
-  if (!(error instanceof EngineError)) return error;
-  const exitCode = error.details["exitCode"];
-  if (typeof exitCode !== "number") return error;
-  onOutput("stderr", Buffer.from(`${explained(error.message)}\n`));
-  return failed(run, `exit code: ${exitCodeNotStarted}`, exitCodeNotStarted);
-}
-
-/** Says what is missing where the command may have failed for want of it. */
-function adviseForeign({ platform, onOutput }: RunStepRequest): void {
-  const host = hostPlatform();
-  if (canRunArchitecture(platform.architecture, { host: host.architecture })) return;
-  const advice =
-    `The step is for ${formatPlatform(platform)}, and this machine is ${formatPlatform(host)}: ` +
-    "it runs such programs once qemu-user-static and binfmt-support are installed";
-  onOutput("stderr", Buffer.from(`${advice}\n`));
-}
-
-/** What the runtime says of a program that cannot be run, as BuildKit shortens it, with advice. */
-function explained(message: string): string {
-  const reason = message.replace(/^.*?(?=unable to start container process)/s, "");
-  const text = reason === message ? message : `runc run failed: ${reason}`;
-  if (!/exec format error/i.test(message)) return text;
-  return `${text}\nThe program is for another architecture: this machine runs it once qemu-user-static and binfmt-support are installed`;
-}
-
-function describeFailure<T>(run: RunAction, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof EngineError)) throw error;
-    const { message } = failed(run, error.message, exitCodeNotStarted);
-    throw new EngineError(error.kind, message, { cause: error });
-  }
-}
-
-function failed(run: RunAction, reason: string, exitCode: number, cause?: unknown): EngineError {
-  const command = run.args.join(" ");
-  return new EngineError(
-    "invalid-argument",
-    `process ${goQuoted(command)} did not complete successfully: ${reason}`,
-    { cause, details: { exitCode, command } },
-  );
 }
 
 function stubsOf(run: RunAction): readonly string[] {

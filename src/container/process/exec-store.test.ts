@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
-import { decodeExecCreate } from "../../api/request/decode-request.ts";
+import type { ExecConfig } from "../../api/exec.ts";
 import type { LiveContainer } from "../record/live-container.ts";
 import { endedExecCountMax, Exec, execCountMax, ExecStore } from "./exec-store.ts";
 
 const containerOf = (): LiveContainer =>
   ({ id: "c", execIds: new Set() }) as unknown as LiveContainer;
 const execIn = (container: LiveContainer): Exec =>
-  new Exec(container, decodeExecCreate(Buffer.from(`{"Cmd":["true"]}`)));
+  new Exec(container, { Cmd: ["true"] } as unknown as ExecConfig);
 
 test("a state that is waited for is told as it comes, and at once when it is there", async () => {
   const exec = execIn(containerOf());
