@@ -1,14 +1,11 @@
 /** Starts shims, keeps spares warm, finds those of an earlier daemon again. */
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import { sleep } from "../lib/concurrency/retry.ts";
 import { EngineError, messageOf } from "../lib/errors.ts";
-import { createId } from "../lib/id.ts";
 import type { Logger } from "../lib/log.ts";
-import { isSameProcess, processStartTime, spawnDetached } from "../sys/process/process.ts";
 import { expectStart } from "./cgroup-warmth.ts";
-import { connectShim, ShimConnection } from "./_shim-connection.ts";
-import { cleanUpBehind, noteSpare } from "./_shim-cleanup.ts";
+import type { ShimConnection } from "./_shim-connection.ts";
+import { noteSpare } from "./_shim-cleanup.ts";
+import { ShimFolders } from "./_shim-folders.ts";
+import { type ShimProgram, startShim } from "./_shim-start.ts";
 import { cleanUpOrTell, recoverShim } from "./_shim-recovery.ts";
 import { ShimClient, type ShimClientOptions } from "./shim-client.ts";
 import type { AcquireOptions, RecoveredShim, Shim, ShimPool } from "./shim.ts";
@@ -30,27 +27,18 @@ const renewalWaitMs = 300;
 /** Containers that one shim serves at the most, one after the other. */
 const servedCountMax = 100;
 const spareCountDefault = 2;
-/** Until a started shim must listen. */
-const readyMaxMs = 10_000;
-const readyLookMs = 1;
 /** Starts of shims that may fail one after the other before that is told to who waits. */
 const startFailureCountMax = 4;
 /** Shims that may be lost while a container takes one. */
 const takeAttemptCountMax = 8;
-const nameLength = 16;
-const removeAttemptCountMax = 10;
 
 /** What `openShimPool` needs. */
-export interface ShimPoolOptions {
+export interface ShimPoolOptions extends ShimProgram {
   /** The pool's folder is `<execRoot>/shims`; short, as socket paths are at most 107 bytes. */
   readonly execRoot: string;
   readonly logger: Logger;
   /** Spares kept at rest; 2 when absent. */
   readonly spareCount?: number;
-  /** Argv prefix that starts a shim; the directory is appended. */
-  readonly command: readonly string[];
-  /** The whole environment of shims; a search path alone when absent. */
-  readonly env?: Readonly<Record<string, string>>;
 }
 
 type KnownShim = Parameters<ShimPool["recover"]>[0][number];
@@ -62,12 +50,10 @@ export function openShimPool(options: ShimPoolOptions): ShimPool {
 
 class SpareShimPool implements ShimPool {
   readonly #options: ShimPoolOptions;
-  readonly #folder: string;
+  readonly #folders: ShimFolders;
   readonly #spares: ShimClient[] = [];
   readonly #waiting: PromiseWithResolvers<ShimClient>[] = [];
   readonly #taken = new Set<ShimClient>();
-  /** Of all shims this pool has started, ready or not. */
-  readonly #names = new Set<string>();
   #startingCount = 0;
   #renewingCount = 0;
   /** When containers were started that have not ended since, by their IDs. */
@@ -80,9 +66,8 @@ class SpareShimPool implements ShimPool {
 
   constructor(options: ShimPoolOptions) {
     this.#options = options;
-    this.#folder = join(options.execRoot, "shims");
+    this.#folders = new ShimFolders(options.execRoot);
     this.#wantedCount = options.spareCount ?? spareCountDefault;
-    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     this.#replenish();
   }
 
@@ -111,9 +96,8 @@ class SpareShimPool implements ShimPool {
 
   async recover(known: readonly KnownShim[]): Promise<readonly RecoveredShim[]> {
     const found = await Promise.all(known.map((each) => this.#recoverOne(each)));
-    const kept = new Set([...known.map((each) => each.name), ...this.#names]);
-    for (const name of readdirSync(this.#folder)) {
-      if (!kept.has(name)) await this.#removeUnknown(name);
+    for (const name of this.#folders.unknown(known.map((each) => each.name))) {
+      await this.#removeUnknown(name);
     }
     return found;
   }
@@ -128,8 +112,7 @@ class SpareShimPool implements ShimPool {
 
   async forget(name: string): Promise<void> {
     for (const shim of this.#taken) if (shim.name === name) this.#taken.delete(shim);
-    this.#names.delete(name);
-    await removeDirectory(this.#directory(name));
+    await this.#folders.remove(name);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -175,7 +158,7 @@ class SpareShimPool implements ShimPool {
     this.#calm = setTimeout(() => {
       this.#wantedCount = restCount;
       for (const spare of this.#spares.splice(restCount)) {
-        this.#names.delete(spare.name);
+        this.#folders.leave(spare.name);
         spare.disconnect();
       }
     }, burstMemoryMs);
@@ -199,7 +182,7 @@ class SpareShimPool implements ShimPool {
   }
 
   async #renew(ended: ShimClient): Promise<void> {
-    const { name, directory } = this.#makeDirectory();
+    const { name, directory } = this.#folders.make();
     this.#renewingCount += 1;
     try {
       noteSpare(directory, ended);
@@ -209,7 +192,7 @@ class SpareShimPool implements ShimPool {
     } catch (error) {
       // It has served, and another takes its place: nothing is lost but the saving.
       this.#options.logger.debug("shim is not renewed", { shim: ended.name, error });
-      await this.#removeOwn(name);
+      await this.#folders.remove(name);
     } finally {
       this.#renewingCount -= 1;
       ended.disconnect();
@@ -232,7 +215,8 @@ class SpareShimPool implements ShimPool {
 
   async #startOne(): Promise<void> {
     try {
-      this.#offer(await this.#start());
+      const { connection, ...shim } = await startShim(this.#options, this.#folders);
+      this.#offer(this.#client(connection, shim));
       this.#failureCount = 0;
     } catch (error) {
       this.#failureCount += 1;
@@ -255,73 +239,11 @@ class SpareShimPool implements ShimPool {
     shim.onSpareLost = () => {
       const index = this.#spares.indexOf(shim);
       if (index >= 0) this.#spares.splice(index, 1);
-      void this.#removeOwn(shim.name);
+      void this.#folders.remove(shim.name);
     };
     const call = this.#waiting.shift();
     if (call === undefined) this.#spares.push(shim);
     else call.resolve(shim);
-  }
-
-  async #start(): Promise<ShimClient> {
-    const { name, directory } = this.#makeDirectory();
-    try {
-      const pid = this.#spawn(directory);
-      noteSpare(directory, { pid });
-      return await this.#connect({ name, directory, pid });
-    } catch (error) {
-      // One that is late has no business any more.
-      await cleanUpBehind(directory);
-      await this.#removeOwn(name);
-      throw error;
-    }
-  }
-
-  #spawn(directory: string): number {
-    const log = openSync(join(directory, "shim.log"), "a", 0o600);
-    try {
-      return spawnDetached({
-        argv: [...this.#options.command, directory],
-        cwd: "/",
-        env: this.#options.env ?? environmentDefault,
-        stdio: ["ignore", log, log],
-      }).pid;
-    } finally {
-      closeSync(log);
-    }
-  }
-
-  #makeDirectory(): { readonly name: string; readonly directory: string } {
-    const name = createId().slice(0, nameLength);
-    const directory = this.#directory(name);
-    this.#names.add(name);
-    mkdirSync(directory, { mode: 0o700 });
-    return { name, directory };
-  }
-
-  async #removeOwn(name: string): Promise<void> {
-    this.#names.delete(name);
-    await removeDirectory(this.#directory(name));
-  }
-
-  async #connect(shim: {
-    readonly name: string;
-    readonly directory: string;
-    readonly pid: number;
-  }): Promise<ShimClient> {
-    const deadline = performance.now() + readyMaxMs;
-    const path = join(shim.directory, "shim.sock");
-    const startTime = processStartTime(shim.pid);
-    while (performance.now() < deadline) {
-      const socket = existsSync(path) ? await connectShim(path, { kind: "control" }) : undefined;
-      if (socket !== undefined) {
-        return this.#client(new ShimConnection(socket), shim);
-      }
-      if (startTime === undefined || !isSameProcess(shim.pid, startTime)) {
-        throw new EngineError("unavailable", `start shim: process ${shim.pid} has ended`);
-      }
-      await sleep(readyLookMs);
-    }
-    throw new EngineError("unavailable", `start shim: process ${shim.pid} does not answer`);
   }
 
   #client(
@@ -332,15 +254,8 @@ class SpareShimPool implements ShimPool {
     return new ShimClient(connection, { ...shim, logger, retire: (ended) => this.#retire(ended) });
   }
 
-  #directory(name: string): string {
-    if (!/^[\da-f]{1,64}$/.test(name)) {
-      throw new EngineError("invalid-argument", `shim name ${JSON.stringify(name)}: not a name`);
-    }
-    return join(this.#folder, name);
-  }
-
   async #recoverOne({ name, containerId }: KnownShim): Promise<RecoveredShim> {
-    const directory = this.#directory(name);
+    const directory = this.#folders.path(name);
     const open = (connection: ShimConnection, pid: number): ShimClient => {
       const shim = this.#client(connection, { directory, name, pid });
       shim.adopted(containerId);
@@ -354,35 +269,14 @@ class SpareShimPool implements ShimPool {
 
   /** A shim that no container knows: its start was never acknowledged. */
   async #removeUnknown(name: string): Promise<void> {
-    if (!/^[\da-f]{1,64}$/.test(name)) return;
-    const directory = this.#directory(name);
+    const directory = this.#folders.path(name);
     await cleanUpOrTell(directory, this.#options.logger);
-    await removeDirectory(directory);
+    await this.#folders.remove(name);
   }
 }
-
-/**
- * Shims are told nothing by the environment of the daemon; what they are told, to be small: no pages
- * kept ready for a heap that hardly grows, and no compiled code (with threads that compile, and a heap
- * each) of what runs at the start alone. The loops that carry output are compiled as ever.
- */
-const environmentDefault: Readonly<Record<string, string>> = {
-  BUN_JSC_useWarmUpMarkedBlocks: "0",
-  BUN_JSC_thresholdForJITAfterWarmUp: "5000",
-  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-};
 
 function failureOf(settled: PromiseSettledResult<unknown>): unknown {
   return settled.status === "rejected" ? settled.reason : undefined;
-}
-
-/** A shim that is just leaving removes its socket at the same time, which stops a removal early. */
-async function removeDirectory(path: string): Promise<void> {
-  for (let attempt = 1; attempt <= removeAttemptCountMax; attempt += 1) {
-    rmSync(path, { recursive: true, force: true });
-    if (!existsSync(path)) return;
-    await sleep(attempt);
-  }
 }
 
 function closed(): EngineError {
