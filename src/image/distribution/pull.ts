@@ -3,6 +3,7 @@
  *
  * 1. The reference is resolved to the manifest for a platform, the policy is asked.
  * 2. Config and layers come in parallel; a layer is unpacked once it and those below it are there.
+ *    Beside them come the attestations that the index has of the image.
  * 3. Everything is synced; then image, names and digests are recorded in one transaction.
  *
  * A pull that breaks off leaves no record. Its pieces are kept for a day, so that the next one goes on.
@@ -26,6 +27,7 @@ import {
 import type { RegistryClient } from "../../remote/registry-client.ts";
 import { platformMismatch } from "../../lib/docker-messages.ts";
 import { type ChosenManifest, chooseManifest } from "./choose-manifest.ts";
+import { fetchAttestations } from "./_fetch-attestations.ts";
 import { fetchImage, isDiskFull } from "./_fetch-image.ts";
 import { holdImage } from "../hold-image.ts";
 import type { ImageRecord } from "../image-records.ts";
@@ -165,13 +167,21 @@ async function store(context: ImageContext, options: Store): Promise<Pulled> {
   const before = index.findName(names.asked)?.id;
   const key = `${names.asked} ${chosen.digest}`;
   const record = await context.making(async (leaseId) => {
-    const { stored, isFetched } = await fetchUnlessHere(context, { ...options, leaseId, key });
+    const { stored, isFetched, attachments } = await fetchAll(context, {
+      ...options,
+      ...{ leaseId, key },
+    });
     if (options.signal?.aborted === true) throw new EngineError("canceled", "canceled");
     await metadata.commit(() => {
       // Should it have been removed meanwhile, it is back: the lease has kept all of it.
       if (isFetched || index.findById(stored.id) === undefined) index.put(stored);
       for (const name of names.all) {
-        index.bind(name, stored.id, { target: chosen.target, isPublished: true });
+        const known = index.findName(name);
+        const others = known?.target?.digest === chosen.target.digest ? known.attachments : [];
+        index.bind(name, stored.id, {
+          ...{ target: chosen.target, isPublished: true },
+          attachments: [...new Set([...(others ?? []), ...attachments])],
+        });
       }
       const blobs = chosen.manifest.layers.map((layer) => layer.digest);
       distribution.addPlaces([...blobs, stored.id], referenceName(reference));
@@ -188,10 +198,37 @@ async function store(context: ImageContext, options: Store): Promise<Pulled> {
   return { id: record.id, isNewer: before !== record.id };
 }
 
-async function fetchUnlessHere(
+interface Fetch extends Store {
+  readonly leaseId: string;
+  readonly key: string;
+}
+
+interface Fetched {
+  readonly stored: ImageRecord;
+  readonly isFetched: boolean;
+}
+
+/** Fetches the image, and beside it what the index says of it. */
+async function fetchAll(
   context: ImageContext,
-  options: Store & { readonly leaseId: string; readonly key: string },
-): Promise<{ readonly stored: ImageRecord; readonly isFetched: boolean }> {
+  fetch: Fetch,
+): Promise<Fetched & { readonly attachments: readonly Digest[] }> {
+  const ending = new AbortController();
+  const signals = [ending.signal, ...(fetch.signal === undefined ? [] : [fetch.signal])];
+  const attestations = fetchAttestations(context, { ...fetch, signal: AbortSignal.any(signals) });
+  // Awaited below; until then a rejection must not count as one that nobody heard.
+  attestations.catch(() => undefined);
+  try {
+    const fetched = await fetchUnlessHere(context, fetch);
+    return { ...fetched, attachments: await attestations };
+  } catch (error) {
+    ending.abort();
+    await Promise.allSettled([attestations]);
+    throw error;
+  }
+}
+
+async function fetchUnlessHere(context: ImageContext, options: Fetch): Promise<Fetched> {
   const { content, index, distribution, leases } = context;
   const { chosen, key, leaseId } = options;
   const known = index.findById(chosen.manifest.config.digest);

@@ -1,0 +1,116 @@
+/**
+ * Brings what an index names beside an image: its attestations. With them the index is whole, and
+ * can be pushed as it came.
+ */
+import { verifyBytes } from "../../content/verify.ts";
+import { EngineError, isKind, messageOf } from "../../lib/errors.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
+import {
+  decodeIndex,
+  decodeManifest,
+  type Manifest,
+  manifestSizeMaxBytes,
+} from "../../oci/manifest.ts";
+import { isIndexType, isManifestType } from "../../oci/media-types.ts";
+import { type Reference, withDigest } from "../../oci/reference.ts";
+import type { RegistryCall, RegistryClient } from "../../remote/registry-client.ts";
+import { syncFileSystemAsync } from "../../sys/fs/fs.ts";
+import type { ImageContext } from "../context.ts";
+import type { ChosenManifest } from "./choose-manifest.ts";
+
+// BuildKit: docs/attestations/attestation-storage.md
+const typeKey = "vnd.docker.reference.type";
+const digestKey = "vnd.docker.reference.digest";
+const attestationType = "attestation-manifest";
+
+/** Attestations of one image, and bytes of the blobs of each: what has more is left in the registry. */
+const attestationsMax = 4;
+const blobsMaxBytes = 32 * 1024 * 1024;
+
+/** What to fetch. */
+export interface AttestationFetch extends RegistryCall {
+  readonly registry: RegistryClient;
+  readonly reference: Reference;
+  readonly chosen: ChosenManifest;
+  readonly leaseId: string;
+}
+
+/**
+ * Fetches the attestations of the image that was chosen. What does not come is done without: an image
+ * is no less for it.
+ *
+ * @returns the digests of all that they are made of, held by the lease and on the disk
+ * @throws canceled
+ */
+export async function fetchAttestations(
+  context: ImageContext,
+  fetch: AttestationFetch,
+): Promise<readonly Digest[]> {
+  const { content, logger } = context;
+  const digests: Digest[] = [];
+  for (const descriptor of attestationsOf(fetch.chosen)) {
+    try {
+      digests.push(...(await fetchOne(context, { ...fetch, descriptor })));
+    } catch (error) {
+      if (isKind(error, "canceled") || !(error instanceof EngineError)) throw error;
+      const { digest } = descriptor;
+      logger.info("an attestation did not come", { digest, error: messageOf(error) });
+    }
+  }
+  // What a record names must be there after a power cut.
+  if (digests.length > 0) await syncFileSystemAsync(content.root);
+  return digests;
+}
+
+/** The entries of the index that say something of the image. */
+function attestationsOf({ target, digest, documents }: ChosenManifest): readonly Descriptor[] {
+  const [index] = documents;
+  if (index === undefined || !isIndexType(target.mediaType) || documents.length !== 2) return [];
+  return decodeIndex(index.bytes)
+    .manifests.filter(
+      ({ mediaType, annotations = {} }) =>
+        isManifestType(mediaType) &&
+        annotations[typeKey] === attestationType &&
+        annotations[digestKey] === digest,
+    )
+    .slice(0, attestationsMax);
+}
+
+async function fetchOne(
+  context: ImageContext,
+  fetch: AttestationFetch & { readonly descriptor: Descriptor },
+): Promise<readonly Digest[]> {
+  const { content, leases } = context;
+  const { registry, reference, descriptor, leaseId, credentials, signal } = fetch;
+  const call = {
+    ...(credentials === undefined ? {} : { credentials }),
+    ...(signal === undefined ? {} : { signal }),
+  };
+  const hold = (digest: Digest): void => leases.add(leaseId, `content:${digest}`);
+  const named = descriptor.digest;
+  hold(named);
+  const bytes =
+    content.find(named) === undefined
+      ? (await registry.fetchManifest(withDigest(reference, named), call)).bytes
+      : await content.read(named, { sizeMaxBytes: manifestSizeMaxBytes });
+  verifyBytes(bytes, { digest: named });
+  const blobs = blobsOf(decodeManifest(bytes));
+  for (const { digest } of blobs) hold(digest);
+  for (const blob of blobs) {
+    await registry.fetchBlob(reference, { ...call, descriptor: blob, content });
+  }
+  await content.put(bytes);
+  return [named, ...blobs.map(({ digest }) => digest)];
+}
+
+/** @throws invalid-argument when they are too large */
+function blobsOf({ config, layers }: Manifest): readonly Descriptor[] {
+  const blobs = [config, ...layers];
+  const sizeBytes = blobs.reduce((sum, { size }) => sum + size, 0);
+  if (sizeBytes <= blobsMaxBytes) return blobs;
+  throw new EngineError(
+    "invalid-argument",
+    `the attestation has ${sizeBytes} bytes: at most ${blobsMaxBytes} are fetched`,
+  );
+}
