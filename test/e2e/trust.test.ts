@@ -132,6 +132,20 @@ describe.skipIf(!hasDockerRegistry || engine.daemon === undefined)(
       expect(await tug.ok("image", "verify", "--key", own.pub, image)).toContain("critical");
     });
 
+    test("signatures of others stay as they are beside ours", async () => {
+      const image = await pushed();
+      const own = await openKeys("others");
+      const annotations = { "dev.sigstore.cosign/certificate": "a certificate" };
+      await storeForeignSignature(image, own.key, annotations);
+      await sign(image);
+      const digest = await remoteDigest(image);
+      const path = `${repositoryUrl(image)}/manifests/${digest.replace(":", "-")}.sig`;
+      const manifest = await (await fetch(path, { headers: { Accept: manifestType } })).json();
+      expect(listAt(manifest, "layers").length).toBeGreaterThan(1);
+      expect(at(manifest, "layers", 0, "annotations")).toMatchObject(annotations);
+      for (const key of [own.pub, publicPath]) await tug.ok("image", "verify", "--key", key, image);
+    });
+
     test("an index is signed with all that it names, and one platform's signature is not its own", async () => {
       const image = `${registry.host}/team/${uniqueName("multi")}:1`;
       const context = join(folder, uniqueName("multi"));
@@ -405,7 +419,11 @@ async function foreignSignature(
 }
 
 /** What another signer would do, by hand. */
-async function storeForeignSignature(image: string, keyFile: string): Promise<void> {
+async function storeForeignSignature(
+  image: string,
+  keyFile: string,
+  annotations: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const digest = await remoteDigest(image);
   const made = await foreignSignature({ image, digest }, keyFile);
   const payload = Buffer.from(made.Payload, "base64").toString();
@@ -420,7 +438,7 @@ async function storeForeignSignature(image: string, keyFile: string): Promise<vo
       {
         mediaType: "application/vnd.dev.cosign.simplesigning.v1+json",
         ...(await upload(image, payload)),
-        annotations: { "dev.cosignproject.cosign/signature": made.Signature },
+        annotations: { ...annotations, "dev.cosignproject.cosign/signature": made.Signature },
       },
     ],
   };

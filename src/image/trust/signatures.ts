@@ -2,6 +2,7 @@
 import { EngineError, isKind } from "../../lib/errors.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { Metadata, Table } from "../../metadata/metadata.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { decodeManifest, encodeManifest, type Manifest } from "../../oci/manifest.ts";
 import { ociMediaTypes } from "../../oci/media-types.ts";
@@ -56,22 +57,34 @@ export function openSignatureStore(options: SignatureStoreOptions): SignatureSto
       payload: Buffer.from(payload, "base64"),
       signature,
     }));
-  const add = (digest: Digest, signatures: readonly ImageSignature[]): void => {
+  const joined = (
+    digest: Digest,
+    signatures: readonly ImageSignature[],
+  ): SignatureRecord["signatures"] => {
     const known = table.find(digest)?.signatures ?? [];
     const keys = new Set(known.map(({ signature }) => signature));
-    const fresh = signatures
-      .filter(({ signature }) => !keys.has(signature))
-      .map(({ payload, signature }) => ({
+    const fresh = signatures.filter(({ signature }) => !keys.has(signature));
+    return [
+      ...known,
+      ...fresh.map(({ payload, signature }) => ({
         payload: Buffer.from(payload).toString("base64"),
         signature,
-      }));
-    if (known.length + fresh.length > signaturesMax) {
+      })),
+    ];
+  };
+  const keep = (digest: Digest, signatures: SignatureRecord["signatures"]): void => {
+    const isNew = signatures.at(-1)?.signature !== table.find(digest)?.signatures.at(-1)?.signature;
+    if (isNew) table.put(digest, { signatures });
+  };
+  const add = (digest: Digest, signatures: readonly ImageSignature[]): void => {
+    const all = joined(digest, signatures);
+    if (all.length > signaturesMax) {
       throw new EngineError(
         "invalid-argument",
         `sign ${digest}: more than ${signaturesMax} signatures of one image`,
       );
     }
-    if (fresh.length > 0) table.put(digest, { signatures: [...known, ...fresh] });
+    keep(digest, all);
   };
   return {
     list,
@@ -80,19 +93,20 @@ export function openSignatureStore(options: SignatureStoreOptions): SignatureSto
       const found = await fetchSignatures(options, { reference, call });
       // One that is for another image is of no use to anybody.
       const own = found.filter(({ payload }) => signedDigest(payload) === call.digest);
-      add(call.digest, own.slice(0, signaturesMax - list(call.digest).length));
+      // New ones come last: they are what an image is signed with by now.
+      keep(call.digest, joined(call.digest, own).slice(-signaturesMax));
       return own;
     },
     async push(reference, call) {
-      const own = list(call.digest);
-      const there = await fetchSignatures(options, { reference, call });
-      const keys = new Set(there.map(({ signature }) => signature));
-      const missing = own.filter(({ signature }) => !keys.has(signature));
+      const there = await findManifest(options, { reference, call });
+      const keys = new Set(signatureLayers(there?.layers ?? []).map(({ signature }) => signature));
+      const missing = list(call.digest).filter(({ signature }) => !keys.has(signature));
       if (missing.length === 0) return;
       await pushSignatures(options.registries, {
         reference: withTag(reference, signatureTag(call.digest)),
         call,
-        signatures: [...there, ...missing],
+        before: there?.layers ?? [],
+        signatures: missing,
       });
     },
   };
@@ -103,22 +117,31 @@ interface At {
   readonly call: RegistryCall & { readonly digest: Digest };
 }
 
-async function fetchSignatures(
-  { registries, content, logger }: SignatureStoreOptions,
+/** The manifest that holds an image's signatures in a registry; undefined for none. */
+async function findManifest(
+  { registries }: SignatureStoreOptions,
   { reference, call }: At,
-): Promise<readonly ImageSignature[]> {
+): Promise<Manifest | undefined> {
   const at = withTag(reference, signatureTag(call.digest));
-  let manifest: Manifest;
   try {
-    manifest = decodeManifest((await registries.fetchManifest(at, call)).bytes);
+    return decodeManifest((await registries.fetchManifest(at, call)).bytes);
   } catch (error) {
-    if (isKind(error, "not-found") || isKind(error, "permission-denied")) return [];
+    if (isKind(error, "not-found") || isKind(error, "permission-denied")) return undefined;
     throw error;
   }
+}
+
+async function fetchSignatures(
+  options: SignatureStoreOptions,
+  { reference, call }: At,
+): Promise<readonly ImageSignature[]> {
+  const { registries, content, logger } = options;
+  const at = withTag(reference, signatureTag(call.digest));
+  const manifest = await findManifest(options, { reference, call });
   const found: ImageSignature[] = [];
-  for (const { descriptor, signature } of signatureLayers(manifest.layers).slice(
-    0,
-    signaturesMax,
+  // New ones come last: of too many those are looked at.
+  for (const { descriptor, signature } of signatureLayers(manifest?.layers ?? []).slice(
+    -signaturesMax,
   )) {
     if (descriptor.size > payloadSizeMaxBytes) {
       logger.warn("a signature's document is too long", { digest: descriptor.digest });
@@ -134,16 +157,26 @@ async function fetchSignatures(
   return found;
 }
 
+/** Adds signatures to those that a registry has: others' stay as they are, certificates and all. */
 async function pushSignatures(
   registries: RegistryClient,
-  { reference, call, signatures }: At & { readonly signatures: readonly ImageSignature[] },
+  {
+    reference,
+    call,
+    before,
+    signatures,
+  }: At & {
+    readonly before: readonly Descriptor[];
+    readonly signatures: readonly ImageSignature[];
+  },
 ): Promise<void> {
-  const layers = signatures.map(({ payload, signature }) => ({
+  const added = signatures.map(({ payload, signature }) => ({
     mediaType: simpleSigningType,
     digest: digestOf(payload),
     size: payload.length,
     annotations: { [signatureAnnotation]: signature },
   }));
+  const layers = [...before, ...added];
   const config = Buffer.from(
     JSON.stringify({
       architecture: "",
@@ -159,7 +192,7 @@ async function pushSignatures(
     layers,
   };
   const bodies = [config, ...signatures.map(({ payload }) => payload)];
-  for (const [index, descriptor] of [manifest.config, ...layers].entries()) {
+  for (const [index, descriptor] of [manifest.config, ...added].entries()) {
     const body = bodies[index] ?? config;
     await registries.pushBlob(reference, {
       ...call,
