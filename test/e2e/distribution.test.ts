@@ -239,7 +239,7 @@ ours("pull", () => {
     expect(times[Math.floor(times.length / 2)]).toBeLessThan(25);
     expect(times.at(-1)).toBeLessThan(400);
     await removeImage(engine, name);
-  });
+  }, 30_000);
 
   test("a layer that the registry changed is refused, and fetched once it is right", async () => {
     const name = await publishNoise(registry.host, 300_000);
