@@ -108,6 +108,26 @@ describe.skipIf(!isRoot)("the collector (needs root)", () => {
     }
   });
 
+  test("a prune of many images lets others ask in between, and tells a shared layer once", async () => {
+    const shared = layerOf("shared");
+    for (let number = 0; number < 12; number += 1) {
+      await load(archiveOf(`many:${number}`, [shared, layerOf(`own${number}`)]));
+    }
+    const counts = new Set<number>();
+    let isPruning = true;
+    const look = (): void => {
+      counts.add(t.images.count);
+      if (isPruning) setImmediate(look);
+    };
+    look();
+    const { deleted } = await t.images.prune(new Map([["dangling", ["false"]]]));
+    isPruning = false;
+    expect(counts.size).toBeGreaterThan(6);
+    const told = deleted.flatMap(({ Deleted: id }) => id ?? []);
+    expect([told.length, new Set(told).size]).toEqual([12 + 12 + 1, 25]);
+    expect(told.at(-1)).toBe(digestOf(shared));
+  });
+
   test("takes what a load that fails has left", async () => {
     const { bytes, blobsEnd } = archiveOf("cut:1", [layerOf("a")]);
     const cut = toReadableStream([bytes.subarray(0, blobsEnd - 700)]);

@@ -1,5 +1,6 @@
 import type { ImageDeleteResponseItem } from "../../api/image.ts";
 import { EngineError, isKind, messageOf } from "../../lib/errors.ts";
+import { nextTurn } from "../../lib/concurrency/turn.ts";
 import { booleanFilter, checkFilterNames, matchesLabels } from "../../lib/filters.ts";
 import { parseTime } from "../../lib/time.ts";
 import type { ImageRecord } from "../image-records.ts";
@@ -30,6 +31,8 @@ export async function pruneImages(
   );
   const removed: ImageDeleteResponseItem[] = [];
   for (const record of chooseImages(context, records, filters)) {
+    // To each removal all images are looked at: whoever asks meanwhile is answered between two.
+    await nextTurn();
     const tags = index.namesOf(record.id);
     if (isDanglingOnly && tags.length > 0) continue;
     const names = [...tags, ...index.digestsOf(record.id)];

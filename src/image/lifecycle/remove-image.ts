@@ -59,9 +59,15 @@ export async function removeImage(
   return withoutKept(context, items);
 }
 
-/** Leaves out layers that are there after the collection: a container or a build's cache keeps them. */
+/**
+ * Leaves out layers that are there after the collection: another image, a container or a build's cache
+ * keeps them. A layer that went with several images is told with the last.
+ */
 export function withoutKept({ snapshots }: ImageContext, items: Items): Items {
-  return items.filter(({ Deleted: id }) => id === undefined || snapshots.find(id) === undefined);
+  const told = new Map(items.map(({ Deleted: id }, at) => [id, at]));
+  return items.filter(({ Deleted: id }, at) => {
+    return id === undefined || (told.get(id) === at && snapshots.find(id) === undefined);
+  });
 }
 
 /**
@@ -101,7 +107,10 @@ function removeParts(
   }
 }
 
-/** As `removeImage`, but not durable yet; what nobody needs any more is left to the collector. */
+/**
+ * As `removeImage`, but not durable yet. What nobody needs any more is left to the collector; all layers
+ * are told, see `withoutKept`.
+ */
 export function removeOne(
   context: ImageContext,
   request: RemoveRequest & { readonly items: Items },
@@ -223,12 +232,7 @@ function deleteImage(context: ImageContext, deletion: Deletion): void {
   const attributes = { name: record.id };
   context.events.publish({ type: "image", action: "delete", id: record.id, attributes });
   items.push({ Deleted: record.id });
-  const needed = new Set(
-    index.list().flatMap((image) => image.layers.map((layer) => layer.chainId)),
-  );
-  for (const layer of record.layers.toReversed()) {
-    if (!needed.has(layer.chainId)) items.push({ Deleted: layer.chainId });
-  }
+  for (const { chainId } of record.layers.toReversed()) items.push({ Deleted: chainId });
   if (deletion.keepsParents === true || record.parentId === undefined) return;
   const parent = index.findById(record.parentId);
   if (parent !== undefined && namesOf(context, parent).length === 0) {
