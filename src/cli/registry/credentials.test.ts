@@ -129,6 +129,24 @@ describe("config.json", () => {
     });
   }
 
+  test("what the environment gives goes before the file and helpers", async () => {
+    const auth = (pair: string): object => ({ auth: Buffer.from(pair).toString("base64") });
+    configure({ credsStore: "missing", auths: { "r:1": auth("kept:1") } });
+    const give = (text: string): Environment => ({
+      ...environment,
+      variables: { ...environment.variables, DOCKER_AUTH_CONFIG: text },
+    });
+    const given = give(JSON.stringify({ auths: { "https://r:1/v1/": auth("given:2") } }));
+    expect(await findCredentials(given, "r:1")).toMatchObject({ username: "given", password: "2" });
+    expect(await findUsableCredentials(given, "other:1")).toBeUndefined();
+    configure({ auths: { "r:1": auth("kept:1") } });
+    for (const text of ["", "{", "[]", '{"auths":{"r:1":"x"}}']) {
+      expect(await findCredentials(give(text), "r:1")).toMatchObject(
+        text.includes("r:1") ? {} : { username: "kept" },
+      );
+    }
+  });
+
   test("an empty file holds nothing", async () => {
     mkdirSync(environment.configDir);
     writeFileSync(join(environment.configDir, "config.json"), "\n");

@@ -4,7 +4,6 @@
  *
  * A password goes to a file of mode 0600 or to a helper's standard input; it is never printed.
  */
-import { spawn } from "node:child_process";
 import {
   chownSync,
   lstatSync,
@@ -23,15 +22,15 @@ import { codeOf, EngineError, isKind, messageOf } from "../../lib/errors.ts";
 import { escapeControls } from "../../lib/terminal-text.ts";
 import { defaultDomain, parseReference } from "../../oci/reference.ts";
 import type { Environment } from "../environment.ts";
+import type { Output } from "../output.ts";
+import { callHelper, decodeAnswer, decodeObject, objectOf } from "./credential-helper.ts";
+
+/** Holds what `auths` of config.json holds, and goes before it. Docker: since 28.3 */
+const authVariable = "DOCKER_AUTH_CONFIG";
 
 /** The key of Docker Hub, an address of a time before this API. */
 export const indexServer = "https://index.docker.io/v1/";
 
-/** An answer of a helper is bounded. */
-const helperOutputMaxBytes = 1024 * 1024;
-const helperMaxMs = 60_000;
-/** What helpers say of a server they know nothing of. @see docker-credential-helpers */
-const notFoundSentence = "credentials not found in native keychain";
 /** The username that stands for an identity token in a helper's answer. */
 const tokenUsername = "<token>";
 
@@ -96,6 +95,8 @@ export async function findCredentials(
   environment: Environment,
   server: string,
 ): Promise<AuthConfig | undefined> {
+  const given = findInVariable(environment, server);
+  if (given !== undefined) return given;
   const config = readConfig(environment);
   const helper = helperOf(config, server);
   if (helper === undefined) return findInFile(config, server);
@@ -149,6 +150,15 @@ export async function eraseCredentials(environment: Environment, server: string)
   return isKnown;
 }
 
+/** Says so when what is kept or forgotten has no effect. */
+export function warnOfVariable({ variables }: Environment, output: Output): void {
+  if ((variables[authVariable] ?? "") === "") return;
+  output.err(
+    `WARNING: ${authVariable} is set and takes precedence.\n` +
+      `Unset ${authVariable} to restore the CLI auth behaviour.\n`,
+  );
+}
+
 interface CredentialsConfig {
   readonly auths: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly credHelpers: Readonly<Record<string, string>>;
@@ -172,11 +182,10 @@ function readDocument(environment: Environment): Readonly<Record<string, unknown
 }
 
 function readConfig(environment: Environment): CredentialsConfig {
-  const { auths, credHelpers, credsStore } = readDocument(environment);
+  const document = readDocument(environment);
+  const { credHelpers, credsStore } = document;
   return {
-    auths: Object.fromEntries(
-      Object.entries(objectOf(auths)).map(([server, entry]) => [server, objectOf(entry)]),
-    ),
+    auths: authsOf(document),
     credHelpers: Object.fromEntries(
       Object.entries(objectOf(credHelpers)).filter(
         (entry): entry is [string, string] => typeof entry[1] === "string",
@@ -229,7 +238,29 @@ function helperOf(config: CredentialsConfig, server: string): string | undefined
   return name === "" ? undefined : (name ?? config.credsStore);
 }
 
-function findInFile(config: CredentialsConfig, server: string): AuthConfig | undefined {
+/** What the environment says of a server, as pipelines do who have no place for a file. */
+function findInVariable({ variables }: Environment, server: string): AuthConfig | undefined {
+  const text = variables[authVariable] ?? "";
+  if (text === "") return undefined;
+  try {
+    return findInFile({ auths: authsOf(decodeObject(text, authVariable)) }, server);
+  } catch (error) {
+    if (!isKind(error, "invalid-argument")) throw error;
+    // The sentence would quote the variable, which may hold a password.
+    process.stderr.write(`WARNING: ${authVariable} is no JSON: going on without\n`);
+    return undefined;
+  }
+}
+
+function authsOf(document: Readonly<Record<string, unknown>>): CredentialsConfig["auths"] {
+  const auths = Object.entries(objectOf(document["auths"]));
+  return Object.fromEntries(auths.map(([server, entry]) => [server, objectOf(entry)]));
+}
+
+function findInFile(
+  config: Pick<CredentialsConfig, "auths">,
+  server: string,
+): AuthConfig | undefined {
   const bare = bareHost(server);
   const key = Object.keys(config.auths).find((each) => each === server || bareHost(each) === bare);
   const entry = key === undefined ? undefined : config.auths[key];
@@ -253,89 +284,4 @@ function findInFile(config: CredentialsConfig, server: string): AuthConfig | und
 function bareHost(server: string): string {
   const host = server.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
   return host === "index.docker.io" || host === "registry-1.docker.io" ? defaultDomain : host;
-}
-
-/** Asks a helper. @returns its answer; undefined when it knows nothing of the server */
-async function callHelper(
-  helper: string,
-  call: {
-    readonly verb: "get" | "store" | "erase";
-    readonly input: string;
-    readonly environment: Environment;
-  },
-): Promise<string | undefined> {
-  // The name becomes part of a program's: it must not lead out of the search path.
-  if (!/^[\w.-]+$/.test(helper)) {
-    throw new EngineError(
-      "invalid-argument",
-      `credential helper ${JSON.stringify(helper)}: not a name`,
-    );
-  }
-  const program = `docker-credential-${helper}`;
-  const child = spawn(program, [call.verb], {
-    env: { ...call.environment.variables },
-    stdio: ["pipe", "pipe", "inherit"],
-    timeout: helperMaxMs,
-  });
-  const ended = Promise.withResolvers<number>();
-  child.once("error", (error) => {
-    const reason =
-      codeOf(error) === "ENOENT" ? "executable file not found in $PATH" : messageOf(error);
-    const sentence = `error getting credentials - err: exec: "${program}": ${reason}`;
-    ended.reject(new EngineError("not-found", sentence, { cause: error }));
-  });
-  child.once("close", (code) => ended.resolve(code ?? 1));
-  // A helper that ends without reading is told by its code.
-  child.stdin.on("error", () => undefined);
-  child.stdin.end(call.input);
-  const [code, text] = await Promise.all([ended.promise, readBounded(child.stdout)]);
-  if (code === 0) return text;
-  const reason = text.trim();
-  if (call.verb !== "store" && reason === notFoundSentence) return undefined;
-  throw new EngineError(
-    "unavailable",
-    `error ${deeds[call.verb]} credentials - err: exit status ${code}, out: \`${reason}\``,
-  );
-}
-
-const deeds = { get: "getting", store: "saving", erase: "erasing" } as const;
-
-/** What is no answer is a failure of the helper. */
-function decodeAnswer(answer: string, helper: string): Readonly<Record<string, unknown>> {
-  try {
-    return decodeObject(answer, `docker-credential-${helper}`);
-  } catch (error) {
-    if (!isKind(error, "invalid-argument")) throw error;
-    throw new EngineError("unavailable", `error getting credentials - ${error.message}`, {
-      cause: error,
-    });
-  }
-}
-
-async function readBounded(stream: AsyncIterable<Uint8Array>): Promise<string> {
-  const parts: Uint8Array[] = [];
-  let sizeBytes = 0;
-  for await (const part of stream) {
-    sizeBytes += part.length;
-    if (sizeBytes > helperOutputMaxBytes) {
-      throw new EngineError("invalid-argument", "the credential helper's answer is too long");
-    }
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString("utf8");
-}
-
-function decodeObject(text: string, what: string): Readonly<Record<string, unknown>> {
-  try {
-    return objectOf(JSON.parse(text) as unknown);
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw new EngineError("invalid-argument", `read ${what}: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
-}
-
-function objectOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : {};
 }

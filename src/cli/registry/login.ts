@@ -5,7 +5,13 @@ import { between, type Command, type Invocation } from "../command.ts";
 import { textFlag, switchFlag } from "../flag/flags.ts";
 import { isInputTerminal, readStandardInput } from "../standard-input.ts";
 import { askHidden, askLine } from "./ask.ts";
-import { findCredentials, indexServer, serverOf, storeCredentials } from "./credentials.ts";
+import {
+  findCredentials,
+  indexServer,
+  serverOf,
+  storeCredentials,
+  warnOfVariable,
+} from "./credentials.ts";
 
 /** A password that is longer is none. */
 const passwordMaxBytes = 64 * 1024;
@@ -42,6 +48,7 @@ async function run(invocation: Invocation): Promise<number> {
         "https://docs.docker.com/go/credential-store/\n\n",
     );
   }
+  warnOfVariable(environment, output);
   output.out(`${escapeControls(answer.Status)}\n`);
   return 0;
 }

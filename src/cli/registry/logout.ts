@@ -1,5 +1,5 @@
 import { between, type Command, type Invocation } from "../command.ts";
-import { eraseCredentials, serverOf } from "./credentials.ts";
+import { eraseCredentials, serverOf, warnOfVariable } from "./credentials.ts";
 
 /** Forgets credentials for a registry. */
 export const command: Command = {
@@ -17,5 +17,6 @@ async function run({ operands, output, environment }: Invocation): Promise<numbe
   // Docker says so whether there were any or not.
   output.out(`Removing login credentials for ${server}\n`);
   await eraseCredentials(environment, server);
+  warnOfVariable(environment, output);
   return 0;
 }
