@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { EngineError } from "../../lib/errors.ts";
 import { generateKeyPair, openPrivateKey, signBytes } from "../../lib/signing-key.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { parseReference } from "../../oci/reference.ts";
@@ -222,6 +223,26 @@ describe("signatures", () => {
       expect(sentence).toContain("rule default[0] wants it signed with");
     });
   }
+
+  test("that cannot be fetched keep the image out, with what they were wanted for", async () => {
+    const checked = createSignaturePolicy({
+      policy: () => given(),
+      signatures: {
+        list: () => [],
+        add: () => undefined,
+        fetch: async () => {
+          await Promise.resolve();
+          throw new EngineError("unavailable", "no such host");
+        },
+        push: async () => await Promise.resolve(),
+      },
+    });
+    await expect(checked.check(use({ action: "pull" }))).rejects.toMatchObject({
+      kind: "unavailable",
+      message:
+        "fetch the signatures of localhost:5000/team/web:1, which the policy wants: no such host",
+    });
+  });
 
   test("a pull looks for signatures in the registry, a run only here", async () => {
     const remote = [signature()];

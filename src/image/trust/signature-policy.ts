@@ -1,6 +1,7 @@
 /** Decides by a policy file and signatures which images may come in and run. */
 import { EngineError, isKind } from "../../lib/errors.ts";
 import { verifyBytes } from "../../lib/signing-key.ts";
+import type { Digest } from "../../oci/digest.ts";
 import {
   findReference,
   parseReference,
@@ -124,14 +125,9 @@ async function signedReason(
     const known = signatures.list(digest);
     const verdict = judge(requirement, { known, digest, image });
     if (verdict === "met") return undefined;
-    const { credentials, signal } = use;
     const fetched =
       use.action === "pull" && image !== undefined
-        ? await signatures.fetch(image, {
-            digest,
-            ...(credentials === undefined ? {} : { credentials }),
-            ...(signal === undefined ? {} : { signal }),
-          })
+        ? await fetchSignatures(signatures, { use, image, digest })
         : [];
     const second = judge(requirement, { known: fetched, digest, image });
     if (second === "met") return undefined;
@@ -142,6 +138,29 @@ async function signedReason(
     }
   }
   return best;
+}
+
+/** Those that the registry has. @throws as `SignatureStore.fetch`, saying what they were wanted for */
+async function fetchSignatures(
+  signatures: SignatureStore,
+  wanted: { readonly use: ImageUse; readonly image: Reference; readonly digest: Digest },
+): Promise<readonly ImageSignature[]> {
+  const { use, image, digest } = wanted;
+  const { credentials, signal } = use;
+  try {
+    return await signatures.fetch(image, {
+      digest,
+      ...(credentials === undefined ? {} : { credentials }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  } catch (error) {
+    if (signal?.aborted === true || !(error instanceof EngineError)) throw error;
+    throw new EngineError(
+      error.kind,
+      `fetch the signatures of ${nameOf(use)}, which the policy wants: ${error.message}`,
+      { cause: error },
+    );
+  }
 }
 
 /** Whether one of the signatures does, or how near the best one comes. */
