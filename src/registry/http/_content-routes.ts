@@ -40,6 +40,17 @@ export interface DigestTarget {
 
 /** GET and HEAD of a blob, whole or a part. */
 export async function getBlob(exchange: Exchange, target: DigestTarget): Promise<void> {
+  try {
+    await serveBlob(exchange, target);
+  } catch (error) {
+    const isGone = isKind(error) && error.details["distributionCode"] === "BLOB_UNKNOWN";
+    if (!isGone || error.cause === undefined || exchange.response.headersSent) throw error;
+    // Removed while it was looked for: a cache fetches it again, others say that it is not there.
+    await serveBlob(exchange, target);
+  }
+}
+
+async function serveBlob(exchange: Exchange, target: DigestTarget): Promise<void> {
   const { request, response, registry } = exchange;
   const { digest } = target;
   const blob = await registry.getBlob(target.repository, digest);
@@ -55,16 +66,18 @@ export async function getBlob(exchange: Exchange, target: DigestTarget): Promise
   const isWhole = ifRange !== undefined && ifRange !== `"${digest}"`;
   const part = isWhole ? undefined : parseRange(request.headers.range, blob.sizeBytes);
   const range = part ?? { offset: 0, length: blob.sizeBytes };
-  response.writeHead(part === undefined ? 200 : 206, {
-    ...headers,
-    "Content-Length": String(range.length),
-    ...(part === undefined ? {} : { "Content-Range": formatContentRange(part, blob.sizeBytes) }),
-  });
+  const head = (): void =>
+    void response.writeHead(part === undefined ? 200 : 206, {
+      ...headers,
+      "Content-Length": String(range.length),
+      ...(part === undefined ? {} : { "Content-Range": formatContentRange(part, blob.sizeBytes) }),
+    });
   if (request.method === "HEAD" || range.length === 0) {
+    head();
     response.end();
     return;
   }
-  await sendBlob(exchange, { blob, range });
+  await sendBlob(exchange, { blob, range, head });
 }
 
 /** DELETE of a blob. */

@@ -116,16 +116,20 @@ export function sendJson(
 }
 
 /**
- * Sends a part of a blob behind headers that were sent; a client that reads slowly holds it back, and a
- * blob that is still growing is followed.
+ * Sends a part of a blob; a client that reads slowly holds it back, and a blob that is still growing is
+ * followed.
+ *
+ * @param part.head writes the headers, once the file is open
+ * @throws BLOB_UNKNOWN when the file went just now
  */
 export async function sendBlob(
   { response, counts }: Exchange,
-  part: { readonly blob: ServedBlob; readonly range: ByteRange },
+  part: { readonly blob: ServedBlob; readonly range: ByteRange; readonly head: () => void },
 ): Promise<void> {
-  const { blob, range } = part;
+  const { blob, range, head } = part;
   const { growth } = blob;
   await using handle = await openBlob(blob);
+  head();
   const gone = growth === undefined ? undefined : once(response, "close");
   gone?.catch(() => undefined);
   const end = range.offset + range.length;
@@ -152,11 +156,12 @@ export async function sendBlob(
 }
 
 /** Opens a blob's file; one that came to its end just now has another name. */
-async function openBlob({ path, growth }: ServedBlob): Promise<FileHandle> {
+async function openBlob({ path, growth, digest }: ServedBlob): Promise<FileHandle> {
   try {
     return await open(path, "r");
   } catch (error) {
-    if (growth === undefined || codeOf(error) !== "ENOENT") throw error;
+    if (codeOf(error) !== "ENOENT") throw error;
+    if (growth === undefined) throw refusal("BLOB_UNKNOWN", { detail: { digest }, cause: error });
     await growth.ended();
     if (growth.wholePath === undefined) throw error;
     return await open(growth.wholePath, "r");

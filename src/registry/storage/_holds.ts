@@ -41,6 +41,12 @@ export class Holds {
     return untilMs !== undefined && untilMs > nowMs;
   }
 
+  /** When a digest was held last; undefined when that is over. */
+  heldMs(repository: string, digest: Digest): number | undefined {
+    const untilMs = this.#untilMs.get(`${repository}@${digest}`);
+    return untilMs === undefined ? undefined : untilMs - this.#options.graceMs;
+  }
+
   /** Forgets what is over. */
   expire(): void {
     const nowMs = this.#options.nowMs();

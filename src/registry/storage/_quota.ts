@@ -10,6 +10,12 @@ export interface QuotaLimits {
   readonly repositoryMaxBytes?: number;
 }
 
+/** What is about to come. */
+export interface QuotaRequest {
+  readonly sizeBytes: number;
+  readonly isShared?: boolean;
+}
+
 /** Says no before there is too much: uploads count with the bytes that they have. */
 export class Quota {
   readonly #catalog: Catalog;
@@ -35,22 +41,27 @@ export class Quota {
    * @param extra.isShared the registry has them already
    * @throws DENIED when that would be too much
    */
-  admit(
-    repository: string,
-    extra: { readonly sizeBytes: number; readonly isShared?: boolean },
-  ): void {
+  admit(repository: string, extra: QuotaRequest): void {
+    const { sizeMaxBytes = 0, repositoryMaxBytes = 0 } = this.#limits;
+    const lack = this.lackOf(repository, extra);
+    if (lack === "registry") throw exceeded("the registry", sizeMaxBytes);
+    if (lack === "repository") throw exceeded(`repository ${repository}`, repositoryMaxBytes);
+  }
+
+  /** Whose quota would be exceeded; undefined: nobody's. */
+  lackOf(repository: string, extra: QuotaRequest): "registry" | "repository" | undefined {
     const { sizeMaxBytes, repositoryMaxBytes } = this.#limits;
     const { sizeBytes, isShared = false } = extra;
     if (sizeMaxBytes !== undefined) {
       const wanted = this.#catalog.sizeBytes + this.#pendingBytes + (isShared ? 0 : sizeBytes);
-      if (wanted > sizeMaxBytes) throw exceeded("the registry", sizeMaxBytes);
+      if (wanted > sizeMaxBytes) return "registry";
     }
     if (repositoryMaxBytes !== undefined) {
       const has = this.#catalog.find(repository)?.sizeBytes ?? 0;
       const wanted = has + (this.#pending.get(repository) ?? 0) + sizeBytes;
-      if (wanted > repositoryMaxBytes)
-        throw exceeded(`repository ${repository}`, repositoryMaxBytes);
+      if (wanted > repositoryMaxBytes) return "repository";
     }
+    return undefined;
   }
 }
 

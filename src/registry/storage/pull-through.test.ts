@@ -19,6 +19,9 @@ import { createRegistryHandler } from "../http/server.ts";
 const mebibyte = 1024 * 1024;
 const layer = new Uint8Array(4 * mebibyte).map((_, index) => index % 251);
 const layerDigest = digestOf(layer);
+/** What no manifest names. */
+const others = [1, 2, 3].map((seed) => layer.map((byte) => byte ^ seed));
+const contents = new Map([layer, ...others].map((bytes) => [digestOf(bytes), bytes] as const));
 const config = "{}";
 const manifest = new TextEncoder().encode(
   JSON.stringify({
@@ -42,6 +45,9 @@ let url = "";
 let fetchCount = 0;
 let resolveFailure: EngineError | undefined;
 let nowMs = Date.now();
+let quotaBytes: number | undefined;
+/** The next blob that is looked for goes while it is. */
+let goesAtOnce = false;
 
 /** What the other registry lists, or its failure. */
 function listed<T>(list: T): T {
@@ -64,11 +70,12 @@ async function transfer(
   },
 ): Promise<Awaited<ReturnType<UpstreamOptions["client"]["fetchBlob"]>>> {
   const { behaviour, progress } = how;
+  const bytes = contents.get(digest) ?? layer;
   await using ingest = await content.ingest({ ref: ingestRefOf(digest), expected: digest });
-  await ingest.write(layer.subarray(0, behaviour.firstBytes));
+  await ingest.write(bytes.subarray(0, behaviour.firstBytes));
   progress(ingest.sizeBytes);
   await behaviour.goOn;
-  const rest = layer.slice(behaviour.firstBytes);
+  const rest = bytes.slice(behaviour.firstBytes);
   if (behaviour.isLying === true) rest[0] = 255;
   await ingest.write(rest);
   progress(ingest.sizeBytes);
@@ -81,6 +88,14 @@ async function serve(behaviour: Behaviour): Promise<void> {
   const metadata = openMetadata({ path: join(root, "metadata.db"), logger: silentLogger });
   undo.use(metadata);
   const content = await openContentStore({ root: join(root, "content"), logger: silentLogger });
+  const find = content.find.bind(content);
+  content.find = (digest) => {
+    const found = find(digest);
+    if (!goesAtOnce || found === undefined) return found;
+    goesAtOnce = false;
+    rmSync(found.path);
+    return found;
+  };
   const digest = digestOf(manifest);
   const descriptor = { mediaType: ociMediaTypes.manifest, digest, size: manifest.length };
   const client: UpstreamOptions["client"] = {
@@ -90,8 +105,7 @@ async function serve(behaviour: Behaviour): Promise<void> {
       return descriptor;
     },
     fetchManifest: async () => ({ descriptor, bytes: manifest }),
-    findBlobSize: async (_reference, { digest }) =>
-      listed(digest === layerDigest ? layer.length : undefined),
+    findBlobSize: async (_reference, { digest }) => listed(contents.get(digest)?.length),
     listTags: async () => listed(["v2", "v1", "v10"]),
     listReferrers: async () => listed(referrers),
     fetchBlob: async (_reference, options) => {
@@ -109,6 +123,7 @@ async function serve(behaviour: Behaviour): Promise<void> {
     graceMs: 1_000,
     uploadExpiryMs: 1_000,
     removesUntagged: false,
+    ...(quotaBytes === undefined ? {} : { quota: { sizeMaxBytes: quotaBytes } }),
     upstream: (context) => createUpstream(context, { client, domain: "other" }),
     nowMs: () => nowMs,
   });
@@ -134,6 +149,7 @@ beforeEach(() => {
   undo = new AsyncDisposableStack();
   fetchCount = 0;
   resolveFailure = undefined;
+  quotaBytes = undefined;
 });
 afterEach(async () => await undo.disposeAsync());
 
@@ -199,6 +215,49 @@ describe("a blob that is not here yet", () => {
     await serve({ firstBytes: 0, goOn: gone });
     expect((await fetch(`${url}/blobs/${layerDigest}`)).status).toBe(503);
     expect((await fetch(`${url}/blobs/${digestOf("named by nobody")}`)).status).toBe(404);
+  });
+});
+
+test("a blob that goes while it is asked for is fetched again", async () => {
+  await serve({ firstBytes: 1, goOn: Promise.resolve() });
+  const bytes = async (): Promise<Digest> => {
+    const answer = await fetch(`${url}/blobs/${layerDigest}`);
+    expect(answer.status).toBe(200);
+    return digestOf(new Uint8Array(await answer.arrayBuffer()));
+  };
+  expect([await bytes(), fetchCount]).toEqual([layerDigest, 1]);
+  goesAtOnce = true;
+  expect([await bytes(), fetchCount]).toEqual([layerDigest, 2]);
+});
+
+describe("a quota", () => {
+  test("lets the oldest copies give way to what is asked for", async () => {
+    quotaBytes = layer.length + 10_000;
+    await serve({ firstBytes: 1, goOn: Promise.resolve() });
+    const get = async (repository: string, digest: Digest): Promise<readonly [number, boolean]> => {
+      nowMs += 1_000;
+      const answer = await fetch(`${url.replace("a/app", repository)}/blobs/${digest}`);
+      const bytes = new Uint8Array(await answer.arrayBuffer());
+      return [answer.status, digestOf(bytes) === digest];
+    };
+    const digests = others.map((bytes) => digestOf(bytes));
+    for (const digest of digests) expect(await get("a/app", digest)).toEqual([200, true]);
+    expect(fetchCount).toBe(3);
+    const [first, , last] = digests;
+    if (first === undefined || last === undefined) throw new Error("too few");
+    // The last is here, and has room in another repository as well; the first went.
+    expect([await get("a/app", last), fetchCount]).toEqual([[200, true], 3]);
+    expect([await get("a/two", last), fetchCount]).toEqual([[200, true], 3]);
+    expect([await get("a/app", first), fetchCount]).toEqual([[200, true], 4]);
+    expect([await get("a/two", last), fetchCount]).toEqual([[200, true], 5]);
+  });
+
+  test("has no room for what is larger than all of it", async () => {
+    quotaBytes = layer.length - 1;
+    await serve({ firstBytes: 1, goOn: Promise.resolve() });
+    const answer = await fetch(`${url}/blobs/${layerDigest}`);
+    expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining("quota")]);
+    expect(fetchCount).toBe(0);
   });
 });
 

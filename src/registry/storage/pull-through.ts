@@ -14,8 +14,10 @@ import { decodeManifestOrIndex, isIndex, type Index, type Manifest } from "../..
 import { isIndexType, isManifestType } from "../../oci/media-types.ts";
 import type { Reference } from "../../oci/reference.ts";
 import type { Credentials, RegistryClient } from "../../remote/registry-client.ts";
+import { removeBytes } from "./_collect.ts";
 import { type RegistryContext, withDigest } from "./_context.ts";
 import { BlobGrowth } from "../blob-growth.ts";
+import { makeRoom } from "./_make-room.ts";
 import { keptLimits } from "./_manifests.ts";
 import type { ManifestRecord } from "./_records.ts";
 import { refusal } from "../errors.ts";
@@ -58,6 +60,13 @@ interface Growing {
   grow(): void;
 }
 
+/** A blob that was asked for and is not here yet. */
+interface Fetch {
+  readonly done: Promise<ServedBlob | undefined>;
+  /** So much of it has come that it is served. */
+  readonly started: Promise<ServedBlob>;
+}
+
 /** Makes the upstream of a registry. */
 export function createUpstream(context: RegistryContext, options: UpstreamOptions): Upstream {
   const { client, domain, credentials } = options;
@@ -66,9 +75,10 @@ export function createUpstream(context: RegistryContext, options: UpstreamOption
   const referenceTo = (path: string, digest: Digest): Reference => ({ domain, path, digest });
 
   const fetchManifest = async (repository: string, digest: Digest, tag?: string): Promise<void> => {
+    const removed: Digest[] = [];
     await withDigest(context, digest, async () => {
       const isHere = context.catalog.find(repository)?.manifests.has(digest) === true;
-      const record = isHere ? undefined : await fetchRecord(repository, digest);
+      const record = isHere ? undefined : await fetchRecord(repository, { digest, removed });
       const updatedMs = context.nowMs();
       context.catalog.apply([
         ...(record === undefined
@@ -79,10 +89,14 @@ export function createUpstream(context: RegistryContext, options: UpstreamOption
           : [{ kind: "put-tag", repository, tag, record: { digest, updatedMs } } as const]),
       ]);
     });
+    for (const one of removed) await removeBytes(context, one);
   };
-  const fetchRecord = async (repository: string, digest: Digest): Promise<ManifestRecord> => {
+  const fetchRecord = async (
+    repository: string,
+    { digest, removed }: { readonly digest: Digest; readonly removed: Digest[] },
+  ): Promise<ManifestRecord> => {
     const { bytes } = await client.fetchManifest(referenceTo(repository, digest), call);
-    context.quota.admit(repository, { sizeBytes: bytes.byteLength });
+    removed.push(...makeRoom(context, repository, { sizeBytes: bytes.byteLength }));
     const document = decodeManifestOrIndex(bytes, keptLimits);
     await using ingest = await context.content.ingest({
       ref: `fetch-${digest.replace(":", "-").slice(0, 80)}`,
@@ -136,6 +150,35 @@ export function createUpstream(context: RegistryContext, options: UpstreamOption
     });
   };
 
+  const fetches = new Map<string, Fetch>();
+  const fetchIntoRoom: typeof fetchWhole = async (wanted, onGrowth) => {
+    const { repository, digest } = wanted;
+    const isShared = context.catalog.isHeld(digest);
+    const sizeBytes = isShared ? 0 : wanted.sizeBytes;
+    const removed = makeRoom(context, repository, { sizeBytes: wanted.sizeBytes, isShared });
+    // What is being fetched counts already, and until its record does.
+    context.quota.count(repository, sizeBytes);
+    try {
+      for (const one of removed) await removeBytes(context, one);
+      return await fetchWhole(wanted, onGrowth);
+    } finally {
+      context.quota.count(repository, -sizeBytes);
+    }
+  };
+  const beginFetch = (wanted: Parameters<typeof fetchWhole>[0]): Fetch => {
+    const { repository, digest, sizeBytes } = wanted;
+    const key = `${repository}@${digest}`;
+    const started = Promise.withResolvers<ServedBlob>();
+    const done = fetchIntoRoom(wanted, () => {
+      const growth = growing.get(digest) ?? beginGrowth(digest, { done, sizeBytes });
+      growth.grow();
+      started.resolve(growth.blob);
+    }).finally(() => fetches.delete(key));
+    const made = { done, started: started.promise };
+    fetches.set(key, made);
+    return made;
+  };
+
   const unlessGone = async <T>(repository: string, list: Promise<T>): Promise<T | undefined> => {
     try {
       return await list;
@@ -187,17 +230,12 @@ export function createUpstream(context: RegistryContext, options: UpstreamOption
         sizeOfLink(context, repository, digest) ??
         (await found(client.findBlobSize(referenceTo(repository, digest), { ...call, digest })));
       if (sizeBytes === undefined) return undefined;
-      context.quota.admit(repository, { sizeBytes });
       const running = growing.get(digest);
       if (running !== undefined) return running.blob;
-      const started = Promise.withResolvers<ServedBlob>();
-      const done = fetchWhole({ repository, digest, sizeBytes }, () => {
-        const growth = growing.get(digest) ?? beginGrowth(digest, { done, sizeBytes });
-        growth.grow();
-        started.resolve(growth.blob);
-      });
+      const key = `${repository}@${digest}`;
+      const fetch = fetches.get(key) ?? beginFetch({ repository, digest, sizeBytes });
       // What comes first: the whole of a small blob, the beginning of a large one, or a failure.
-      return await Promise.race([done, started.promise]);
+      return await Promise.race([fetch.done, fetch.started]);
     },
   };
 }
