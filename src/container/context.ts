@@ -39,7 +39,7 @@ export interface ContainerDefaults extends HostConfigDefaults {
 export interface Context {
   readonly dataRoot: string;
   readonly execRoot: string;
-  readonly images: Pick<ImageService, "resolve" | "checkUse" | "commit">;
+  readonly images: Pick<ImageService, "resolve" | "isCalled" | "checkUse" | "commit">;
   readonly snapshots: Snapshotter;
   readonly shims: ShimPool;
   readonly networks: NetworkService;

@@ -56,7 +56,7 @@ export interface ContainersOptions {
   readonly execRoot: string;
   readonly metadata: Metadata;
   readonly events: EventBus;
-  readonly images: Pick<ImageService, "resolve" | "checkUse" | "commit">;
+  readonly images: Pick<ImageService, "resolve" | "isCalled" | "checkUse" | "commit">;
   readonly snapshots: Snapshotter;
   readonly shims: ShimPool;
   readonly networks: NetworkService;

@@ -106,6 +106,7 @@ export async function openTestStack(options: TestStackOptions = {}): Promise<Tes
         throw noSuchImage(reference);
       },
       checkUse: () => Promise.resolve(),
+      isCalled: () => true,
       commit: () => Promise.reject(new EngineError("not-implemented", "no images here")),
     },
     defaults: {

@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import type { ContentStore } from "../content/content-store.ts";
 import { noSuchImage, platformMismatch } from "../lib/docker-messages.ts";
-import { EngineError, messageOf } from "../lib/errors.ts";
+import { EngineError, isKind } from "../lib/errors.ts";
 import { nowNs } from "../lib/time.ts";
 import { type Digest, isDigest } from "../oci/digest.ts";
 import { decodeImageConfig, type ImageConfig, imagePlatform } from "../oci/image-config.ts";
@@ -20,7 +20,6 @@ import {
   withDigest,
   withTag,
 } from "../oci/reference.ts";
-import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import {
   boundName,
   type Called,
@@ -101,6 +100,18 @@ export class ImageIndex {
   /** Whole references with a digest (`docker.io/library/busybox@sha256:…`) of an image, sorted. */
   digestsOf(id: Digest): readonly string[] {
     return this.#called().get(id)?.digests ?? [];
+  }
+
+  /** Whether what people write stands for that image, of whatever platform. */
+  isCalled(text: string, id: string): boolean {
+    const bound = this.findBound(text);
+    if (bound !== undefined) return imagesOf(bound).some((one) => one === id);
+    try {
+      return this.find(text).id === id;
+    } catch (error) {
+      if (isKind(error, "not-found", "conflict", "invalid-argument")) return false;
+      throw error;
+    }
   }
 
   /** What a name as people write it is bound to; undefined for an ID. */
@@ -229,32 +240,6 @@ export class ImageIndex {
       manifestDigest: record.manifestDigest,
       names: this.namesOf(record.id).map((name) => this.show(name)),
     };
-  }
-
-  /** Forgets images that lack a blob or a layer; the rest is served. @returns what was dropped */
-  dropDamaged(snapshots: Snapshotter): readonly string[] {
-    const damaged: string[] = [];
-    for (const record of this.list()) {
-      const reason = this.#damageOf(record, snapshots);
-      if (reason === undefined) continue;
-      damaged.push(`${record.id}: ${reason}`);
-      this.remove(record.id);
-    }
-    return damaged;
-  }
-
-  #damageOf(record: ImageRecord, snapshots: Snapshotter): string | undefined {
-    for (const digest of [record.id, record.manifestDigest]) {
-      if (this.#content.find(digest) === undefined) return `the blob ${digest} is missing`;
-    }
-    const layer = record.layers.find(({ chainId }) => snapshots.find(chainId) === undefined);
-    if (layer !== undefined) return `the layer ${layer.chainId} is missing`;
-    try {
-      this.config(record);
-    } catch (error) {
-      return messageOf(error);
-    }
-    return undefined;
   }
 
   #findById(text: string): ImageRecord | undefined {

@@ -206,6 +206,8 @@ export interface ImageService {
   /** By name, `name@digest`, full ID or unambiguous ID prefix.
    * @throws not-found `No such image: x:latest`, conflict/invalid-argument when ambiguous */
   resolve(reference: string, options?: ResolveOptions): Promise<ResolvedImage>;
+  /** Whether a name or ID, as it was given once, still stands for that image; makes nothing. */
+  isCalled(reference: string, id: string): boolean;
   /** Asks the policy about an image that was found before, or elsewhere. @throws permission-denied */
   checkUse(use: FoundImageUse): Promise<void>;
   list(options: {

@@ -52,6 +52,7 @@ import {
   logIn,
   searchImages,
 } from "./distribution/registry-queries.ts";
+import { dropDamaged } from "./lifecycle/drop-damaged.ts";
 import { pruneImages } from "./lifecycle/prune-images.ts";
 import { removeImage } from "./lifecycle/remove-image.ts";
 import { saveImages } from "./archive/save-images.ts";
@@ -131,6 +132,10 @@ class LocalImageService implements OpenedImageService {
       if (!isKind(error, "not-found") || (await this.#make?.(reference)) !== true) throw error;
       return await index.resolve(reference, options);
     }
+  }
+
+  isCalled(reference: string, id: string): boolean {
+    return this.#context.index.isCalled(reference, id);
   }
 
   async list(options: ListOptions): Promise<readonly ImageSummary[]> {
@@ -308,8 +313,8 @@ class LocalImageService implements OpenedImageService {
   }
 
   async recover(): Promise<void> {
-    const { content, snapshots, logger, index } = this.#context;
-    for (const damaged of index.dropDamaged(snapshots)) {
+    const { content, snapshots, logger } = this.#context;
+    for (const damaged of dropDamaged(this.#context)) {
       logger.error("an image is damaged and not offered any more", { image: damaged });
     }
     const ingestCount = await content.sweep();

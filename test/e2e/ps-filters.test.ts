@@ -1,7 +1,7 @@
 /** `ps`: the list of containers, its columns, filters and formats. */
 import { beforeEach, describe, expect, test } from "bun:test";
 import { clientNames } from "../support/clients.ts";
-import { uniqueName } from "../support/engine.ts";
+import { imageId, uniqueName } from "../support/engine.ts";
 import { listAt, parseLines, textAt } from "../support/json.ts";
 import { useEngine } from "../support/use-engine.ts";
 
@@ -51,6 +51,21 @@ for (const name of clientNames) {
       expect(head.split(/ {2,}/).map((word) => word.trim())).toEqual([
         ...["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"],
       ]);
+    });
+
+    test("an image is told by its ID once its name stands for another, or for none", async () => {
+      const image = uniqueName("moving");
+      await cli.ok("tag", "busybox", image);
+      const query = `/containers/create?name=${image}`;
+      await engine.api("POST", query, { Image: image, Labels: { [stem]: "" } });
+      const shown = ["ps", "-a", "-f", `name=^${image}$`, "--format", "{{.Image}}"];
+      expect(await cli.ok(...shown)).toBe(image);
+      const id = (await imageId(engine, "busybox")).slice(7, 19);
+      await cli.ok("tag", "web", image);
+      expect(await cli.ok(...shown)).toBe(id);
+      await cli.ok("rmi", image);
+      expect(await cli.ok(...shown)).toBe(id);
+      await engine.api("DELETE", `/containers/${image}`);
     });
 
     test("shows running ones alone, with -a all of them", async () => {

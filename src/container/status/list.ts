@@ -255,7 +255,8 @@ async function summarize(
   return {
     Id: record.id,
     Names: [`/${record.name}`],
-    Image: config.Image,
+    // Docker: a name that went to another image is not shown, seen in 28.5
+    Image: context.images.isCalled(config.Image, record.image.id) ? config.Image : record.image.id,
     ImageID: record.image.id,
     Command: commandText(record.args),
     Created: Number(BigInt(record.createdNs) / 1_000_000_000n),
