@@ -23,6 +23,8 @@ import { formatContentRange, parseRange } from "../ranges.ts";
 const tagsPageMax = 10_000;
 /** Repositories of one page. */
 const catalogPageMax = 1_000;
+/** How often a blob is looked for that goes each time. */
+const blobAttemptsMax = 5;
 /** A digest's bytes never change. */
 const blobCacheControl = "max-age=31536000";
 
@@ -40,13 +42,14 @@ export interface DigestTarget {
 
 /** GET and HEAD of a blob, whole or a part. */
 export async function getBlob(exchange: Exchange, target: DigestTarget): Promise<void> {
-  try {
-    await serveBlob(exchange, target);
-  } catch (error) {
-    const isGone = isKind(error) && error.details["distributionCode"] === "BLOB_UNKNOWN";
-    if (!isGone || error.cause === undefined || exchange.response.headersSent) throw error;
-    // Removed while it was looked for: a cache fetches it again, others say that it is not there.
-    await serveBlob(exchange, target);
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await serveBlob(exchange, target);
+    } catch (error) {
+      const isGone = isKind(error, "not-found") && error.cause !== undefined;
+      if (!isGone || attempt === blobAttemptsMax || exchange.response.headersSent) throw error;
+      // Removed while it was looked for: a cache fetches it again, others say that it is not there.
+    }
   }
 }
 

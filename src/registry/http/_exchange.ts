@@ -157,14 +157,22 @@ export async function sendBlob(
 
 /** Opens a blob's file; one that came to its end just now has another name. */
 async function openBlob({ path, growth, digest }: ServedBlob): Promise<FileHandle> {
+  const found = await openIfThere(path);
+  if (found !== undefined) return found;
+  await growth?.ended();
+  const wholePath = growth?.wholePath;
+  const whole = wholePath === undefined ? undefined : await openIfThere(wholePath);
+  if (whole !== undefined) return whole;
+  const cause = new EngineError("not-found", "its file went just now");
+  throw refusal("BLOB_UNKNOWN", { detail: { digest }, cause });
+}
+
+async function openIfThere(path: string): Promise<FileHandle | undefined> {
   try {
     return await open(path, "r");
   } catch (error) {
-    if (codeOf(error) !== "ENOENT") throw error;
-    if (growth === undefined) throw refusal("BLOB_UNKNOWN", { detail: { digest }, cause: error });
-    await growth.ended();
-    if (growth.wholePath === undefined) throw error;
-    return await open(growth.wholePath, "r");
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
   }
 }
 

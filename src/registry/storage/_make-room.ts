@@ -6,8 +6,10 @@ import type { QuotaRequest } from "./_quota.ts";
  * Makes room for a copy of another registry's: what was asked for longest ago goes. Who reads it now
  * reads on, and who asks again has it fetched again.
  *
+ * While others are being fetched that may be too little still: `quota.lackOf` tells.
+ *
  * @returns whose bytes may go from the disk; to be removed when no digest is locked
- * @throws DENIED when the quota has no room for it even so
+ * @throws DENIED when nothing that could go would help
  */
 export function makeRoom(
   { catalog, quota, holds, logger }: RegistryContext,
@@ -16,6 +18,7 @@ export function makeRoom(
 ): readonly Digest[] {
   const lack = quota.lackOf(repository, wanted);
   if (lack === undefined) return [];
+  if (!quota.isEverEnough(wanted)) quota.admit(repository, wanted);
   const names = lack === "repository" ? [repository] : catalog.names();
   const copies = names.flatMap((name) =>
     [...(catalog.find(name)?.blobs ?? [])].map(([digest, { addedMs }]) => {
@@ -29,6 +32,5 @@ export function makeRoom(
     if (quota.lackOf(repository, wanted) === undefined) break;
   }
   logger.info("copies gave way to another", { repository, count: removed.length });
-  quota.admit(repository, wanted);
   return removed;
 }

@@ -48,6 +48,12 @@ export class Quota {
     if (lack === "repository") throw exceeded(`repository ${repository}`, repositoryMaxBytes);
   }
 
+  /** Whether there would be room if nothing else were there. */
+  isEverEnough({ sizeBytes }: QuotaRequest): boolean {
+    const { sizeMaxBytes = sizeBytes, repositoryMaxBytes = sizeBytes } = this.#limits;
+    return sizeBytes <= Math.min(sizeMaxBytes, repositoryMaxBytes);
+  }
+
   /** Whose quota would be exceeded; undefined: nobody's. */
   lackOf(repository: string, extra: QuotaRequest): "registry" | "repository" | undefined {
     const { sizeMaxBytes, repositoryMaxBytes } = this.#limits;

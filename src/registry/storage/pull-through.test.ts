@@ -252,6 +252,18 @@ describe("a quota", () => {
     expect([await get("a/two", last), fetchCount]).toEqual([[200, true], 5]);
   });
 
+  test("that has room for one alone lets the others wait", async () => {
+    quotaBytes = layer.length + 10_000;
+    await serve({ firstBytes: 1, goOn: Bun.sleep(20) });
+    const answers = await Promise.all(
+      [...others, ...others].map(async (bytes) => {
+        const answer = await fetch(`${url}/blobs/${digestOf(bytes)}`);
+        return [answer.status, (await answer.arrayBuffer()).byteLength];
+      }),
+    );
+    expect(answers).toEqual(Array(6).fill([200, layer.length]));
+  });
+
   test("has no room for what is larger than all of it", async () => {
     quotaBytes = layer.length - 1;
     await serve({ firstBytes: 1, goOn: Promise.resolve() });

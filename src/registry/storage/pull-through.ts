@@ -151,18 +151,30 @@ export function createUpstream(context: RegistryContext, options: UpstreamOption
   };
 
   const fetches = new Map<string, Fetch>();
+  /** Fetches that hold room; each resolves when it gives it back. */
+  const holders = new Set<Promise<void>>();
   const fetchIntoRoom: typeof fetchWhole = async (wanted, onGrowth) => {
     const { repository, digest } = wanted;
-    const isShared = context.catalog.isHeld(digest);
-    const sizeBytes = isShared ? 0 : wanted.sizeBytes;
-    const removed = makeRoom(context, repository, { sizeBytes: wanted.sizeBytes, isShared });
+    const removed: Digest[] = [];
+    for (;;) {
+      const request = { sizeBytes: wanted.sizeBytes, isShared: context.catalog.isHeld(digest) };
+      removed.push(...makeRoom(context, repository, request));
+      if (context.quota.lackOf(repository, request) === undefined) break;
+      if (holders.size === 0) context.quota.admit(repository, request);
+      await Promise.race(holders);
+    }
     // What is being fetched counts already, and until its record does.
+    const sizeBytes = context.catalog.isHeld(digest) ? 0 : wanted.sizeBytes;
+    const { promise, resolve } = Promise.withResolvers<void>();
     context.quota.count(repository, sizeBytes);
+    holders.add(promise);
     try {
       for (const one of removed) await removeBytes(context, one);
       return await fetchWhole(wanted, onGrowth);
     } finally {
       context.quota.count(repository, -sizeBytes);
+      holders.delete(promise);
+      resolve();
     }
   };
   const beginFetch = (wanted: Parameters<typeof fetchWhole>[0]): Fetch => {
