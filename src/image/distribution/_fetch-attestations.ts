@@ -3,7 +3,7 @@
  * can be pushed as it came.
  */
 import { verifyBytes } from "../../content/verify.ts";
-import { EngineError, isKind, messageOf } from "../../lib/errors.ts";
+import { EngineError, messageOf } from "../../lib/errors.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import {
@@ -37,11 +37,10 @@ export interface AttestationFetch extends RegistryCall {
 }
 
 /**
- * Fetches the attestations of the image that was chosen. What does not come is done without: an image
- * is no less for it.
+ * Fetches the attestations of the image that was chosen. What does not come, also because of the
+ * signal, is done without: an image is no less for it.
  *
  * @returns the digests of all that they are made of, held by the lease and on the disk
- * @throws canceled
  */
 export async function fetchAttestations(
   context: ImageContext,
@@ -50,10 +49,11 @@ export async function fetchAttestations(
   const { content, logger } = context;
   const digests: Digest[] = [];
   for (const descriptor of attestationsOf(fetch.chosen)) {
+    if (fetch.signal?.aborted === true) break;
     try {
       digests.push(...(await fetchOne(context, { ...fetch, descriptor })));
     } catch (error) {
-      if (isKind(error, "canceled") || !(error instanceof EngineError)) throw error;
+      if (!(error instanceof EngineError)) throw error;
       const { digest } = descriptor;
       logger.info("an attestation did not come", { digest, error: messageOf(error) });
     }

@@ -122,6 +122,21 @@ describe.skipIf(!isRoot)("attestations in an index", () => {
     expect(t.registry.requests.filter((line) => line.startsWith("fetch")).length).toBeLessThan(5);
   });
 
+  test("that stall keep no pull from its end", async () => {
+    const { index, attestations } = putAttested(["amd64"]);
+    t.registry.onBlob = async (digest, signal) => {
+      if (digest !== attestations[0]?.statement) return;
+      await new Promise((resolve) => signal?.addEventListener("abort", resolve));
+    };
+    const startMs = performance.now();
+    expect(await pull()).toMatch(/^sha256:/);
+    expect(performance.now() - startMs).toBeLessThan(4_000);
+    // The next goes on with them.
+    t.registry.onBlob = () => undefined;
+    await pull();
+    expect(await pushElsewhere()).toBe(index);
+  });
+
   test("are given up with a pull that fails", async () => {
     putAttested(["amd64"]);
     t.registry.onBlob = async (digest) => {

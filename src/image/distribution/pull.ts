@@ -43,6 +43,9 @@ import { planLayers } from "../store-image.ts";
  */
 const signatureTag = /^sha(?:256|512)-[0-9a-f]{64,128}(?:\.(?:sig|att|sbom))?$/;
 
+/** How long attestations may take once the image is here, unless that took longer. */
+const attestationWaitMinMs = 2_000;
+
 /** Tags of one repository that are pulled at once by "all". */
 const tagCountMax = 10_000;
 
@@ -208,11 +211,12 @@ interface Fetched {
   readonly isFetched: boolean;
 }
 
-/** Fetches the image, and beside it what the index says of it. */
+/** Fetches the image, and beside it what the index says of it: that is not waited for for long. */
 async function fetchAll(
   context: ImageContext,
   fetch: Fetch,
 ): Promise<Fetched & { readonly attachments: readonly Digest[] }> {
+  const startMs = performance.now();
   const ending = new AbortController();
   const signals = [ending.signal, ...(fetch.signal === undefined ? [] : [fetch.signal])];
   const attestations = fetchAttestations(context, { ...fetch, signal: AbortSignal.any(signals) });
@@ -220,7 +224,10 @@ async function fetchAll(
   attestations.catch(() => undefined);
   try {
     const fetched = await fetchUnlessHere(context, fetch);
-    return { ...fetched, attachments: await attestations };
+    const waitMs = Math.max(attestationWaitMinMs, performance.now() - startMs);
+    const timer = setTimeout(() => ending.abort(), waitMs);
+    const attachments = await attestations.finally(() => clearTimeout(timer));
+    return { ...fetched, attachments };
   } catch (error) {
     ending.abort();
     await Promise.allSettled([attestations]);
