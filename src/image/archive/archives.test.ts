@@ -306,6 +306,19 @@ describe.skipIf(!isRoot)("layouts (needs root)", () => {
     await expect(load(alone)).rejects.toThrow("the archive is no image");
   });
 
+  test("a file that is named for other bytes is the archive's fault, and nothing is left", async () => {
+    const { manifest, blobs } = smallImage();
+    const archive = encodeTar([
+      ...blobs.map((bytes) => entry(`blobs/sha256/${digestOf(bytes).slice(7)}`, "a lie")),
+      entry("index.json", JSON.stringify({ schemaVersion: 2, manifests: [manifest] })),
+    ]);
+    await expect(load(archive)).rejects.toMatchObject({
+      kind: "invalid-argument",
+      message: expect.stringContaining("is not what it is named"),
+    });
+    expect(await t.blobs()).toEqual([]);
+  });
+
   test("indexes that name each other hundreds of times are read once, and go out again", async () => {
     const { manifest, blobs } = smallImage();
     let below = { text: manifest, type: `${ociTypes}.manifest.v1+json` };

@@ -3,14 +3,14 @@
  * layout, or both in one tar, packed or not. Nothing is an image yet when it returns.
  */
 import { posix } from "node:path";
-import type { ContentStore } from "../../content/content-store.ts";
+import type { ContentStore, Ingest } from "../../content/content-store.ts";
 import {
   decompress,
   detectCompression,
   detectionSizeBytes,
 } from "../../lib/compression/compression.ts";
 import type { EarlyLayers } from "./_early-layers.ts";
-import { EngineError } from "../../lib/errors.ts";
+import { EngineError, isKind } from "../../lib/errors.ts";
 import { gather } from "../../lib/gather.ts";
 import { createId } from "../../lib/id.ts";
 import type { ByteSource } from "../../lib/stream-limit.ts";
@@ -177,11 +177,25 @@ async function storeBlob(
   let digest: Digest | undefined;
   try {
     for await (const chunk of gather(entry.content)) await ingest.write(chunk);
-    ({ digest } = await ingest.commit({ durable: false, hold }));
+    digest = await commitBlob(ingest, { path, hold });
   } finally {
     arrived?.(digest);
   }
   return digest;
+}
+
+/** @throws invalid-argument for a file that is named for other bytes: its maker's fault, not the disk's */
+async function commitBlob(
+  ingest: Ingest,
+  { path, hold }: { readonly path: string; readonly hold: (digest: Digest) => void },
+): Promise<Digest> {
+  try {
+    return (await ingest.commit({ durable: false, hold })).digest;
+  } catch (error) {
+    if (!isKind(error, "data-loss")) throw error;
+    const what = `the archive's file ${JSON.stringify(path)} is not what it is named`;
+    throw new EngineError("invalid-argument", `${what}: ${error.message}`, { cause: error });
+  }
 }
 
 /** What a blob is packed with, by its first bytes. */
