@@ -142,7 +142,7 @@ describe("a digest that an image does not go by", () => {
       ]);
     }
     const { json } = await engine.api("GET", `/images/${name}:2/json`);
-    expect(listAt(json, "RepoTags").toSorted()).toEqual([`${name}:1`, `${name}:2`]);
+    expect(new Set(listAt(json, "RepoTags"))).toEqual(new Set([`${name}:1`, `${name}:2`]));
     for (const tag of ["1", "2"]) await remove(`${name}:${tag}`);
   });
 });
