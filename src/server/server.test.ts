@@ -27,8 +27,6 @@ const logger: Logger = {
 /** The process of each exec, which passes its input on, and what all starts wait for. */
 const execs = new Map<string, PassThrough>();
 let unread = 0;
-let looks = 0;
-let resizedAfterLooks = 0;
 const mayStart = Promise.withResolvers<void>();
 
 const canceled = new EngineError("canceled", "gone");
@@ -48,14 +46,6 @@ const backend = {
       return Promise.resolve({ hasTty: true, stream });
     },
     list: () => Promise.resolve([]),
-    execInspect: () => {
-      looks += 1;
-      return Promise.resolve({ Pid: looks < 3 ? 0 : 7, ExitCode: null });
-    },
-    execResize: () => {
-      resizedAfterLooks = looks;
-      return Promise.resolve();
-    },
     execAttach: async (id: string) => {
       if (id === "unknown") throw new EngineError("not-found", "No such exec instance: unknown");
       if (id === "ended") throw new EngineError("conflict", "exec command ended has already run");
@@ -230,11 +220,6 @@ test("output waits until the client has read the head", async () => {
   expect(execs.get("lost")?.destroyed).toBeTrue();
   unread = 0;
   going.destroy();
-});
-
-test("a resize waits for the process", async () => {
-  expect((await call("POST", "/exec/x/resize?h=1&w=1")).status).toBe(200);
-  expect(resizedAfterLooks).toBe(3);
 });
 
 test("what a terminal shows is framed for a client that asks for frames", async () => {
