@@ -25,6 +25,12 @@ export function failure(header: TarHeader, value: CallResult): EngineError {
   return new EngineError("invalid-argument", cause.message, { cause, details: cause.details });
 }
 
+/** The result of a call made for an entry. @throws its failure when it is negative */
+export function checked(header: TarHeader, value: CallResult): number {
+  if (value >= 0) return value;
+  throw failure(header, value);
+}
+
 /** The refusal of an entry. */
 export function refused(header: TarHeader, what: string): EngineError {
   return new EngineError("invalid-argument", `unpack ${shown(header.name)}: ${what}`);

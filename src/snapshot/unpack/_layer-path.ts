@@ -24,8 +24,15 @@ function takeBack(header: TarHeader, parts: readonly string[]): string {
   return kept.join("/");
 }
 
+/** Where a file of a layer is. */
+export interface Place {
+  /** Its path; "" is the root. */
+  readonly folder: string;
+  readonly name: string;
+}
+
 /** A path as folder and name; the root is "" in "". */
-export function split(path: string): { readonly folder: string; readonly name: string } {
+export function split(path: string): Place {
   const slash = path.lastIndexOf("/");
   return { folder: slash < 0 ? "" : path.slice(0, slash), name: path.slice(slash + 1) };
 }
