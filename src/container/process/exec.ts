@@ -174,7 +174,7 @@ function stdioOf(
   };
 }
 
-/** The runtime sets the size before the program can ask for it. */
+/** The runtime sets the size as it starts the program: crun beside it, runc before it. */
 function consoleOf({ hasTty, rows, columns }: StdioPlan): Pick<RuntimeProcess, "consoleSize"> {
   if (!hasTty || rows === undefined || columns === undefined) return {};
   return { consoleSize: { height: rows, width: columns } };

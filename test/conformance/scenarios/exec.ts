@@ -26,7 +26,13 @@ export const execScenarios: readonly Scenario[] = [
           WorkingDir: "/tmp",
         },
         terminal: { ...both, Tty: true, Cmd: ["sh", "-c", "test -t 1 && echo tty; echo err >&2"] },
-        "console size": { ...both, Tty: true, ConsoleSize: [20, 30], Cmd: ["stty", "size"] },
+        // crun sets the size beside the program that it starts, not before it.
+        "console size": {
+          ...both,
+          Tty: true,
+          ConsoleSize: [20, 30],
+          Cmd: ["sh", "-c", "usleep 100000; stty size"],
+        },
         privileged: { ...both, Privileged: true, Cmd: ["grep", "CapEff", "/proc/self/status"] },
         "nothing attached": { Cmd: ["true"] },
         "not there": { ...both, Cmd: ["cf-nothing"] },
