@@ -46,6 +46,16 @@ const backend = {
       return Promise.resolve({ hasTty: true, stream });
     },
     list: () => Promise.resolve([]),
+    export: (id: string) => {
+      let chunkCount = 0;
+      const pull = (controller: ReadableStreamDefaultController<Uint8Array>): void => {
+        chunkCount += 1;
+        if (chunkCount < 3) controller.enqueue(Buffer.alloc(512));
+        else if (id === "deep") controller.error(new EngineError("invalid-argument", "too deep"));
+        else controller.close();
+      };
+      return Promise.resolve(new ReadableStream<Uint8Array>({ pull }));
+    },
     execAttach: async (id: string) => {
       if (id === "unknown") throw new EngineError("not-found", "No such exec instance: unknown");
       if (id === "ended") throw new EngineError("conflict", "exec command ended has already run");
@@ -131,6 +141,16 @@ for (const [method, target, status, body] of answers) {
     expect(answer.headers.get("api-version")).toBe("1.51");
   });
 }
+
+test("a stream that fails once it has begun is broken off, and the log says why", async () => {
+  expect((await call("GET", "/containers/whole/export")).text.length).toBe(1024);
+  const answer = await raw(["GET /containers/deep/export HTTP/1.1\r\nHost: tug\r\n\r\n"]);
+  expect(answer).toStartWith("HTTP/1.1 200 OK");
+  // The end of the chunks is what tells a whole answer from a part of one.
+  expect(answer).not.toEndWith("0\r\n\r\n");
+  const said = logged.filter((line) => line.includes("/containers/deep/export"));
+  expect(said).toEqual([expect.stringMatching(/^error: answer broken off .*"invalid-argument"/)]);
+});
 
 test("a page of another site is refused", async () => {
   const answer = await call("POST", "/containers/evil/start", {

@@ -140,7 +140,11 @@ function answerFailure(
     return;
   }
   const fields = { method: request.method, path, status };
-  if (error instanceof EngineError && !isKind(error, ...faultKinds)) {
+  if (error instanceof EngineError && response.headersSent && !response.destroyed) {
+    // No status and no text can say it any more: the client learns that there is no rest.
+    logger.error("answer broken off", { ...fields, error });
+    sendError(response, error);
+  } else if (error instanceof EngineError && !isKind(error, ...faultKinds)) {
     logger.debug(messageOf(error), fields);
     sendError(response, error);
   } else if (error instanceof EngineError) {

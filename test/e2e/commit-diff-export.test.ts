@@ -152,6 +152,33 @@ for (const name of clientNames) {
   });
 }
 
+test("a tree deeper than any path is refused, and the log says why an export broke off", async () => {
+  // Docker: leaves out what is deeper, and tells nobody, seen in 28.5
+  if (engine.daemon === undefined) return;
+  const deep = (count: number): string => `$(printf 'd/%.0s' $(seq ${count}))`;
+  const cli = engine.client("docker");
+  const container = uniqueName("deep");
+  await cli.ok("run", "-d", "--name", container, "busybox", "sleep", "100");
+  await cli.ok(
+    ...["exec", container, "sh", "-c"],
+    `mkdir -p /a/${deep(1024)} /b/${deep(1026)}; mv /b/d /a/${deep(1024)}`,
+  );
+  const file = join(engine.folder, "deep.tar");
+  const exported = await cli.run(["export", "-o", file, container]);
+  expect([exported.exitCode, exported.stderr]).toEqual([1, expect.stringContaining("EOF")]);
+  const refusal = /read tree: .* is deeper than 2048 folders/;
+  for (const verb of ["diff", "commit"]) {
+    expect((await cli.run([verb, container])).stderr).toMatch(refusal);
+  }
+  // A tree of that depth takes long to remove.
+  await cli.ok(...["exec", container, "sh", "-c"], `mv /a/${deep(1024)}d /b/half; rm -r /a /b`);
+  const said = engine.daemon.log().split("\n");
+  const line = said.find((each) => each.includes("answer broken off")) ?? "";
+  expect(line).toContain(`/containers/${container}/export`);
+  expect(line).toMatch(refusal);
+  expect(line).toContain("error");
+}, 30_000);
+
 test("a container's own configuration is completed, not replaced, by the body's", async () => {
   const container = await ran("true");
   const answer = await engine.api("POST", `/commit?container=${container}`, {

@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   openSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -229,6 +230,43 @@ for (const [driver, openStore] of [
     });
   });
 }
+
+describe("diff of a deep tree", () => {
+  const lower = "d/".repeat(1024);
+  const requests: readonly Pick<DiffRequest, "kind" | "content">[] = [
+    { kind: "overlay", content: "changes" },
+    { kind: "overlay", content: "tree" },
+    { kind: "copy", content: "changes" },
+  ];
+
+  /** Makes a folder that holds folders within each other; no call takes the path of all of them. */
+  function makeDeep(name: string, upper: string): string {
+    mkdirSync(join(folder, name, upper), { recursive: true });
+    mkdirSync(join(folder, "lower", lower), { recursive: true });
+    writeFileSync(join(folder, "lower", lower, "f"), "deep");
+    renameSync(join(folder, "lower/d"), join(folder, name, upper, "d"));
+    return join(folder, name);
+  }
+
+  // Bun's own removal takes many seconds for such a tree.
+  afterEach(() => void spawnSync("rm", ["-rf", folder]));
+
+  test.each(requests)("has all that a path can lead to: %j", (request) => {
+    const dir = makeDeep("whole", "d/".repeat(1022));
+    expect(tarOf({ ...request, dir, parentDirs: [] }).includes(`${"d/".repeat(2046)}f`)).toBe(true);
+  });
+
+  test("is refused when it goes further", async () => {
+    const dir = makeDeep("endless", "d/".repeat(1025));
+    const refusal = /^read tree: "d\/d\/d[/d]*" is deeper than 2048 folders$/;
+    for (const request of requests) {
+      expect(() => tarOf({ ...request, dir, parentDirs: [] })).toThrow(refusal);
+    }
+    const diff: DiffRequest = { kind: "overlay", dir, parentDirs: [] };
+    expect(() => listDiff(diff, () => undefined)).toThrow(refusal);
+    await expect(new Response(openDiff(diff)).arrayBuffer()).rejects.toThrow(refusal);
+  }, 20_000);
+});
 
 describe.skipIf(process.getuid?.() !== 0)("diff in a helper (needs root)", () => {
   const plain = (): DiffRequest => ({ dir: join(folder, "t"), parentDirs: [], kind: "overlay" });
