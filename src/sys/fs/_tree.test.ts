@@ -3,7 +3,6 @@ import {
   chmodSync,
   closeSync,
   constants,
-  existsSync,
   ftruncateSync,
   linkSync,
   lstatSync,
@@ -19,18 +18,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  changeOwner,
-  copyTree,
-  getXattr,
-  makeNode,
-  removeTree,
-  removeTreeInParts,
-  setTimes,
-  setXattr,
-} from "./fs.ts";
+import { changeOwner, copyTree, getXattr, makeNode, removeTree, setTimes, setXattr } from "./fs.ts";
 import { makeFifo } from "../fd-stream.ts";
-import { EngineError } from "../../lib/errors.ts";
 
 const isRoot = process.getuid?.() === 0;
 const folder = mkdtempSync(join(tmpdir(), "sys-tree-"));
@@ -143,51 +132,4 @@ test("copyTree() says what is missing", () => {
   expect(copyTree(join(folder, "no"), join(folder, "to"))).rejects.toMatchObject({
     kind: "not-found",
   });
-});
-
-test("removeTree() removes links and not their targets; twice is no failure", async () => {
-  const tree = join(folder, "tree");
-  const outside = join(folder, "outside");
-  mkdirSync(join(tree, "a/b"), { recursive: true });
-  mkdirSync(outside);
-  writeFileSync(join(outside, "keep"), "");
-  symlinkSync(outside, join(tree, "a/link"));
-  await Promise.all([removeTree(tree), removeTree(tree)]);
-  await removeTree(tree);
-  expect(existsSync(tree)).toBe(false);
-  expect(readdirSync(outside)).toEqual(["keep"]);
-});
-
-test("removeTreeInParts() removes the same, and waits between the parts", async () => {
-  const tree = join(folder, "parts");
-  const outside = join(folder, "parts-outside");
-  mkdirSync(outside);
-  writeFileSync(join(outside, "keep"), "");
-  for (const path of ["a/b/c/d/e/f", "a/b2", "g"]) mkdirSync(join(tree, path), { recursive: true });
-  writeFileSync(join(tree, "a/b/c/d/e/f/file"), "");
-  writeFileSync(join(tree, "file"), "");
-  symlinkSync(outside, join(tree, "link"));
-  const odd = Buffer.concat([Buffer.from(`${tree}/`), Buffer.from([0xff, 0xfe])]);
-  mkdirSync(odd);
-  const seen: boolean[] = [];
-  const between = async (): Promise<void> => {
-    await Promise.resolve();
-    seen.push(existsSync(join(tree, "a/b")));
-  };
-  await removeTreeInParts(tree, { between });
-  // d, c, b, b2, a, g and the one whose name is no text.
-  expect(seen.length).toBeGreaterThanOrEqual(6);
-  expect(seen.slice(0, 2)).toEqual([true, true]);
-  expect(existsSync(tree)).toBe(false);
-  expect(readdirSync(outside)).toEqual(["keep"]);
-  await removeTreeInParts(tree, { between });
-});
-
-test("removeTreeInParts() leaves the rest when told between two parts", async () => {
-  const tree = join(folder, "stopped");
-  for (const name of ["a", "b", "c"]) mkdirSync(join(tree, name), { recursive: true });
-  const stop = new EngineError("canceled", "stop");
-  const between = async (): Promise<void> => await Promise.reject(stop);
-  await expect(removeTreeInParts(tree, { between })).rejects.toBe(stop);
-  expect(readdirSync(tree)).toHaveLength(2);
 });

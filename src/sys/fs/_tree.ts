@@ -7,14 +7,12 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
-  promises,
   readdirSync,
   readlinkSync,
   readSync,
   symlinkSync,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
 import { nextTurn } from "../../lib/concurrency/turn.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { openInRoot } from "./_in-root.ts";
@@ -45,65 +43,8 @@ const atSymlinkFollow = 0x400;
 const copyChunkSizeBytes = 8 * 1024 * 1024;
 /** How long the copy keeps the event loop at a time. */
 const sliceMs = 8;
-const removeAttemptCountMax = 5;
-/** Of a root file system below a snapshot's folder: `fs/usr/share/doc` is one part. */
-const partsDepth = 4;
 /** Each level of folders holds two descriptors open. */
 const depthMax = 2000;
-
-/** Removes a tree, links themselves and not their targets; a missing one is no failure. */
-export async function removeTree(path: string): Promise<void> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      await promises.rm(path, { recursive: true, force: true });
-      return;
-    } catch (error) {
-      const failure = nodeFailure(error, `remove tree ${JSON.stringify(path)}`);
-      const code = systemCode(failure);
-      if (code === "ENOENT") return;
-      // Somebody adds to it or removes from it at the same time.
-      if (code !== "ENOTEMPTY" || attempt === removeAttemptCountMax) throw failure;
-    }
-  }
-}
-
-/**
- * Removes a tree as `removeTree` does, in parts: first the folders some levels down, each at once.
- *
- * @param options.between awaited after each part; it may wait, or throw to leave the rest
- */
-export async function removeTreeInParts(
-  path: string,
-  options: { readonly between: () => Promise<void> },
-): Promise<void> {
-  await removeBelow(path, partsDepth, options.between);
-  await removeTree(path);
-}
-
-/** Removes what folders have below them, down to `depth`, part by part. */
-async function removeBelow(
-  path: string,
-  depth: number,
-  between: () => Promise<void>,
-): Promise<void> {
-  for (const folder of await foldersIn(path)) {
-    if (depth > 1) await removeBelow(folder, depth - 1, between);
-    await removeTree(folder);
-    await between();
-  }
-}
-
-/** Real folders in a folder; none when it is gone. A name that is no UTF-8 is left to its parent. */
-async function foldersIn(path: string): Promise<readonly string[]> {
-  try {
-    const entries = await promises.readdir(path, { withFileTypes: true });
-    return entries.filter((each) => each.isDirectory()).map((each) => join(path, each.name));
-  } catch (error) {
-    const code = systemCode(nodeFailure(error, `read folder ${JSON.stringify(path)}`));
-    if (code === "ENOENT" || code === "ENOTDIR") return [];
-    throw error;
-  }
-}
 
 /**
  * Copies the content of folder `source` into folder `target`, which is made when missing.

@@ -35,7 +35,8 @@ export {
 export { changeOwner, deviceNumber, type FileTimes, makeNode, setTimes } from "./_node.ts";
 export { type FileFacts, factsAt, factsOf } from "./_file-facts.ts";
 export { makeSpreadFolder, spreadSubfolders } from "./_spread.ts";
-export { copyTree, removeTree, removeTreeInParts } from "./_tree.ts";
+export { copyTree } from "./_tree.ts";
+export { removeTree, removeTreeInParts } from "./_remove-tree.ts";
 export { getXattr, listOpenXattr, listXattr, removeXattr, setXattr } from "./_xattr.ts";
 
 const libc = lazyLibc({
