@@ -13,7 +13,8 @@ import { request } from "../test/support/http.ts";
 import { runOk, start, until } from "../test/support/process.ts";
 import { type Case, timed } from "./case.ts";
 import { call, type Contestant, descendantsOf, memoryKb } from "./engines.ts";
-import { loadArchive } from "./load-archive.ts";
+import { loadArchive, writeVariant } from "./load-archive.ts";
+import { layoutName, type PackedLayer, packLayer, writeOciImage } from "./oci-image.ts";
 import { settle } from "./settle.ts";
 
 /** Where the registry with the images to pull is; Docker may live in another network namespace. */
@@ -21,11 +22,13 @@ interface Registries {
   readonly source: DockerRegistry;
   /** Emptied before every push. */
   readonly sink: DockerRegistry;
+  /** Images that were put into the source: name and tag. */
+  readonly filled: Set<string>;
   close(): Promise<void>;
 }
 
-const bigImage = "bench/big:1";
-const deepImage = "bench/deep:1";
+const bigImage = "bench/big";
+const deepImage = "bench/deep";
 const deepLayerCount = 40;
 const deepLayerBytes = 2_000_000;
 const pullRounds = 3;
@@ -87,7 +90,7 @@ export async function closeImageCases(contestants: readonly Contestant[]): Promi
   const made = await opened;
   if (made === undefined) return;
   for (const { engine } of contestants) {
-    for (const name of [bigImage, deepImage]) {
+    for (const name of made.filled) {
       await engine.api("DELETE", `/images/${made.source.host}/${name}?force=1`);
     }
   }
@@ -101,24 +104,32 @@ async function registries(): Promise<Registries> {
 
 async function openRegistries(): Promise<Registries> {
   const [source, sink] = await Promise.all([startDockerRegistry(), startDockerRegistry()]);
-  const archive = await loadArchive();
-  const flags = ["--insecure-policy", "copy", "--dest-tls-verify=false", "--preserve-digests"];
-  const fill = async (from: string, name: string): Promise<void> => {
-    const argv = ["skopeo", ...flags, from, `docker://${source.host}/${name}`];
-    await runOk(argv, { timeoutMs: 120_000 });
-  };
-  await fill(`oci:${archive.ociFolder}:big`, bigImage);
-  const deep = mkdtempSync("/tmp/tugbench-deep-");
-  await fill(`oci:${await makeDeepImage(deep)}:deep`, deepImage);
-  rmSync(deep, { recursive: true, force: true });
   const elsewhere = await shareWithNamespace([source, sink]);
   return {
     source,
     sink,
+    filled: new Set(),
     close: async () => {
       for (const each of [...elsewhere, source, sink]) await each[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Sees to it that the registry has an image of a kind and number. @returns its name and tag */
+async function fill(repository: string, number: number): Promise<string> {
+  const { source, filled } = await registries();
+  const name = `${repository}:${number}`;
+  if (filled.has(name)) return name;
+  const folder = mkdtempSync("/tmp/tugbench-image-");
+  const target = join(folder, "oci");
+  if (repository === deepImage) await writeDeepImage(folder, target);
+  else await writeVariant(target, number);
+  const flags = ["--insecure-policy", "copy", "--dest-tls-verify=false", "--preserve-digests"];
+  const [from, to] = [`oci:${target}:${layoutName}`, `docker://${source.host}/${name}`];
+  await runOk(["skopeo", ...flags, from, to], { timeoutMs: 120_000 });
+  rmSync(folder, { recursive: true, force: true });
+  filled.add(name);
+  return name;
 }
 
 /** The same registries, as they are reached from the network namespace that Docker is in. */
@@ -142,10 +153,9 @@ async function shareWithNamespace(
   );
 }
 
-/** An OCI layout of many small layers, made in a folder. */
-async function makeDeepImage(folder: string): Promise<string> {
-  const { writeOciImage } = await import("./load-archive.ts");
-  const layers: string[] = [];
+/** Writes an OCI layout of many small layers, which are made in `folder`. */
+async function writeDeepImage(folder: string, target: string): Promise<void> {
+  const layers: PackedLayer[] = [];
   for (let index = 0; index < deepLayerCount; index += 1) {
     const file = `file-${index}`;
     const half = Buffer.alloc(deepLayerBytes / 2, `${index} `);
@@ -153,39 +163,52 @@ async function makeDeepImage(folder: string): Promise<string> {
     await Bun.write(join(folder, file), Buffer.concat([half, noise, half]));
     const layer = join(folder, `layer-${index}.tar`);
     await runOk(["tar", "-C", folder, "-cf", layer, file]);
-    layers.push(layer);
+    layers.push(await packLayer(layer));
   }
-  const target = join(folder, "oci");
-  await writeOciImage(target, { layers, name: "deep" });
-  return target;
+  await writeOciImage(target, { layers });
 }
 
-/** From nothing to an image that can run. */
-async function pull({ engine }: Contestant, image: string): Promise<number> {
+/** Images of each kind that an engine has pulled. */
+const pulledCounts = new Map<string, number>();
+
+/**
+ * From nothing to an image that can run. Each pull is of an image that the engine never had, so that none is
+ * removed before: some file systems are slow for minutes where much was removed.
+ */
+async function pull(contestant: Contestant, repository: string): Promise<number> {
+  const { engine } = contestant;
   const { source } = await registries();
-  const [repository = "", tag = ""] = image.split(":");
+  const key = `${contestant.name} ${repository}`;
+  const number = pulledCounts.get(key) ?? 0;
+  pulledCounts.set(key, number + 1);
+  await fill(repository, number);
   const name = `${source.host}/${repository}`;
-  await engine.api("DELETE", `/images/${name}:${tag}?force=1`);
-  // Engines that answer before the files are gone would remove them on the pull's time.
   await settle();
   return await timed(async () => {
     // Podman alone does not take loopback for a safe place.
-    const query = new URLSearchParams({ fromImage: name, tag, tlsVerify: "false" });
+    const query = new URLSearchParams({
+      fromImage: name,
+      tag: String(number),
+      tlsVerify: "false",
+    });
     const answer = await engine.api("POST", `/images/create?${query}`);
     assert.match(answer.text, /Status: Downloaded newer image|Pull complete|"id":/);
     assert.doesNotMatch(answer.text, /errorDetail/);
   });
 }
 
+/** An image that an engine has: the first that it pulled. */
+async function pulled(contestant: Contestant): Promise<string> {
+  const { source } = await registries();
+  if (!pulledCounts.has(`${contestant.name} ${bigImage}`)) await pull(contestant, bigImage);
+  return `${source.host}/${bigImage}:0`;
+}
+
 async function push(contestant: Contestant): Promise<number> {
   const { engine } = contestant;
-  const { source, sink } = await registries();
-  const [repository = "", tag = ""] = bigImage.split(":");
-  const have = `${source.host}/${repository}:${tag}`;
-  if ((await engine.api("GET", `/images/${have}/json`)).status !== 200) {
-    await pull(contestant, bigImage);
-  }
-  const name = `${sink.host}/${repository}`;
+  const { sink } = await registries();
+  const have = await pulled(contestant);
+  const [name, tag] = [`${sink.host}/${bigImage}`, "1"];
   await call(engine, "POST", `/images/${have}/tag?repo=${name}&tag=${tag}`);
   emptySink(sink);
   const elapsedMs = await timed(async () => {
@@ -204,11 +227,7 @@ function emptySink(sink: DockerRegistry): void {
 }
 
 async function save(contestant: Contestant): Promise<number> {
-  const { source } = await registries();
-  const name = `${source.host}/${bigImage}`;
-  if ((await contestant.engine.api("GET", `/images/${name}/json`)).status !== 200) {
-    await pull(contestant, bigImage);
-  }
+  const name = await pulled(contestant);
   return await timed(async () => {
     const response = await contestant.engine.open("GET", `/images/${name}/get`);
     let count = 0;
@@ -236,7 +255,8 @@ async function copyWithSkopeo(): Promise<number> {
   const { source, sink } = await registries();
   emptySink(sink);
   const flags = ["--insecure-policy", "copy", "--src-tls-verify=false", "--dest-tls-verify=false"];
-  const names = [`docker://${source.host}/${bigImage}`, `docker://${sink.host}/${bigImage}`];
+  const image = await fill(bigImage, 0);
+  const names = [`docker://${source.host}/${image}`, `docker://${sink.host}/${image}`];
   return await timed(
     async () => await runOk(["skopeo", ...flags, ...names], { timeoutMs: 60_000 }),
   );

@@ -3,26 +3,29 @@ import { createHash } from "node:crypto";
 import {
   copyFileSync,
   createReadStream,
+  createWriteStream,
   existsSync,
   mkdirSync,
   mkdtempSync,
-  renameSync,
+  readFileSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { createGunzip, gzipSync } from "node:zlib";
 import { run, runOk } from "../test/support/process.ts";
+import { packLayer, writeOciImage } from "./oci-image.ts";
 
 const wantedBytes = 204_000_000;
+/** Header and content of a small file in a tar. */
+const headBytes = 1024;
 let made: Promise<LoadArchive> | undefined;
 
 /** The image in the forms that it is read in. */
 export interface LoadArchive {
   /** The tar of `docker save`. */
   readonly dockerArchive: string;
-  /** An OCI layout; the image is named `big`. */
-  readonly ociFolder: string;
   /** Its one layer, packed with gzip. */
   readonly layerPath: string;
 }
@@ -39,7 +42,8 @@ async function makeArchive(): Promise<LoadArchive> {
   const layer = join(folder, "layer.tar");
   await packFiles(layer);
   const ociFolder = join(folder, "oci");
-  const { config, layerNames } = await writeOciImage(ociFolder, { layers: [layer], name: "big" });
+  const layers = [await packLayer(layer)];
+  const { config, layerNames } = await writeOciImage(ociFolder, { layers });
   const [layerName = ""] = layerNames;
   const configName = `${createHash("sha256").update(config).digest("hex")}.json`;
   writeFileSync(join(folder, configName), config);
@@ -50,62 +54,28 @@ async function makeArchive(): Promise<LoadArchive> {
     cwd: folder,
   });
   rmSync(layer);
-  return {
-    dockerArchive: join(folder, "image.tar"),
-    ociFolder,
-    layerPath: join(folder, "layer.tar.gz"),
-  };
+  return { dockerArchive: join(folder, "image.tar"), layerPath: join(folder, "layer.tar.gz") };
 }
 
-/** Writes an OCI layout of plain layer tars, which it packs. @returns config and names of layers */
-export async function writeOciImage(
-  target: string,
-  image: { readonly layers: readonly string[]; readonly name: string },
-): Promise<{ readonly config: string; readonly layerNames: readonly string[] }> {
-  const blobs = join(target, "blobs/sha256");
-  mkdirSync(blobs, { recursive: true });
-  const diffIds: string[] = [];
-  const descriptors: object[] = [];
-  const layerNames: string[] = [];
-  for (const layer of image.layers) {
-    diffIds.push(`sha256:${await digestOf(layer)}`);
-    await runOk(["gzip", "-6", "-k", layer], { timeoutMs: 120_000 });
-    const digest = await digestOf(`${layer}.gz`);
-    const { size } = statSync(`${layer}.gz`);
-    renameSync(`${layer}.gz`, join(blobs, digest));
-    const mediaType = "application/vnd.oci.image.layer.v1.tar+gzip";
-    descriptors.push({ mediaType, digest: `sha256:${digest}`, size });
-    layerNames.push(`blobs/sha256/${digest}`);
-  }
-  const config = JSON.stringify({
-    architecture: process.arch === "arm64" ? "arm64" : "amd64",
-    os: "linux",
-    config: { Cmd: ["sh"] },
-    rootfs: { type: "layers", diff_ids: diffIds },
-    history: diffIds.map(() => ({ created_by: "bench" })),
-  });
-  const put = (mediaType: string, text: string): object => {
-    const digest = createHash("sha256").update(text).digest("hex");
-    writeFileSync(join(blobs, digest), text);
-    return { mediaType, digest: `sha256:${digest}`, size: Buffer.byteLength(text) };
-  };
-  const mediaType = "application/vnd.oci.image.manifest.v1+json";
-  const manifest = put(
-    mediaType,
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType,
-      config: put("application/vnd.oci.image.config.v1+json", config),
-      layers: descriptors,
-    }),
-  );
-  const annotations = { "org.opencontainers.image.ref.name": image.name };
-  writeFileSync(join(target, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
-  writeFileSync(
-    join(target, "index.json"),
-    JSON.stringify({ schemaVersion: 2, manifests: [{ ...manifest, annotations }] }),
-  );
-  return { config, layerNames };
+/**
+ * Writes the image once more, as another: its layer has one more file, in a member of gzip before the rest.
+ *
+ * @param target becomes an OCI layout
+ */
+export async function writeVariant(target: string, number: number): Promise<void> {
+  const { layerPath } = await loadArchive();
+  mkdirSync(target);
+  writeFileSync(join(target, "variant"), String(number));
+  await runOk(["tar", "-cf", "head.tar", "variant"], { cwd: target });
+  // Header and content; what ends an archive is at the end of the rest.
+  const head = readFileSync(join(target, "head.tar")).subarray(0, headBytes);
+  const packedPath = join(target, "layer.tar.gz");
+  writeFileSync(packedPath, gzipSync(head));
+  await pipeline(createReadStream(layerPath), createWriteStream(packedPath, { flags: "a" }));
+  const hash = createHash("sha256").update(head);
+  await pipeline(createReadStream(layerPath), createGunzip(), hash);
+  const diffId = `sha256:${hash.digest("hex")}`;
+  await writeOciImage(target, { layers: [{ packedPath, diffId }] });
 }
 
 /** Packs files of this machine until there are enough of them. */
@@ -137,10 +107,4 @@ async function packFiles(target: string): Promise<void> {
     input: names.join("\n"),
     timeoutMs: 60_000,
   });
-}
-
-async function digestOf(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return hash.digest("hex");
 }
