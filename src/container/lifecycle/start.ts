@@ -38,8 +38,8 @@ const launchCountMax = 5;
  * Starts a container that does not run.
  *
  * @throws not-modified when it runs; conflict when it is paused or being removed; permission-denied where
- * the policy refuses its image; what hindered it
- * else: the container is then as before, its record tells the reason
+ * the policy refuses its image; what hindered it else: the container is then as before, its record
+ * tells the reason
  */
 export async function startContainer(context: Context, container: LiveContainer): Promise<void> {
   refuseStart(container);

@@ -299,9 +299,9 @@ const settleMaxMs = 200;
 
 function tellDetach(context: Context, exec: Exec, stream: Duplex): void {
   stream.once("end", () => {
-    exec.settling = exec.reaches(["ended"], { waitMaxMs: settleMaxMs }).then((hasEnded) => {
+    exec.settling = exec.reaches(["ended"], { waitMaxMs: settleMaxMs }).then(() => {
       // Whoever still runs was detached from.
-      if (!hasEnded && exec.state.kind === "running") publishExec(context, exec, "exec_detach");
+      if (exec.state.kind === "running") publishExec(context, exec, "exec_detach");
     });
   });
 }

@@ -54,22 +54,12 @@ async function removeBelow(
   depth: number,
   between: () => Promise<void>,
 ): Promise<void> {
-  for (const folder of await foldersIn(path)) {
+  for (const name of await foldersOf(Buffer.from(path))) {
+    // What is no UTF-8 leads nowhere as text, and is left to its parent.
+    const folder = join(path, name.toString());
     if (depth > 1) await removeBelow(folder, depth - 1, between);
     await removeTree(folder);
     await between();
-  }
-}
-
-/** Real folders in a folder; none when it is gone. A name that is no UTF-8 is left to its parent. */
-async function foldersIn(path: string): Promise<readonly string[]> {
-  try {
-    const entries = await promises.readdir(path, { withFileTypes: true });
-    return entries.filter((each) => each.isDirectory()).map((each) => join(path, each.name));
-  } catch (error) {
-    const code = systemCode(nodeFailure(error, `read folder ${JSON.stringify(path)}`));
-    if (code === "ENOENT" || code === "ENOTDIR") return [];
-    throw error;
   }
 }
 
@@ -93,10 +83,10 @@ async function raiseDeepFolders(root: string): Promise<void> {
       levels.pop();
       continue;
     }
-    const path = below(level, name);
+    const path = below(level.path, name);
     if (levels.length > levelCountMax || path.byteLength > pathBytesMax) {
       const raised = Buffer.from(createId());
-      if (move(path, below(top, raised))) top.names.push(raised);
+      if (move(path, below(top.path, raised))) top.names.push(raised);
     } else levels.push({ path, names: await foldersOf(path) });
     if (performance.now() < sliceEndMs) continue;
     await nextTurn();
@@ -104,8 +94,8 @@ async function raiseDeepFolders(root: string): Promise<void> {
   }
 }
 
-function below({ path }: Level, name: Buffer): Buffer {
-  return Buffer.concat([path, Buffer.from("/"), name]);
+function below(folder: Buffer, name: Buffer): Buffer {
+  return Buffer.concat([folder, Buffer.from("/"), name]);
 }
 
 /** @returns false when it went meanwhile, or cannot be moved: then the removal tells why */
@@ -141,7 +131,7 @@ async function foldersOf(path: Buffer): Promise<Buffer[]> {
 /** As `foldersOf`, where names are not UTF-8. */
 function oddFoldersOf(path: Buffer): Buffer[] {
   return readdirSync(path, { encoding: "buffer" }).filter((name) => {
-    const stat = lstatSync(below({ path, names: [] }, name), { throwIfNoEntry: false });
+    const stat = lstatSync(below(path, name), { throwIfNoEntry: false });
     return stat?.isDirectory() === true;
   });
 }
