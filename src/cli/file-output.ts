@@ -3,7 +3,7 @@ import { basename, dirname, join } from "node:path";
 import { EngineError } from "../lib/errors.ts";
 import type { BodyStream } from "../client/exchange.ts";
 import { writeBytes } from "./byte-sink.ts";
-import { fileFault } from "./input.ts";
+import { describeCode } from "./options/env.ts";
 import type { Output } from "./output.ts";
 import { copyOutput } from "./stream.ts";
 
@@ -55,7 +55,7 @@ export async function writeFile(
   } catch (error) {
     throw new EngineError(
       "invalid-argument",
-      `failed to ${what}: invalid output path: open ${path}: ${fileFault(error)}`,
+      `failed to ${what}: invalid output path: open ${path}: ${describeCode(error)}`,
       { cause: error },
     );
   }

@@ -1,6 +1,7 @@
 /** Bytes that a command reads from a file. */
 import { closeSync, openSync, readSync } from "node:fs";
-import { codeOf, EngineError } from "../lib/errors.ts";
+import { EngineError } from "../lib/errors.ts";
+import { describeCode } from "./options/env.ts";
 
 const chunkSizeBytes = 256 * 1024;
 
@@ -23,7 +24,7 @@ function openInput(path: string): number {
   try {
     return openSync(path, "r");
   } catch (error) {
-    throw new EngineError("invalid-argument", `open ${path}: ${fileFault(error)}`, {
+    throw new EngineError("invalid-argument", `open ${path}: ${describeCode(error)}`, {
       cause: error,
     });
   }
@@ -36,21 +37,8 @@ function readInput(
   try {
     return readSync(fd, into.chunk);
   } catch (error) {
-    throw new EngineError("invalid-argument", `read ${into.path}: ${fileFault(error)}`, {
+    throw new EngineError("invalid-argument", `read ${into.path}: ${describeCode(error)}`, {
       cause: error,
     });
   }
-}
-
-const faults: Readonly<Record<string, string>> = {
-  EACCES: "permission denied",
-  EISDIR: "is a directory",
-  ENOENT: "no such file or directory",
-  ENOTDIR: "not a directory",
-};
-
-/** Why a file cannot be had, in the system's words. */
-export function fileFault(error: unknown): string {
-  const code = codeOf(error);
-  return code === undefined ? "cannot be read" : (faults[code] ?? code);
 }

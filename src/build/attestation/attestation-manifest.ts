@@ -5,6 +5,7 @@
  * @see BuildKit, docs/attestations/attestation-storage.md
  */
 import type { Descriptor } from "../../oci/descriptor.ts";
+import { attestationAnnotations } from "../../oci/attestation.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { encodeManifest } from "../../oci/manifest.ts";
 import { ociMediaTypes } from "../../oci/media-types.ts";
@@ -12,8 +13,6 @@ import { ociMediaTypes } from "../../oci/media-types.ts";
 /** Media type of a statement. */
 const statementType = "application/vnd.in-toto+json";
 const predicateKey = "in-toto.io/predicate-type";
-const referenceTypeKey = "vnd.docker.reference.type";
-const referenceDigestKey = "vnd.docker.reference.digest";
 
 /** A statement, and what kind it is. */
 export interface Attestation {
@@ -58,10 +57,7 @@ export function makeAttestationManifest(
   const descriptor: Descriptor = {
     ...manifest.descriptor,
     platform: { os: "unknown", architecture: "unknown" },
-    annotations: {
-      [referenceDigestKey]: image,
-      [referenceTypeKey]: "attestation-manifest",
-    },
+    annotations: attestationAnnotations(image),
   };
   return { descriptor, blobs: [...layers, config, manifest] };
 }

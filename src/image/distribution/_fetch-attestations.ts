@@ -4,6 +4,7 @@
  */
 import { verifyBytes } from "../../content/verify.ts";
 import { EngineError, messageOf } from "../../lib/errors.ts";
+import { attestedImage } from "../../oci/attestation.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import {
@@ -18,11 +19,6 @@ import type { RegistryCall, RegistryClient } from "../../remote/registry-client.
 import { syncFileSystemAsync } from "../../sys/fs/fs.ts";
 import type { ImageContext } from "../context.ts";
 import type { ChosenManifest } from "./choose-manifest.ts";
-
-// BuildKit: docs/attestations/attestation-storage.md
-const typeKey = "vnd.docker.reference.type";
-const digestKey = "vnd.docker.reference.digest";
-const attestationType = "attestation-manifest";
 
 /** Attestations of one image, and bytes of the blobs of each: what has more is left in the registry. */
 const attestationsMax = 4;
@@ -69,10 +65,7 @@ function attestationsOf({ target, digest, documents }: ChosenManifest): readonly
   if (index === undefined || !isIndexType(target.mediaType) || documents.length !== 2) return [];
   return decodeIndex(index.bytes)
     .manifests.filter(
-      ({ mediaType, annotations = {} }) =>
-        isManifestType(mediaType) &&
-        annotations[typeKey] === attestationType &&
-        annotations[digestKey] === digest,
+      (descriptor) => isManifestType(descriptor.mediaType) && attestedImage(descriptor) === digest,
     )
     .slice(0, attestationsMax);
 }

@@ -1,14 +1,12 @@
 /** What an image consists of: its manifests for each platform, and what is attested of them. */
 import type { ImageManifestSummary } from "../../api/image.ts";
+import { attestedImage } from "../../oci/attestation.ts";
 import { imagePlatform } from "../../oci/image-config.ts";
 import type { Descriptor } from "../../oci/descriptor.ts";
 import { decodeIndex, manifestSizeMaxBytes } from "../../oci/manifest.ts";
 import { isIndexType } from "../../oci/media-types.ts";
 import { type ImageRecord, type NameRecord, sizeOf } from "../image-records.ts";
 import type { ImageContext } from "../context.ts";
-
-const referenceType = "vnd.docker.reference.type";
-const referenceDigest = "vnd.docker.reference.digest";
 
 /** Manifests of an image and of its further platforms, then the attestations of its index. */
 export async function describeManifests(
@@ -66,14 +64,15 @@ async function attestationsOf(
   if (target === undefined || content.find(target.digest) === undefined) return [];
   const bytes = await content.read(target.digest, { sizeMaxBytes: manifestSizeMaxBytes });
   return decodeIndex(bytes)
-    .manifests.filter(({ annotations }) => annotations?.[referenceType] === "attestation-manifest")
+    .manifests.filter((descriptor) => attestedImage(descriptor) !== undefined)
     .map((descriptor) => describeAttestation(descriptor, content.find(descriptor.digest)));
 }
 
 function describeAttestation(
-  { mediaType, digest, size, annotations, platform }: Descriptor,
+  descriptor: Descriptor,
   found: object | undefined,
 ): ImageManifestSummary {
+  const { mediaType, digest, size, annotations, platform } = descriptor;
   const isHere = found !== undefined;
   return {
     ID: digest,
@@ -87,6 +86,6 @@ function describeAttestation(
     Available: isHere,
     Size: { Content: isHere ? size : 0, Total: isHere ? size : 0 },
     Kind: "attestation",
-    AttestationData: { For: annotations?.[referenceDigest] ?? "" },
+    AttestationData: { For: attestedImage(descriptor) ?? "" },
   };
 }
