@@ -1,3 +1,4 @@
+import type { Digest } from "../oci/digest.ts";
 import type { ImageContext } from "./context.ts";
 import { imagesOf } from "./bound-names.ts";
 import type { ImageRecord, LayerRecord, NameRecord } from "./image-records.ts";
@@ -7,10 +8,8 @@ export function holdImage(
   context: Pick<ImageContext, "leases">,
   { record, leaseId }: { readonly record: ImageRecord; readonly leaseId: string },
 ): void {
-  const { leases } = context;
-  for (const digest of [record.id, record.manifestDigest]) {
-    leases.add(leaseId, `content:${digest}`);
-  }
+  const hold = blobHolder(context, leaseId);
+  for (const digest of [record.id, record.manifestDigest]) hold(digest);
   holdLayers(context, { layers: record.layers, leaseId });
 }
 
@@ -19,15 +18,23 @@ export function holdBound(
   context: Pick<ImageContext, "leases" | "index">,
   { bound, leaseId }: { readonly bound: NameRecord; readonly leaseId: string },
 ): void {
-  const { leases, index } = context;
+  const { index } = context;
+  const hold = blobHolder(context, leaseId);
   for (const id of imagesOf(bound)) {
     const record = index.findById(id);
     if (record !== undefined) holdImage(context, { record, leaseId });
   }
   const { target, attachments = [] } = bound;
-  for (const digest of [...(target === undefined ? [] : [target.digest]), ...attachments]) {
-    leases.add(leaseId, `content:${digest}`);
-  }
+  for (const digest of [...(target === undefined ? [] : [target.digest]), ...attachments])
+    hold(digest);
+}
+
+/** Keeps blobs: what ingests are committed with. */
+export function blobHolder(
+  { leases }: Pick<ImageContext, "leases">,
+  leaseId: string,
+): (digest: Digest) => void {
+  return (digest) => leases.add(leaseId, `content:${digest}`);
 }
 
 /** Keeps the blobs and the snapshots of layers. */

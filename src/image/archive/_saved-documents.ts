@@ -16,7 +16,7 @@ import {
 } from "../../oci/layout.ts";
 import { encodeIndex } from "../../oci/manifest.ts";
 import { ociMediaTypes } from "../../oci/media-types.ts";
-import { familiarName, parseReference } from "../../oci/reference.ts";
+import { defaultTag, familiarName, parseReference } from "../../oci/reference.ts";
 import type { ImageRecord, NameTarget } from "../image-records.ts";
 import type { BlobSources } from "./saved-index.ts";
 
@@ -67,7 +67,7 @@ function indexEntries({ record, names }: SavedImage): readonly Descriptor[] {
     ...(index === undefined ? manifest : descriptorOf(index.target)),
     annotations: {
       [annotationKeys.containerdName]: name,
-      [annotationKeys.refName]: parseReference(name).tag ?? "latest",
+      [annotationKeys.refName]: parseReference(name).tag ?? defaultTag,
     },
   }));
 }
@@ -84,7 +84,7 @@ function archiveEntry({
     Config: layoutBlobPath(record.id),
     RepoTags: names.map(({ name }) => {
       const reference = parseReference(name);
-      return `${familiarName(reference)}:${reference.tag ?? "latest"}`;
+      return `${familiarName(reference)}:${reference.tag ?? defaultTag}`;
     }),
     Layers: record.layers.map((layer) => layoutBlobPath(layer.digest)),
     LayerSources: Object.fromEntries(
@@ -105,7 +105,10 @@ function repositoriesOf(images: readonly SavedImage[]): Record<string, Record<st
     for (const { name } of names) {
       const reference = parseReference(name);
       const repository = familiarName(reference);
-      repositories[repository] = { ...repositories[repository], [reference.tag ?? "latest"]: top };
+      repositories[repository] = {
+        ...repositories[repository],
+        [reference.tag ?? defaultTag]: top,
+      };
     }
   }
   return repositories;

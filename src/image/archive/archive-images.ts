@@ -2,6 +2,7 @@
  * Finds the images of an archive that was read: manifests as they are, or made for archives that
  * have none.
  */
+import { blobHolder } from "../hold-image.ts";
 import type { ContentStore } from "../../content/content-store.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { decompress, defaultExpansionLimits } from "../../lib/compression/compression.ts";
@@ -27,11 +28,6 @@ import { tagName } from "../tag-name.ts";
 export interface ArchivedImage extends FoundImage {
   /** Whole references. */
   readonly names: readonly string[];
-}
-
-/** Keeps blobs with what is loaded. */
-function holder({ leases, leaseId }: LoadTarget): (digest: Digest) => void {
-  return (digest) => leases.add(leaseId, `content:${digest}`);
 }
 
 interface ArchiveSearch {
@@ -96,7 +92,7 @@ async function findListed(
   if (!isLegacy || documents.has(layoutIndexFile)) return undefined;
   return await findLegacyImages(target.content, {
     archive,
-    hold: holder(target),
+    hold: blobHolder(target, target.leaseId),
     ...(repositories === undefined ? {} : { repositories }),
   });
 }
@@ -110,7 +106,7 @@ async function joinListed(options: {
   const { listed, layout, search } = options;
   const { platform } = search;
   const { content } = search.target;
-  const hold = holder(search.target);
+  const hold = blobHolder(search.target, search.target.leaseId);
   const byConfig = new Map(
     layout.flatMap((image) =>
       [image.parts, ...(image.others ?? [])].map(

@@ -1,3 +1,4 @@
+import { blobHolder } from "../hold-image.ts";
 import { detectCompression, decompress } from "../../lib/compression/compression.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { createId } from "../../lib/id.ts";
@@ -20,7 +21,7 @@ export async function importImage(
   context: ImageContext,
   options: ImportOptions & { readonly layer: ReadableStream<Uint8Array> },
 ): Promise<Digest> {
-  const { index, content, leases, metadata } = context;
+  const { index, content, metadata } = context;
   const hasName = options.repo !== undefined && options.repo !== "";
   const name = hasName
     ? index.parseTarget({ repo: options.repo ?? "", tag: options.tag ?? "" })
@@ -28,7 +29,7 @@ export async function importImage(
   // A mistake in the changes is told before a byte is read.
   const run = applyChanges({}, options.changes ?? []);
   return await context.making(async (leaseId) => {
-    const hold = (digest: Digest): void => leases.add(leaseId, `content:${digest}`);
+    const hold = blobHolder(context, leaseId);
     const { digest, diffId } = await storeLayer(context, { ...options, hold });
     const platform = options.platform ?? hostPlatform();
     const created = formatTime(new Date());

@@ -2,6 +2,7 @@
  * Reads an archive of images into the content store: docker-archive of any Docker version, OCI
  * layout, or both in one tar, packed or not. Nothing is an image yet when it returns.
  */
+import { blobHolder } from "../hold-image.ts";
 import { posix } from "node:path";
 import type { ContentStore, Ingest } from "../../content/content-store.ts";
 import {
@@ -166,7 +167,7 @@ async function storeBlob(
   { path, target }: { readonly path: string; readonly target: LoadTarget },
 ): Promise<Digest> {
   const expected = findLayoutBlob(path);
-  const hold = (digest: Digest): void => target.leases.add(target.leaseId, `content:${digest}`);
+  const hold = blobHolder(target, target.leaseId);
   await using ingest = await target.content.ingest({
     ref: `load-${createId().slice(0, 16)}`,
     ...(expected === undefined ? {} : { expected }),

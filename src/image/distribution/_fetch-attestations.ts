@@ -2,6 +2,7 @@
  * Brings what an index names beside an image: its attestations. With them the index is whole, and
  * can be pushed as it came.
  */
+import { blobHolder } from "../hold-image.ts";
 import { verifyBytes } from "../../content/verify.ts";
 import { EngineError, messageOf } from "../../lib/errors.ts";
 import { attestedImage } from "../../oci/attestation.ts";
@@ -74,13 +75,13 @@ async function fetchOne(
   context: ImageContext,
   fetch: AttestationFetch & { readonly descriptor: Descriptor },
 ): Promise<readonly Digest[]> {
-  const { content, leases } = context;
+  const { content } = context;
   const { registry, reference, descriptor, leaseId, credentials, signal } = fetch;
   const call = {
     ...(credentials === undefined ? {} : { credentials }),
     ...(signal === undefined ? {} : { signal }),
   };
-  const hold = (digest: Digest): void => leases.add(leaseId, `content:${digest}`);
+  const hold = blobHolder(context, leaseId);
   const named = descriptor.digest;
   hold(named);
   const bytes =

@@ -45,7 +45,8 @@ export async function foreseePush(
     holdImage(context, { record, leaseId });
     holdBound(context, { bound, leaseId });
     const plan = await planPush(context, {
-      ...{ record, domain: named.domain },
+      record,
+      domain: named.domain,
       ...(target === undefined ? {} : { target }),
     });
     const isMadeAnew = plan.images.some((image) => image.bytes === undefined);

@@ -8,7 +8,7 @@ import { createId } from "../../lib/id.ts";
 import { Semaphore } from "../../lib/concurrency/semaphore.ts";
 import { layerCompression, ociMediaTypes } from "../../oci/media-types.ts";
 import type { PackedLayer } from "./distribution-records.ts";
-import { holdLayers } from "../hold-image.ts";
+import { blobHolder, holdLayers } from "../hold-image.ts";
 import type { LayerRecord } from "../image-records.ts";
 import { openLayerTar } from "../layer-source.ts";
 import type { ImageContext } from "../context.ts";
@@ -106,7 +106,7 @@ export async function packLayer(
     }
     const { digest, sizeBytes } = await ingest.commit({
       durable: false,
-      hold: (held) => context.leases.add(leaseId, `content:${held}`),
+      hold: blobHolder(context, leaseId),
     });
     const packed = { digest, sizeBytes, mediaType };
     if (form === "gzip") context.distribution.putPacked(layer.diffId, packed);

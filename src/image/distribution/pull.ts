@@ -172,7 +172,8 @@ async function store(context: ImageContext, options: Store): Promise<Pulled> {
   const record = await context.making(async (leaseId) => {
     const { stored, isFetched, attachments } = await fetchAll(context, {
       ...options,
-      ...{ leaseId, key },
+      leaseId,
+      key,
     });
     if (options.signal?.aborted === true) throw new EngineError("canceled", "canceled");
     await metadata.commit(() => {
@@ -182,7 +183,8 @@ async function store(context: ImageContext, options: Store): Promise<Pulled> {
         const known = index.findName(name);
         const others = known?.target?.digest === chosen.target.digest ? known.attachments : [];
         index.bind(name, stored.id, {
-          ...{ target: chosen.target, isPublished: true },
+          target: chosen.target,
+          isPublished: true,
           attachments: [...new Set([...(others ?? []), ...attachments])],
         });
       }

@@ -1,4 +1,5 @@
 /** Makes an image of another one and of changes to its files: what `commit` ends with. */
+import { blobHolder } from "../hold-image.ts";
 import { createId } from "../../lib/id.ts";
 import { formatTime, nowNs } from "../../lib/time.ts";
 import { chainId, type Digest } from "../../oci/digest.ts";
@@ -65,7 +66,7 @@ async function storeChanges(
   if (ingest.sizeBytes === emptyTarBytes) return undefined;
   const blob = await ingest.commit({
     durable: false,
-    hold: (digest) => leases.add(leaseId, `content:${digest}`),
+    hold: blobHolder(context, leaseId),
   });
   const { digest, sizeBytes: size } = blob;
   const parent = below.at(-1)?.chainId;

@@ -1,4 +1,5 @@
 /** Binds names to images of several platforms at once. */
+import { blobHolder } from "../hold-image.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { encodeIndex } from "../../oci/manifest.ts";
 import { ociMediaTypes } from "../../oci/media-types.ts";
@@ -12,7 +13,7 @@ import { tagName } from "../tag-name.ts";
 
 /** Stores an index and binds the names to it. @see ImageService.createIndex */
 export async function createIndex(context: ImageContext, draft: IndexDraft): Promise<Digest> {
-  const { index, content, leases, metadata } = context;
+  const { index, content, metadata } = context;
   const records = draft.images.map((id) => index.getById(id));
   const [first, ...others] = records;
   const names = draft.names.map(tagName);
@@ -36,7 +37,7 @@ export async function createIndex(context: ImageContext, draft: IndexDraft): Pro
       ...(draft.annotations === undefined ? {} : { annotations: draft.annotations }),
     });
     const { digest } = await content.put(bytes, {
-      hold: (held) => leases.add(leaseId, `content:${held}`),
+      hold: blobHolder(context, leaseId),
     });
     const target = { digest, mediaType: ociMediaTypes.index, sizeBytes: bytes.length };
     const attachments = (draft.attachments ?? []).flatMap(({ blobs }) => blobs);
