@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { chmodSync, writeFileSync } from "node:fs";
 import { readAll } from "../lib/stream-limit.ts";
 import { createDigester, digestOf, parseDigest } from "../oci/digest.ts";
 import { type ContentStore, type Ingest, ingestRefOf, isDigestRef } from "./content-store.ts";
@@ -217,6 +218,28 @@ export function testContentStore(
       const third = await after.ingest({ ref });
       await third.suspend();
       expect(await after.sweep({ keepMs: 0 })).toBe(1);
+    });
+
+    test("takeBack() makes a blob an unfinished write again, which is checked when it is taken up", async () => {
+      const expected = digestOf("hello world");
+      const ref = ingestRefOf(expected);
+      const { path } = await store.put(text("hello world"), { durable: false });
+      await store.takeBack(expected);
+      expect(store.find(expected)).toBeUndefined();
+      await expect(store.takeBack(expected)).rejects.toMatchObject({ kind: "not-found" });
+      const after = await made.reopen();
+      expect(await after.sweep()).toBe(0);
+      const whole = await after.ingest({ ref, expected, resume: true });
+      expect(whole.sizeBytes).toBe(11);
+      await whole.commit();
+      expect(after.get(expected).path).toBe(path);
+      // As a power cut may leave it.
+      chmodSync(path, 0o600);
+      writeFileSync(path, new Uint8Array(11));
+      await after.takeBack(expected);
+      const damaged = await after.ingest({ ref, expected, resume: true });
+      await expect(damaged.commit()).rejects.toMatchObject({ kind: "data-loss" });
+      expect(after.find(expected)).toBeUndefined();
     });
 
     test("a ref tells its digest; the long ones are cut", () => {

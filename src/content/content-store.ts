@@ -106,11 +106,21 @@ export interface ContentStore {
   /** The write of a digest (`ingestRefOf`) that is going on; what it has is unverified until it is
    * kept. */
   findArrival(digest: Digest): Arrival | undefined;
-  /** Stores small bytes as a blob, durably. @param options.hold as of `commit` */
-  put(bytes: Uint8Array, options?: { readonly hold?: (digest: Digest) => void }): Promise<BlobInfo>;
+  /** Stores small bytes as a blob, durably unless the caller says that it syncs. @param options as of `commit` */
+  put(
+    bytes: Uint8Array,
+    options?: { readonly durable?: boolean; readonly hold?: (digest: Digest) => void },
+  ): Promise<BlobInfo>;
   list(): Promise<readonly BlobInfo[]>;
   /** Tells whether there was one. Nobody finds it from the call on. */
   remove(digest: Digest): Promise<boolean>;
+  /**
+   * Makes a blob an unfinished write of its digest again, so that its bytes are checked before they are used: for what
+   * may not have reached the disk before a power cut.
+   *
+   * @throws not-found
+   */
+  takeBack(digest: Digest): Promise<void>;
   /**
    * Removes unfinished writes that nobody holds open; for start-up.
    *

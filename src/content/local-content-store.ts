@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Turns } from "../lib/concurrency/turn.ts";
 import { codeOf, EngineError, messageOf } from "../lib/errors.ts";
@@ -152,7 +152,7 @@ class LocalContentStore implements ContentStore {
 
   async put(
     bytes: Uint8Array,
-    options: { readonly hold?: (digest: Digest) => void } = {},
+    options: Parameters<ContentStore["put"]>[1] = {},
   ): Promise<BlobInfo> {
     const digest = digestOf(bytes);
     options.hold?.(digest);
@@ -164,7 +164,7 @@ class LocalContentStore implements ContentStore {
       expected: digest,
     });
     await ingest.write(bytes);
-    return await ingest.commit();
+    return await ingest.commit({ durable: options.durable !== false });
   }
 
   async list(): Promise<readonly BlobInfo[]> {
@@ -192,6 +192,12 @@ class LocalContentStore implements ContentStore {
         cause: error,
       });
     }
+  }
+
+  async takeBack(digest: Digest): Promise<void> {
+    const { path } = this.get(digest);
+    await chmod(path, 0o600);
+    await rename(path, join(this.root, "ingest", ingestRefOf(digest)));
   }
 
   async sweep(

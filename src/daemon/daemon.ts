@@ -125,7 +125,7 @@ export async function startDaemon({ config, logger }: DaemonOptions): Promise<Da
     command: [...selfExecutable(), "shim"],
   });
   undo.use(shims);
-  const registry = openRegistryClient({ config: config.registry, logger });
+  const registry = openRegistryClient({ config: config.registry, logger, durable: false });
   undo.use(registry);
   const signatures = openSignatureStore({ metadata, content, registries: registry, logger });
   const unpacker = openUnpacker();

@@ -18,6 +18,9 @@ import { takeTurn } from "./_turn.ts";
 import type { Credentials, TransferProgress } from "./registry-client.ts";
 import type { HttpAnswer } from "./transport/transport.ts";
 
+/** A blob from this size on is written out while others come, also when the caller syncs them all at the end. */
+const syncedMinBytes = 4 * 1024 * 1024;
+
 /** What one fetch of a blob needs. */
 export interface BlobFetchOptions {
   readonly reach: RegistryReach;
@@ -26,6 +29,8 @@ export interface BlobFetchOptions {
   readonly content: ContentStore;
   readonly credentials?: Credentials | undefined;
   readonly downloads: Semaphore;
+  /** False when the caller syncs. */
+  readonly durable: boolean;
   readonly logger: Logger;
   readonly signal: AbortSignal;
   readonly progress: TransferProgress;
@@ -219,7 +224,8 @@ class BlobFetch implements AsyncDisposable {
     const ingest = this.#ingest ?? (await this.#open({ resume: false }));
     this.#ingest = undefined;
     try {
-      return await ingest.commit();
+      const { durable, descriptor } = this.#options;
+      return await ingest.commit({ durable: durable || descriptor.size >= syncedMinBytes });
     } catch (error) {
       if (!isKind(error, "data-loss")) throw error;
       const { digest } = this.#options.descriptor;

@@ -29,6 +29,8 @@ export interface RegistryClientOptions {
   readonly limits?: Partial<RemoteLimits>;
   /** Finds the addresses of a host; the system's resolver when absent. */
   readonly lookUp?: LookUp;
+  /** False when who has blobs fetched syncs them before a record names them; true when absent. */
+  readonly durable?: boolean;
 }
 
 /** Opens the client of registries by HTTP. Nothing is asked yet. */
@@ -117,6 +119,7 @@ class HttpRegistryClient implements RegistryClient {
             content,
             credentials,
             downloads: this.#downloadPlaces,
+            durable: this.#options.durable !== false,
             logger: this.#options.logger,
           }),
       });

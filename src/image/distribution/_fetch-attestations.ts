@@ -94,7 +94,7 @@ async function fetchOne(
   for (const blob of blobs) {
     await registry.fetchBlob(reference, { ...call, descriptor: blob, content });
   }
-  await content.put(bytes);
+  await content.put(bytes, { durable: false });
   return [named, ...blobs.map(({ digest }) => digest)];
 }
 

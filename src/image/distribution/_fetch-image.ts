@@ -90,7 +90,7 @@ function warmUp({ content, unpacker }: ImageContext, { chosen }: Fetching): void
 async function storeDocuments({ content, leases }: ImageContext, fetch: Fetching): Promise<void> {
   for (const { bytes, digest } of fetch.chosen.documents) {
     leases.add(fetch.leaseId, `content:${digest}`);
-    await content.put(bytes);
+    await content.put(bytes, { durable: false });
   }
 }
 

@@ -147,9 +147,11 @@ export function makeMemoryRegistry(): MemoryRegistry {
         return await transfers.run(digest, async () => {
           const present = content.find(digest);
           if (present !== undefined) return present;
-          say("fetch", reference, digest);
           const bytes = registry.lies.get(digest) ?? of(reference.path).blobs.get(digest);
-          if (bytes === undefined) throw new EngineError("not-found", "blob unknown");
+          if (bytes === undefined) {
+            say("fetch", reference, digest);
+            throw new EngineError("not-found", "blob unknown");
+          }
           const totalBytes = bytes.length;
           progress?.({ kind: "waiting", currentBytes: 0, totalBytes });
           const ingest = await content.ingest({
@@ -157,6 +159,7 @@ export function makeMemoryRegistry(): MemoryRegistry {
             expected: digest,
             resume: true,
           });
+          if (ingest.sizeBytes < totalBytes) say("fetch", reference, digest);
           try {
             for (let at = ingest.sizeBytes; at < totalBytes; at = ingest.sizeBytes) {
               await ingest.write(bytes.subarray(at, at + Math.max(100, totalBytes >> 5)));

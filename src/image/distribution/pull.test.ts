@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { ingestRefOf } from "../../content/content-store.ts";
 import { EngineError } from "../../lib/errors.ts";
 import { toReadableStream } from "../../lib/stream-limit.ts";
 import { encodeTar } from "../../lib/tar/tar-writer.ts";
@@ -218,11 +219,31 @@ describe.skipIf(!isRoot)("pull()", () => {
       if (digest === slow) chunkCount += 1;
     };
     await t.reopen();
-    expect(readdirSync(join(t.root, "content/ingest"))).toHaveLength(1);
+    // What was whole is checked again: before a power cut nobody had synced it.
+    const left = readdirSync(join(t.root, "content/ingest"));
+    expect(left).toContain(ingestRefOf(digestOf(low.packed)));
+    expect(await t.blobs()).toEqual([]);
     t.registry.requests.length = 0;
     await pull();
     expect(chunkCount).toBeLessThan(10);
     expect(t.registry.requests).not.toContain(`fetch team/app ${digestOf(low.packed)}`);
+    expect(t.images.count).toBe(1);
+  });
+
+  test("what a power cut left of a broken off one is not taken for whole", async () => {
+    putApp();
+    t.registry.onBlob = (digest) => {
+      if (digest === digestOf(high.packed)) throw new EngineError("unavailable", "reset");
+    };
+    await expect(pull()).rejects.toThrow("reset");
+    // The size had reached the disk, the bytes had not.
+    const { path, sizeBytes } = t.content.get(digestOf(low.packed));
+    chmodSync(path, 0o600);
+    writeFileSync(path, new Uint8Array(sizeBytes));
+    await t.reopen();
+    t.registry.onBlob = () => undefined;
+    await expect(pull()).rejects.toMatchObject({ kind: "data-loss" });
+    await pull();
     expect(t.images.count).toBe(1);
   });
 

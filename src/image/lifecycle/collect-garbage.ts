@@ -1,5 +1,6 @@
 import { nextTurn } from "../../lib/concurrency/turn.ts";
 import { isKind } from "../../lib/errors.ts";
+import type { Digest } from "../../oci/digest.ts";
 import type { SnapshotInfo } from "../../snapshot/snapshotter.ts";
 import type { ImageContext } from "../context.ts";
 import { unpackSnapshotPrefix } from "../store-image.ts";
@@ -43,7 +44,10 @@ export async function collectGarbage(
   context.metadata.transaction(() => context.distribution.retain({ blobs, diffIds }), {
     durable: false,
   });
-  for (const piece of context.distribution.pieces()) blobs.add(piece);
+  const pieces = [...context.distribution.pieces()].filter((piece) => !blobs.has(piece));
+  // Nobody has synced them before a crash that was a power cut.
+  if (options.isStart === true) await takeBack(context, pieces);
+  for (const piece of pieces) blobs.add(piece);
   // Whatever no record names must not be named again after a power cut.
   await context.metadata.flush();
   let freedBytes = 0;
@@ -54,6 +58,14 @@ export async function collectGarbage(
   if (options.isStart === true) await dropUnfinished(context);
   freedBytes += await collectSnapshots(context, chains);
   return freedBytes;
+}
+
+async function takeBack(context: ImageContext, pieces: readonly Digest[]): Promise<void> {
+  const { content, leases } = context;
+  for (const digest of pieces) {
+    if (content.find(digest) === undefined || leases.isHeld(`content:${digest}`)) continue;
+    await content.takeBack(digest);
+  }
 }
 
 async function dropUnfinished({ snapshots }: ImageContext): Promise<void> {
