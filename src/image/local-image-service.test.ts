@@ -34,7 +34,7 @@ async function open(): Promise<void> {
   images = openImageService({
     content,
     snapshots,
-    unpacker: openUnpacker(),
+    unpacker: openUnpacker({ idleMs: 200 }),
     metadata,
     leases: createLeases(),
     events: createEventBus(),

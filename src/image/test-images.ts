@@ -117,7 +117,7 @@ async function open(
   const images = openImageService({
     content,
     snapshots,
-    unpacker: openUnpacker(),
+    unpacker: openUnpacker({ idleMs: 200 }),
     metadata,
     leases,
     events,

@@ -63,7 +63,7 @@ describe.skipIf(!isRoot)("create() (needs root)", () => {
     images = openImageService({
       content,
       snapshots,
-      unpacker: openUnpacker(),
+      unpacker: openUnpacker({ idleMs: 200 }),
       metadata,
       leases,
       events: createEventBus(),

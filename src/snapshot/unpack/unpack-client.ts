@@ -30,12 +30,20 @@ export interface UnpackOptions extends ApplyWatch {
 const answerSizeMaxBytes = 64 * 1024;
 /** Images that are unpacked at the same time; one more would only take turns with them. */
 const helpersMax = 2;
-/** The layers of one image follow each other sooner. */
-const idleMs = 2000;
+/** An image seldom comes alone, and what has compiled its own code unpacks the next one sooner. */
+const idleDefaultMs = 60_000;
 
-/** Opens an unpacker. @param options.command argv of the helper; this program's when absent */
-export function openUnpacker(options: { readonly command?: readonly string[] } = {}): Unpacker {
+/**
+ * Opens an unpacker.
+ *
+ * @param options.command argv of the helper; this program's when absent
+ * @param options.idleMs how long a helper is kept without work
+ */
+export function openUnpacker(
+  options: { readonly command?: readonly string[]; readonly idleMs?: number } = {},
+): Unpacker {
   const argv = options.command ?? [...selfExecutable(), "unpack"];
+  const idleMs = options.idleMs ?? idleDefaultMs;
   const open = (): HelperPool =>
     openHelperPool({ argv, what: "unpack layer", helpersMax, idleMs, answerSizeMaxBytes });
   const whole = open();

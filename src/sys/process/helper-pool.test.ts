@@ -1,4 +1,5 @@
 import os from "node:os";
+import { existsSync } from "node:fs";
 import { afterEach, expect, test } from "bun:test";
 import { type HelperPool, type HelperPoolOptions, openHelperPool } from "./helper-pool.ts";
 
@@ -115,6 +116,16 @@ test("closing ends those at work and those at rest; a helper at rest goes by its
   await busy[Symbol.asyncDispose]();
   await expect(asked).rejects.toMatchObject({ kind: "canceled" });
   await expect(busy.ask("x")).rejects.toMatchObject({ kind: "canceled" });
+});
+
+test("of those at rest one stays, and a further one soon goes", async () => {
+  const shell = pool('echo "$$"; sleep "$line"', { idleMs: 60_000 });
+  const pids = (await Promise.all([shell.ask("0"), shell.ask("0")])).map(Number);
+  const running = (): readonly number[] => pids.filter((pid) => existsSync(`/proc/${pid}/cmdline`));
+  expect(running()).toHaveLength(2);
+  for (let tries = 0; tries < 100 && running().length === 2; tries += 1) await Bun.sleep(50);
+  expect(running()).toHaveLength(1);
+  expect(pids).toContain(Number(await shell.ask("0")));
 });
 
 test("helpers, and what they start, give way to who asked them", async () => {

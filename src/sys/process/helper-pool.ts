@@ -16,7 +16,7 @@ export interface HelperPoolOptions {
   readonly what: string;
   /** Helpers at the same time; more who ask wait. */
   readonly helpersMax: number;
-  /** How long a helper without work is kept. */
+  /** How long one helper without work is kept; a further one goes after `furtherIdleMs`. */
   readonly idleMs: number;
   /** An answer that is longer is none. */
   readonly answerSizeMaxBytes: number;
@@ -48,6 +48,9 @@ export interface AskOptions {
 
 /** Begins a line of a helper that is not its answer yet. */
 export const newsMark = "+";
+
+/** Who asked several at once may do so again in a moment; later one will do to begin with. */
+const furtherIdleMs = 2000;
 
 /** Helpers take a third of a contended processor's time: who answers requests goes first. */
 const helperNice = 5;
@@ -130,8 +133,10 @@ class ProcessPool implements HelperPool {
 
   #keep(helper: Helper): void {
     if (this.#isClosed || !helper.isRunning) return;
+    const { idleMs } = this.#options;
+    const restMs = this.#idle.length === 0 ? idleMs : Math.min(idleMs, furtherIdleMs);
     this.#idle.push(helper);
-    helper.rest(this.#options.idleMs, () => {
+    helper.rest(restMs, () => {
       if (this.#leave(helper)) helper.kill();
     });
   }
