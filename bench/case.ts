@@ -8,12 +8,18 @@ export interface Case {
   /** The figure is to be at or under it. */
   readonly budget?: number;
   readonly rounds: number;
+  /** No round begins later than so long after the first; 30 s unless it says more. */
+  readonly lengthMaxMs?: number;
+  /** Moves much data: disk and memory are settled, too, before each round. */
+  readonly isLarge?: boolean;
   /** Ours may take so many times less than Docker's median, at most. */
   readonly timesDocker?: number;
   /** Ours may take so many times what is bare, at most. */
   readonly timesBare?: number;
   /** Only our own engine is asked. */
   readonly isOursOnly?: boolean;
+  /** Done once, before the first round. */
+  prepare?(rounds: number): Promise<void>;
   /** Does the work once. @returns the figure, in `unit` */
   measure(contestant: Contestant): Promise<number>;
   /** The same without an engine: what cannot be done without, or another tool's way. */

@@ -16,6 +16,8 @@ export interface DockerRegistryOptions {
   readonly proxy?: { readonly remoteUrl: string };
   /** Where it listens; a free port of 127.0.0.1 when absent. */
   readonly address?: string;
+  /** Where its folder is made; where temporary files are when absent. */
+  readonly parentFolder?: string;
 }
 
 /** A registry that belongs to a test. Use `await using`: it takes its folder along. */
@@ -44,7 +46,7 @@ if (!hasDockerRegistry) console.warn("skipped with docker-registry: it is not in
 export async function startDockerRegistry(
   options: DockerRegistryOptions = {},
 ): Promise<DockerRegistry> {
-  const folder = mkdtempSync(join(tmpdir(), "tug-registry-"));
+  const folder = mkdtempSync(join(options.parentFolder ?? tmpdir(), "tug-registry-"));
   const tls = options.tls === true ? await makeCertificates(folder) : undefined;
   const configPath = join(folder, "config.json");
   // YAML is a superset of JSON.
