@@ -36,7 +36,7 @@ interface Row {
 
 const dockerCliCases = /^(run|exec|ps)/;
 const percentile = 0.95;
-/** A case that has taken longer begins no further round; the first is always whole. */
+/** So long after its first round of a case an engine begins no further one. */
 const lengthMaxMs = 30_000;
 
 process.exitCode = await main();
@@ -101,7 +101,10 @@ async function openAll(hosts: {
   return found;
 }
 
-/** Takes turns: every engine once, then every engine again. */
+/**
+ * Takes turns: every engine once, then every engine again. Where much data is moved one comes after the other:
+ * each would find that the ones between had taken the memory of what it goes on with.
+ */
 async function measure(
   each: Case,
   contestants: readonly Contestant[],
@@ -110,27 +113,24 @@ async function measure(
   const samples = new Map<Column, number[]>();
   const faults: string[] = [];
   const rest = each.isLarge === true ? settleData : settle;
+  const columns = columnsOf(each, contestants);
+  const all = Array.from({ length: rounds }, (_, round) => round);
+  const turns = each.isLarge
+    ? columns.flatMap((column) => all.map(() => column))
+    : all.flatMap(() => columns);
   await each.prepare?.(rounds);
-  const startMs = performance.now();
-  for (let round = 0; round < rounds; round += 1) {
-    if (performance.now() - startMs > (each.lengthMaxMs ?? lengthMaxMs)) break;
-    if (each.bare !== undefined) {
-      await rest();
-      samples.set("bare", [...(samples.get("bare") ?? []), await each.bare()]);
-    }
-    for (const contestant of contestants) {
-      if (each.isOursOnly === true && contestant.name !== "ours") continue;
-      if (faults.some((fault) => fault.startsWith(contestant.name))) continue;
-      await rest();
-      try {
-        const figure = await each.measure(contestant);
-        samples.set(contestant.name, [...(samples.get(contestant.name) ?? []), figure]);
-      } catch (error) {
-        const text = error instanceof Error ? error.message : String(error);
-        faults.push(
-          `${contestant.name}, ${each.name}: ${text.replaceAll("\n", " ").slice(0, 300)}`,
-        );
-      }
+  const endsMs = new Map<Column, number>();
+  for (const { name, work } of turns) {
+    if (performance.now() > (endsMs.get(name) ?? Number.POSITIVE_INFINITY)) continue;
+    if (faults.some((fault) => fault.startsWith(name))) continue;
+    if (!endsMs.has(name)) endsMs.set(name, performance.now() + lengthMaxMs);
+    await rest();
+    try {
+      const figure = await work();
+      samples.set(name, [...(samples.get(name) ?? []), figure]);
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      faults.push(`${name}, ${each.name}: ${text.replaceAll("\n", " ").slice(0, 300)}`);
     }
   }
   return {
@@ -138,6 +138,21 @@ async function measure(
     faults,
     figures: new Map([...samples].map(([name, list]) => [name, summarise(list)])),
   };
+}
+
+function columnsOf(
+  each: Case,
+  contestants: readonly Contestant[],
+): readonly { readonly name: Column; readonly work: () => Promise<number> }[] {
+  const { bare } = each;
+  const asked = contestants.filter(({ name }) => each.isOursOnly !== true || name === "ours");
+  return [
+    ...(bare === undefined ? [] : [{ name: "bare" as const, work: bare }]),
+    ...asked.map((one) => ({
+      name: one.name,
+      work: async () => await each.measure(one),
+    })),
+  ];
 }
 
 function summarise(samples: readonly number[]): Figures {

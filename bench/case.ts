@@ -8,9 +8,7 @@ export interface Case {
   /** The figure is to be at or under it. */
   readonly budget?: number;
   readonly rounds: number;
-  /** No round begins later than so long after the first; 30 s unless it says more. */
-  readonly lengthMaxMs?: number;
-  /** Moves much data: disk and memory are settled, too, before each round. */
+  /** Moves much data: disk and memory are settled, too, before each round, and engines do not take turns. */
   readonly isLarge?: boolean;
   /** Ours may take so many times less than Docker's median, at most. */
   readonly timesDocker?: number;

@@ -31,7 +31,6 @@ const deepImage = "bench/deep";
 const deepLayerCount = 40;
 const deepLayerBytes = 2_000_000;
 const pullRounds = 5;
-const pullLengthMaxMs = 240_000;
 /** What the two last cases pull beside those that are measured for time. */
 const furtherPulls = 2;
 const memoryFolder = "/dev/shm";
@@ -56,7 +55,6 @@ export const imageCases: readonly Case[] = [
     name: "pull 204 MB",
     unit: "ms",
     rounds: pullRounds,
-    lengthMaxMs: pullLengthMaxMs,
     isLarge: true,
     timesDocker: dockerShare,
     timesBare: bareShare,
@@ -68,7 +66,6 @@ export const imageCases: readonly Case[] = [
     name: `pull ${deepLayerCount} layers`,
     unit: "ms",
     rounds: pullRounds,
-    lengthMaxMs: pullLengthMaxMs,
     isLarge: true,
     timesDocker: dockerShare,
     prepare: async (rounds) => await fillAll(deepImage, rounds),
