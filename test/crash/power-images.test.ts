@@ -5,15 +5,16 @@
  */
 import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { type Engine, referenceHost } from "../support/engine.ts";
 import { busyboxEntries, dockerArchive } from "../support/images.ts";
 import { at, listAt } from "../support/json.ts";
 import { loopDiskLack, makeLoopDisk } from "../support/loop-disk.ts";
-import { runOk, until } from "../support/process.ts";
+import { until } from "../support/process.ts";
 import { createRandom } from "../support/random.ts";
+import { damagedBlobs } from "../support/saved-blobs.ts";
 import { tar } from "../support/tar.ts";
 
 const seed = Number(process.env["TUG_TEST_SEED"] ?? Date.now() % 1_000_000);
@@ -161,26 +162,6 @@ async function sumOf(engine: Engine, image: string): Promise<string> {
   return /[0-9a-f]{40}(?= )/.exec(text)?.[0] ?? text;
 }
 
-/** Saves images and looks at every blob. @returns the names of those that are not what they say */
-async function damagedBlobs(daemon: TestDaemon, names: readonly string[]): Promise<string[]> {
-  const query = names.map((name) => `names=${name}`).join("&");
-  const saved = await daemon.engine.api("GET", `/images/get?${query}`);
-  expect(saved.status).toBe(200);
-  const folder = join(daemon.folder, "saved");
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, "archive.tar"), saved.bytes);
-  await runOk(["tar", "-xf", join(folder, "archive.tar"), "-C", folder]);
-  const blobs = join(folder, "blobs/sha256");
-  const damaged = readdirSync(blobs).filter(
-    (name) =>
-      createHash("sha256")
-        .update(readFileSync(join(blobs, name)))
-        .digest("hex") !== name,
-  );
-  rmSync(folder, { recursive: true });
-  return damaged;
-}
-
 async function expectAsTold(daemon: TestDaemon, fates: ReadonlyMap<string, Fate>): Promise<void> {
   const { engine } = daemon;
   const there = await tagsOf(engine);
@@ -190,7 +171,7 @@ async function expectAsTold(daemon: TestDaemon, fates: ReadonlyMap<string, Fate>
     if (!isThere) continue;
     expect({ name, sum: await sumOf(engine, name) }).toEqual({ name, sum });
   }
-  if (there.length > 0) expect(await damagedBlobs(daemon, there)).toEqual([]);
+  if (there.length > 0) expect(await damagedBlobs(engine, there)).toEqual([]);
 }
 
 async function removeAll(engine: Engine, but: readonly string[] = []): Promise<void> {

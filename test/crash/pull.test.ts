@@ -1,6 +1,6 @@
 /** Pulls on a disk that loses its power. Seed: TUG_TEST_SEED. */
 import { afterAll, describe, expect, test } from "bun:test";
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { startDaemon, type TestDaemon } from "../support/daemon.ts";
 import { hasDockerRegistry, startDockerRegistry } from "../support/docker-registry.ts";
@@ -9,6 +9,7 @@ import { busyboxEntries } from "../support/images.ts";
 import { at, listAt } from "../support/json.ts";
 import { type LoopDisk, loopDiskLack, makeLoopDisk } from "../support/loop-disk.ts";
 import { createRandom } from "../support/random.ts";
+import { damagedBlobs } from "../support/saved-blobs.ts";
 import { tar } from "../support/tar.ts";
 
 const ownLack = referenceHost === undefined ? loopDiskLack() : "it is not our own daemon";
@@ -29,17 +30,37 @@ async function cut(daemon: TestDaemon, disk: LoopDisk): Promise<void> {
   await daemon.restart();
 }
 
-/** Puts images of busybox and noise into the registry. @returns their names */
+/** Layers below the size from which a pull syncs each by itself. */
+const smallLayerCount = 4;
+
+/** Puts images of busybox and noise into the registry, which check what they have. @returns their names */
 async function publish(host: string): Promise<readonly string[]> {
   await using maker = await startDaemon();
   const names = Array.from({ length: roundCount + 1 }, (_, at) => `${host}/cut:${at}`);
   for (const name of names) {
+    const noise = randomBytes(6 * mebibyte);
+    const sums = `${createHash("sha1").update(noise).digest("hex")}  /noise\n`;
     const archive = tar([
       ...busyboxEntries(),
-      { name: "noise", content: randomBytes(6 * mebibyte) },
+      { name: "noise", content: noise },
+      { name: "sums", content: sums },
     ]);
-    await maker.engine.importImage(name, { archive, changes: ['CMD ["sha1sum","/noise"]'] });
+    await maker.engine.importImage(name, {
+      archive,
+      changes: ['CMD ["sha1sum","-c","/sums"]'],
+    });
     const [repo, tag] = [`${host}/cut`, name.slice(host.length + 5)];
+    for (let layer = 0; layer < smallLayerCount; layer += 1) {
+      const make = `head -c 300000 /dev/urandom >/n${layer}; sha1sum /n${layer} >>/sums`;
+      const { engine } = maker;
+      const config = { Image: name, Cmd: ["sh", "-c", make], HostConfig: { NetworkMode: "none" } };
+      const id = await engine.runDetached(config);
+      await engine.api("POST", `/containers/${id}/wait`);
+      const query = new URLSearchParams({ container: id, repo, tag });
+      const check = { Cmd: ["sha1sum", "-c", "/sums"] };
+      expect((await engine.api("POST", `/commit?${query}`, check)).status).toBe(201);
+      await engine.api("DELETE", `/containers/${id}`);
+    }
     const sent = await maker.engine.api("POST", `/images/${repo}/push?tag=${tag}`);
     expect(sent.text).toContain("digest: sha256:");
   }
@@ -50,7 +71,7 @@ async function pull(engine: Engine, name: string): Promise<string> {
   return (await engine.api("POST", `/images/create?fromImage=${name}`)).text;
 }
 
-/** Runs the image, which reads all that it has. */
+/** Runs the image, which checks all that it has. */
 async function runs(engine: Engine, image: string): Promise<boolean> {
   const id = await engine.runDetached({ Image: image, HostConfig: { NetworkMode: "none" } });
   const wait = await engine.api("POST", `/containers/${id}/wait`);
@@ -74,11 +95,13 @@ describe.skipIf(lack !== undefined)("a power cut", () => {
       if (isThere) expect(await runs(engine, name)).toBe(true);
       expect(await pull(engine, name)).toContain("Status: ");
       expect(await runs(engine, name)).toBe(true);
+      expect(await damagedBlobs(engine, [name])).toEqual([]);
     }
     const last = names.at(-1) ?? "";
     expect(await pull(engine, last)).toContain("Status: Downloaded newer image");
     await cut(daemon, disk);
     expect(await runs(engine, last)).toBe(true);
+    expect(await damagedBlobs(engine, [last])).toEqual([]);
     expect(listAt((await engine.api("GET", "/images/json")).json).length).toBe(names.length);
     await engine.removeContainers();
     await daemon.stop();
