@@ -320,7 +320,7 @@ async function worstPing(contestant: Contestant, work: () => Promise<unknown>): 
   try {
     await work();
   } finally {
-    pinger.stdin.end();
+    await pinger.stdin.end();
   }
   return Number(await new Response(pinger.stdout).text());
 }
