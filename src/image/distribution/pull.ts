@@ -252,10 +252,9 @@ async function fetchUnlessHere(context: ImageContext, options: Fetch): Promise<F
     return { stored: known, isFetched: false };
   }
   const { config, layers } = chosen.manifest;
-  distribution.keepPieces(key, [
-    ...digestsOf(chosen),
-    ...[config, ...layers].map((it) => it.digest),
-  ]);
+  // Not the documents: whoever comes back asks for them anyway.
+  const pieces = [config, ...layers].map((it) => it.digest);
+  distribution.keepPieces(key, pieces);
   try {
     return { stored: await fetchImage(context, options), isFetched: true };
   } catch (error) {
