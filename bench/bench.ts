@@ -13,7 +13,7 @@ import type { Case } from "./case.ts";
 import { cases, hasDockerCli } from "./cases.ts";
 import { closeBuildCases, skippedBuilds } from "./build-cases.ts";
 import { closeBare } from "./bare.ts";
-import { canMeasureImages, closeImageCases } from "./image-cases.ts";
+import { canMeasureImages, canMeasureInMemory, closeImageCases } from "./image-cases.ts";
 import { settle, settleData } from "./settle.ts";
 import { type Contestant, openOurs, openPeer, prepareImage } from "./engines.ts";
 
@@ -60,6 +60,7 @@ async function main(): Promise<number> {
   if (!canMeasureImages) {
     console.log("skipped: pull, push and save, which need docker-registry and skopeo");
   }
+  if (!canMeasureInMemory) console.log("skipped: a pull with the disk aside: /dev/shm has no room");
   for (const what of skippedBuilds()) console.log(`skipped: ${what}`);
   const contestants = await openAll({
     docker: values.docker ?? process.env["TUG_BENCH_DOCKER"],

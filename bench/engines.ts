@@ -27,9 +27,9 @@ interface ProcessEntry {
   readonly command: string;
 }
 
-/** Starts a daemon of ours for the benchmark. */
-export async function openOurs(): Promise<Contestant> {
-  const daemon = await startDaemon();
+/** Starts a daemon of ours for the benchmark. @param options.dataRoot where its data is; with its files when absent */
+export async function openOurs(options: { readonly dataRoot?: string } = {}): Promise<Contestant> {
+  const daemon = await startDaemon(options);
   return {
     name: "ours",
     engine: daemon.engine,

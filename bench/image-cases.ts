@@ -12,7 +12,7 @@ import {
 } from "../test/support/docker-registry.ts";
 import { runOk, start, until } from "../test/support/process.ts";
 import { type Case, timed } from "./case.ts";
-import { call, type Contestant, descendantsOf, memoryKb } from "./engines.ts";
+import { call, type Contestant, descendantsOf, memoryKb, openOurs } from "./engines.ts";
 import { loadArchive, writeVariant } from "./load-archive.ts";
 import { layoutName, type PackedLayer, packLayer, writeOciImage } from "./oci-image.ts";
 
@@ -36,6 +36,8 @@ const furtherPulls = 2;
 const memoryFolder = "/dev/shm";
 /** More than both registries together ever hold. */
 const registryMaxBytes = 2 * 1024 ** 3;
+/** As many images again, packed and unpacked. */
+const inMemoryMaxBytes = 3 * registryMaxBytes;
 const sampleMs = 20;
 const pingIntervalMs = 5;
 const pingerStartMs = 500;
@@ -45,9 +47,13 @@ const bareShare = 1.5;
 const kbPerMb = 1024;
 
 let opened: Promise<Registries> | undefined;
+let inMemory: Promise<Contestant> | undefined;
 
 /** Whether these cases can be measured here. */
 export const canMeasureImages: boolean = hasDockerRegistry && Bun.which("skopeo") !== null;
+
+/** Whether there is room for a data root in memory. */
+export const canMeasureInMemory: boolean = memoryBytes() > inMemoryMaxBytes;
 
 /** The cases, in the order of the table. */
 export const imageCases: readonly Case[] = [
@@ -62,6 +68,20 @@ export const imageCases: readonly Case[] = [
     prepare: async (rounds) => await fillAll(bigImage, rounds + furtherPulls),
     measure: async (contestant) => await pull(contestant, bigImage),
   },
+  ...(canMeasureInMemory
+    ? [
+        {
+          name: "pull 204 MB, disk aside",
+          unit: "ms" as const,
+          rounds: pullRounds,
+          isLarge: true,
+          isOursOnly: true,
+          timesBare: bareShare,
+          bare: gunzipAndDigest,
+          measure: async () => await pull(await oursInMemory(), bigImage, "ours, in memory"),
+        },
+      ]
+    : []),
   {
     name: `pull ${deepLayerCount} layers`,
     unit: "ms",
@@ -100,6 +120,7 @@ export const imageCases: readonly Case[] = [
 export async function closeImageCases(contestants: readonly Contestant[]): Promise<void> {
   const made = await opened;
   if (made === undefined) return;
+  await (await inMemory)?.[Symbol.asyncDispose]();
   for (const { engine } of contestants) {
     for (const name of made.filled) {
       await engine.api("DELETE", `/images/${made.source.host}/${name}?force=1`);
@@ -130,9 +151,32 @@ async function openRegistries(): Promise<Registries> {
 
 /** In memory where there is enough: a registry's disk is not what is measured. */
 function registryParent(): string {
-  if (!existsSync(memoryFolder)) return tmpdir();
+  return memoryBytes() > registryMaxBytes ? memoryFolder : tmpdir();
+}
+
+/** Room in the file system that is memory; 0 without one. */
+function memoryBytes(): number {
+  if (!existsSync(memoryFolder)) return 0;
   const { bavail, bsize } = statfsSync(memoryFolder);
-  return bavail * bsize > registryMaxBytes ? memoryFolder : tmpdir();
+  return bavail * bsize;
+}
+
+/** An engine of ours without a disk, to be held against what needs none. */
+async function oursInMemory(): Promise<Contestant> {
+  inMemory ??= openInMemory();
+  return await inMemory;
+}
+
+async function openInMemory(): Promise<Contestant> {
+  const dataRoot = mkdtempSync(join(memoryFolder, "tugbench-data-"));
+  const contestant = await openOurs({ dataRoot });
+  return {
+    ...contestant,
+    [Symbol.asyncDispose]: async () => {
+      await contestant[Symbol.asyncDispose]();
+      rmSync(dataRoot, { recursive: true, force: true });
+    },
+  };
 }
 
 /** Puts all images of a kind that will be pulled into the registry. */
@@ -200,10 +244,14 @@ const pulledCounts = new Map<string, number>();
  * From nothing to an image that can run. Each pull is of an image that the engine never had, so that none is
  * removed before: some file systems are slow for minutes where much was removed.
  */
-async function pull(contestant: Contestant, repository: string): Promise<number> {
+async function pull(
+  contestant: Contestant,
+  repository: string,
+  who: string = contestant.name,
+): Promise<number> {
   const { engine } = contestant;
   const { source } = await registries();
-  const key = `${contestant.name} ${repository}`;
+  const key = `${who} ${repository}`;
   const number = pulledCounts.get(key) ?? 0;
   pulledCounts.set(key, number + 1);
   await fill(repository, number);
