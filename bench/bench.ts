@@ -13,7 +13,8 @@ import type { Case } from "./case.ts";
 import { cases, hasDockerCli } from "./cases.ts";
 import { closeBuildCases, skippedBuilds } from "./build-cases.ts";
 import { closeBare } from "./bare.ts";
-import { canMeasureImages, canMeasureInMemory, closeImageCases } from "./image-cases.ts";
+import { canMeasureInMemory, closeImageCases } from "./image-cases.ts";
+import { hasRegistries } from "./image-registries.ts";
 import { settle, settleData } from "./settle.ts";
 import { type Contestant, openOurs, openPeer, prepareImage } from "./engines.ts";
 
@@ -57,7 +58,7 @@ async function main(): Promise<number> {
     .filter(({ name }) => only.length === 0 || only.some((word) => name.includes(word)))
     .filter(({ name }) => hasDocker || !dockerCliCases.test(name));
   if (!hasDocker) console.log("skipped: cases that need the docker CLI, which is not on the path");
-  if (!canMeasureImages) {
+  if (!hasRegistries) {
     console.log("skipped: pull, push and save, which need docker-registry and skopeo");
   }
   if (!canMeasureInMemory) console.log("skipped: a pull with the disk aside: /dev/shm has no room");

@@ -15,7 +15,8 @@ import {
   memoryKb,
 } from "./engines.ts";
 import { buildCases, canMeasureBuilds } from "./build-cases.ts";
-import { canMeasureImages, imageCases } from "./image-cases.ts";
+import { imageCases } from "./image-cases.ts";
+import { hasRegistries } from "./image-registries.ts";
 import { crunExec, crunRun, dockerCli, emptyExecutable, pipeBytes, writeBytes } from "./bare.ts";
 import { loadArchive } from "./load-archive.ts";
 
@@ -219,7 +220,7 @@ export const cases: readonly Case[] = [
       return elapsedMs;
     },
   },
-  ...(canMeasureImages ? imageCases : []),
+  ...(hasRegistries ? imageCases : []),
   ...(canMeasureBuilds ? buildCases : []),
   residentCase("idle daemon, after all of it"),
   {

@@ -1,41 +1,30 @@
 /** What is measured of images on their way: pull, push and save, with a registry on loopback. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { createReadStream, existsSync, mkdtempSync, rmSync, statfsSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { createReadStream, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createGunzip } from "node:zlib";
-import {
-  type DockerRegistry,
-  hasDockerRegistry,
-  startDockerRegistry,
-} from "../test/support/docker-registry.ts";
-import { runOk, start, until } from "../test/support/process.ts";
+import type { DockerRegistry } from "../test/support/docker-registry.ts";
+import { runOk } from "../test/support/process.ts";
 import { type Case, timed } from "./case.ts";
 import { call, type Contestant, descendantsOf, memoryKb, openOurs } from "./engines.ts";
-import { loadArchive, writeVariant } from "./load-archive.ts";
-import { layoutName, type PackedLayer, packLayer, writeOciImage } from "./oci-image.ts";
+import {
+  bigImage,
+  closeRegistries,
+  deepImage,
+  deepLayerCount,
+  fill,
+  fillAll,
+  memoryBytes,
+  memoryFolder,
+  registries,
+  registryMaxBytes,
+} from "./image-registries.ts";
+import { loadArchive } from "./load-archive.ts";
 
-/** Where the registry with the images to pull is; Docker may live in another network namespace. */
-interface Registries {
-  readonly source: DockerRegistry;
-  /** Emptied before every push. */
-  readonly sink: DockerRegistry;
-  /** Images that were put into the source: name and tag. */
-  readonly filled: Set<string>;
-  close(): Promise<void>;
-}
-
-const bigImage = "bench/big";
-const deepImage = "bench/deep";
-const deepLayerCount = 40;
-const deepLayerBytes = 2_000_000;
 const pullRounds = 5;
 /** What the two last cases pull beside those that are measured for time. */
 const furtherPulls = 2;
-const memoryFolder = "/dev/shm";
-/** More than both registries together ever hold. */
-const registryMaxBytes = 2 * 1024 ** 3;
 /** As many images again, packed and unpacked. */
 const inMemoryMaxBytes = 3 * registryMaxBytes;
 const sampleMs = 20;
@@ -46,11 +35,7 @@ const dockerShare = 1 / 0.8;
 const bareShare = 1.5;
 const kbPerMb = 1024;
 
-let opened: Promise<Registries> | undefined;
 let inMemory: Promise<Contestant> | undefined;
-
-/** Whether these cases can be measured here. */
-export const canMeasureImages: boolean = hasDockerRegistry && Bun.which("skopeo") !== null;
 
 /** Whether there is room for a data root in memory. */
 export const canMeasureInMemory: boolean = memoryBytes() > inMemoryMaxBytes;
@@ -118,47 +103,14 @@ export const imageCases: readonly Case[] = [
 
 /** Removes what the cases have made: on the engines, whose next pull must begin from nothing, too. */
 export async function closeImageCases(contestants: readonly Contestant[]): Promise<void> {
-  const made = await opened;
-  if (made === undefined) return;
   await (await inMemory)?.[Symbol.asyncDispose]();
-  for (const { engine } of contestants) {
-    for (const name of made.filled) {
-      await engine.api("DELETE", `/images/${made.source.host}/${name}?force=1`);
+  await closeRegistries(async ({ source, filled }) => {
+    for (const { engine } of contestants) {
+      for (const name of filled) {
+        await engine.api("DELETE", `/images/${source.host}/${name}?force=1`);
+      }
     }
-  }
-  await made.close();
-}
-
-async function registries(): Promise<Registries> {
-  opened ??= openRegistries();
-  return await opened;
-}
-
-async function openRegistries(): Promise<Registries> {
-  const open = async (): Promise<DockerRegistry> =>
-    await startDockerRegistry({ parentFolder: registryParent() });
-  const [source, sink] = await Promise.all([open(), open()]);
-  const elsewhere = await shareWithNamespace([source, sink]);
-  return {
-    source,
-    sink,
-    filled: new Set(),
-    close: async () => {
-      for (const each of [...elsewhere, source, sink]) await each[Symbol.asyncDispose]();
-    },
-  };
-}
-
-/** In memory where there is enough: a registry's disk is not what is measured. */
-function registryParent(): string {
-  return memoryBytes() > registryMaxBytes ? memoryFolder : tmpdir();
-}
-
-/** Room in the file system that is memory; 0 without one. */
-function memoryBytes(): number {
-  if (!existsSync(memoryFolder)) return 0;
-  const { bavail, bsize } = statfsSync(memoryFolder);
-  return bavail * bsize;
+  });
 }
 
 /** An engine of ours without a disk, to be held against what needs none. */
@@ -177,64 +129,6 @@ async function openInMemory(): Promise<Contestant> {
       rmSync(dataRoot, { recursive: true, force: true });
     },
   };
-}
-
-/** Puts all images of a kind that will be pulled into the registry. */
-async function fillAll(repository: string, count: number): Promise<void> {
-  for (let number = 0; number < count; number += 1) await fill(repository, number);
-}
-
-/** Sees to it that the registry has an image of a kind and number. @returns its name and tag */
-async function fill(repository: string, number: number): Promise<string> {
-  const { source, filled } = await registries();
-  const name = `${repository}:${number}`;
-  if (filled.has(name)) return name;
-  const folder = mkdtempSync("/tmp/tugbench-image-");
-  const target = join(folder, "oci");
-  if (repository === deepImage) await writeDeepImage(folder, target);
-  else await writeVariant(target, number);
-  const flags = ["--insecure-policy", "copy", "--dest-tls-verify=false", "--preserve-digests"];
-  const [from, to] = [`oci:${target}:${layoutName}`, `docker://${source.host}/${name}`];
-  await runOk(["skopeo", ...flags, from, to], { timeoutMs: 120_000 });
-  rmSync(folder, { recursive: true, force: true });
-  filled.add(name);
-  return name;
-}
-
-/** The same registries, as they are reached from the network namespace that Docker is in. */
-async function shareWithNamespace(
-  shared: readonly DockerRegistry[],
-): Promise<readonly AsyncDisposable[]> {
-  const path = process.env["TUG_BENCH_DOCKER_NETNS"] ?? "/run/netns/peer";
-  if (!existsSync(path)) return [];
-  return await Promise.all(
-    shared.map(async ({ folder, host }) => {
-      const config = join(folder, "config-elsewhere.json");
-      const text = await Bun.file(join(folder, "config.json")).text();
-      await Bun.write(config, text.replace("127.0.0.1:0", host));
-      const child = start(["nsenter", `--net=${path}`, "docker-registry", "serve", config]);
-      await until(
-        () => /listening on/.test(`${child.stdout}${child.stderr}`),
-        () => `docker-registry in ${path}; it said ${child.stdout}${child.stderr}`,
-      );
-      return child;
-    }),
-  );
-}
-
-/** Writes an OCI layout of many small layers, which are made in `folder`. */
-async function writeDeepImage(folder: string, target: string): Promise<void> {
-  const layers: PackedLayer[] = [];
-  for (let index = 0; index < deepLayerCount; index += 1) {
-    const file = `file-${index}`;
-    const half = Buffer.alloc(deepLayerBytes / 2, `${index} `);
-    const noise = crypto.getRandomValues(new Uint8Array(65_536));
-    await Bun.write(join(folder, file), Buffer.concat([half, noise, half]));
-    const layer = join(folder, `layer-${index}.tar`);
-    await runOk(["tar", "-C", folder, "-cf", layer, file]);
-    layers.push(await packLayer(layer));
-  }
-  await writeOciImage(target, { layers });
 }
 
 /** Images of each kind that an engine has pulled. */
