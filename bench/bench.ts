@@ -114,12 +114,12 @@ async function measure(
 ): Promise<Row> {
   const samples = new Map<Column, number[]>();
   const faults: string[] = [];
-  const rest = each.isLarge === true ? settleData : settle;
+  const { isLarge = false } = each;
+  const rest = isLarge ? settleData : settle;
   const columns = columnsOf(each, contestants);
-  const all = Array.from({ length: rounds }, (_, round) => round);
-  const turns = each.isLarge
-    ? columns.flatMap((column) => all.map(() => column))
-    : all.flatMap(() => columns);
+  const repeated = <T>(list: readonly T[]): T[] =>
+    Array.from({ length: rounds }, () => list).flat();
+  const turns = isLarge ? columns.flatMap((column) => repeated([column])) : repeated(columns);
   await each.prepare?.(rounds);
   const endsMs = new Map<Column, number>();
   for (const { name, work } of turns) {

@@ -63,7 +63,7 @@ export const imageCases: readonly Case[] = [
           isOursOnly: true,
           timesBare: bareShare,
           bare: gunzipAndDigest,
-          measure: async () => await pull(await oursInMemory(), bigImage, "ours, in memory"),
+          measure: async () => await pull(await oursInMemory(), bigImage),
         },
       ]
     : []),
@@ -138,14 +138,9 @@ const pulledCounts = new Map<string, number>();
  * From nothing to an image that can run. Each pull is of an image that the engine never had, so that none is
  * removed before: some file systems are slow for minutes where much was removed.
  */
-async function pull(
-  contestant: Contestant,
-  repository: string,
-  who: string = contestant.name,
-): Promise<number> {
-  const { engine } = contestant;
+async function pull({ engine }: Contestant, repository: string): Promise<number> {
   const { source } = await registries();
-  const key = `${who} ${repository}`;
+  const key = pullKey(engine, repository);
   const number = pulledCounts.get(key) ?? 0;
   pulledCounts.set(key, number + 1);
   await fill(repository, number);
@@ -163,10 +158,14 @@ async function pull(
   });
 }
 
+function pullKey({ socketPath }: Contestant["engine"], repository: string): string {
+  return `${socketPath} ${repository}`;
+}
+
 /** An image that an engine has: the first that it pulled. */
 async function pulled(contestant: Contestant): Promise<string> {
   const { source } = await registries();
-  if (!pulledCounts.has(`${contestant.name} ${bigImage}`)) await pull(contestant, bigImage);
+  if (!pulledCounts.has(pullKey(contestant.engine, bigImage))) await pull(contestant, bigImage);
   return `${source.host}/${bigImage}:0`;
 }
 

@@ -13,7 +13,7 @@ import { openMetadata } from "../metadata/sqlite-metadata.ts";
 import { digestOf } from "../oci/digest.ts";
 import { openSnapshotter } from "../snapshot/choose-snapshotter.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
-import { openUnpacker } from "../snapshot/unpack/unpack-client.ts";
+import { openTestUnpacker } from "./test-images.ts";
 import type { ProgressMessage } from "./image-service.ts";
 import { openImageService, type OpenedImageService } from "./local-image-service.ts";
 
@@ -34,7 +34,7 @@ async function open(): Promise<void> {
   images = openImageService({
     content,
     snapshots,
-    unpacker: openUnpacker({ idleMs: 200 }),
+    unpacker: openTestUnpacker(),
     metadata,
     leases: createLeases(),
     events: createEventBus(),

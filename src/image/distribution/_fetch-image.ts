@@ -16,7 +16,7 @@ import { syncFileSystemAsync } from "../../sys/fs/fs.ts";
 import { Downloads, isIntact } from "./_downloads.ts";
 import { canFollow, followLayer } from "./_follow-layer.ts";
 import type { ChosenManifest } from "./choose-manifest.ts";
-import { holdLayers } from "../hold-image.ts";
+import { blobHolder, holdLayers } from "../hold-image.ts";
 import type { ImageRecord, LayerRecord } from "../image-records.ts";
 import type { Progress } from "../image-service.ts";
 import { LayerReport } from "./layer-report.ts";
@@ -65,7 +65,7 @@ async function unpackAsFetched(context: ImageContext, fetch: Fetching): Promise<
   const { manifest, digest, sizeBytes } = fetch.chosen;
   refuseLargeConfig(manifest.config);
   warmUp(context, fetch);
-  await storeDocuments(context, fetch);
+  await storeDocuments(context, { ...fetch, durable: false });
   const { planned, reports, configSizeBytes } = await startLayers(context, fetch);
   const layers: LayerRecord[] = [];
   for (const [at, layer] of planned.entries()) {
@@ -87,11 +87,14 @@ function warmUp({ content, unpacker }: ImageContext, { chosen }: Fetching): void
   if (comes) unpacker.warmUp();
 }
 
-async function storeDocuments({ content, leases }: ImageContext, fetch: Fetching): Promise<void> {
-  for (const { bytes, digest } of fetch.chosen.documents) {
-    leases.add(fetch.leaseId, `content:${digest}`);
-    await content.put(bytes, { durable: false });
-  }
+/** Stores manifest and index, held by the lease; durably unless the caller syncs. */
+export async function storeDocuments(
+  context: ImageContext,
+  fetch: Pick<ImageFetch, "chosen" | "leaseId"> & { readonly durable: boolean },
+): Promise<void> {
+  const { chosen, leaseId, durable } = fetch;
+  const hold = blobHolder(context, leaseId);
+  for (const { bytes } of chosen.documents) await context.content.put(bytes, { durable, hold });
 }
 
 /**

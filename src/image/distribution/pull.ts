@@ -28,7 +28,7 @@ import type { RegistryClient } from "../../remote/registry-client.ts";
 import { platformMismatch } from "../../lib/docker-messages.ts";
 import { type ChosenManifest, chooseManifest } from "./choose-manifest.ts";
 import { fetchAttestations } from "./_fetch-attestations.ts";
-import { fetchImage, isDiskFull } from "./_fetch-image.ts";
+import { fetchImage, isDiskFull, storeDocuments } from "./_fetch-image.ts";
 import { holdImage } from "../hold-image.ts";
 import type { ImageRecord } from "../image-records.ts";
 import type { Progress, PullOptions } from "../image-service.ts";
@@ -238,17 +238,14 @@ async function fetchAll(
 }
 
 async function fetchUnlessHere(context: ImageContext, options: Fetch): Promise<Fetched> {
-  const { content, index, distribution, leases } = context;
+  const { content, index, distribution } = context;
   const { chosen, key, leaseId } = options;
   const known = index.findById(chosen.manifest.config.digest);
   if (known !== undefined) holdImage(context, { record: known, leaseId });
   if (known !== undefined && isWhole(context, known)) {
     // Another manifest of an image that is here: it must be one of these layers as well.
     planLayers(chosen.manifest, index.config(known));
-    for (const { bytes, digest } of chosen.documents) {
-      leases.add(leaseId, `content:${digest}`);
-      await content.put(bytes);
-    }
+    await storeDocuments(context, { chosen, leaseId, durable: true });
     return { stored: known, isFetched: false };
   }
   const { config, layers } = chosen.manifest;

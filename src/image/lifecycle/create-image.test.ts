@@ -19,7 +19,7 @@ import { decodeIndex } from "../../oci/manifest.ts";
 import { ociMediaTypes } from "../../oci/media-types.ts";
 import { parseReference } from "../../oci/reference.ts";
 import { openSnapshotter } from "../../snapshot/choose-snapshotter.ts";
-import { openUnpacker } from "../../snapshot/unpack/unpack-client.ts";
+import { openTestUnpacker } from "../test-images.ts";
 import { hashDiff } from "../../snapshot/diff/diff.ts";
 import type { Snapshotter } from "../../snapshot/snapshotter.ts";
 import { withMount } from "../../snapshot/snapshotter.suite.ts";
@@ -63,7 +63,7 @@ describe.skipIf(!isRoot)("create() (needs root)", () => {
     images = openImageService({
       content,
       snapshots,
-      unpacker: openUnpacker({ idleMs: 200 }),
+      unpacker: openTestUnpacker(),
       metadata,
       leases,
       events: createEventBus(),
